@@ -1,0 +1,50 @@
+"""Every way in which bittygpt can refuse or stop: one base class, one class per cause, one exit code each.
+
+A message says what is wrong, where, and what to do about it. `cli.py` prints it and nothing else.
+"""
+
+
+class BittyGPTError(Exception):
+    """Base of all errors that bittygpt raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(BittyGPTError):
+    """The command line, the config or the input is at fault."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """The config file or an override is wrong. Holds all faults of the file, a line each."""
+
+
+class DataError(UsageError):
+    """A source, a vocabulary or the tokens on disk are missing or not what they should be."""
+
+
+class CheckpointError(UsageError):
+    """A checkpoint is missing, damaged or does not fit what is asked of it."""
+
+
+class ExportError(BittyGPTError):
+    """The exported model is not the trained model; nothing is left at the target."""
+
+
+class DivergedError(BittyGPTError):
+    """Loss or gradient norm is no longer finite; names the last good checkpoint."""
+
+    exit_code = 3
+
+
+class OutOfMemoryError(BittyGPTError):
+    """The device's memory is spent; says on what, and which key to change."""
+
+    exit_code = 4
+
+
+class InterruptedRunError(BittyGPTError):
+    """SIGINT or SIGTERM; what was done is saved, and the same command goes on."""
+
+    exit_code = 75
