@@ -1,0 +1,121 @@
+"""Attention: every position asks (query), every earlier position offers (key) and gives (value).
+
+Vaswani et al. 2017, equation 1:  softmax(Q Kᵀ / sqrt(d)) V,  with the future masked out.
+
+Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G key/value heads, d head dimension.
+"""
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bittygpt.core.activations import softmax
+from bittygpt.core.linear import Linear
+from bittygpt.core.rmsnorm import RMSNorm
+from bittygpt.core.rope import RotaryEmbedding
+
+
+class KeyValueCache(Protocol):
+    """What attention needs of a cache: it takes this layer's new keys and values and gives back all of them."""
+
+    def append(self, k_BGTd: Tensor, v_BGTd: Tensor) -> tuple[Tensor, Tensor]:
+        """New keys and values (B, G, T, d) -> all so far (B, G, S, d)."""
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> Tensor:
+    """(T, S) bool, True where a query may look: the last query sees every key, the one before all but the last, …"""
+    return torch.ones(num_queries, num_keys, dtype=torch.bool, device=device).tril(num_keys - num_queries)
+
+
+def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The formula. q (..., T, d), k and v (..., S, d), mask (T, S) bool, True = may attend -> (..., T, d).
+
+    The division by sqrt(d) keeps the scores' variance at 1 for any head dimension; without it softmax saturates.
+    Every row of the mask must have a True. Oracle: `torch.nn.functional.scaled_dot_product_attention`.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    return softmax(scores) @ v
+
+
+def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
+    """The same by PyTorch's fused kernel, which never writes out the (T, S) scores (Dao et al. 2022).
+
+    Queries stand at the last T of the S positions. Grouped heads are shared by the kernel, not copied.
+    """
+    num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
+    grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
+    if num_queries == num_keys:
+        return F.scaled_dot_product_attention(q_BHTd, k_BGSd, v_BGSd, is_causal=True, enable_gqa=grouped)
+    mask = None if num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
+    return F.scaled_dot_product_attention(q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, enable_gqa=grouped)
+
+
+def formula_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
+    """The same by the formula: grouped heads copied out, the mask written down, every score held."""
+    copies = q_BHTd.shape[1] // k_BGSd.shape[1]
+    k_BHSd, v_BHSd = (x.repeat_interleave(copies, dim=1) for x in (k_BGSd, v_BGSd))
+    mask = causal_mask(q_BHTd.shape[-2], k_BHSd.shape[-2], q_BHTd.device)
+    return scaled_dot_product_attention(q_BHTd, k_BHSd, v_BHSd, mask)
+
+
+class MultiHeadAttention(nn.Module):
+    """Causal self-attention in H heads of D/H features each, positions by RoPE.
+
+    With fewer key/value heads than heads (G < H), every H/G neighbouring heads share one key/value head (Ainslie et
+    al. 2023): the cache shrinks by that factor. With `qk_norm`, queries and keys are RMS-normalised over d with one
+    gain vector for all heads before RoPE (Henry et al. 2020; the layout of Qwen3), which bounds the scores.
+
+    `fused` chooses between the two twins above, here and nowhere else.
+    """
+
+    fused = True
+
+    def __init__(
+        self,
+        d_model: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        rope: RotaryEmbedding | None = None,
+        qk_norm: bool = False,
+        norm_eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if d_model % num_heads or num_heads % num_kv_heads:
+            raise ValueError(
+                f"d_model {d_model} must be a multiple of num_heads {num_heads}, "
+                f"and num_heads of num_kv_heads {num_kv_heads}"
+            )
+        self.head_dim = d_model // num_heads
+        self.q_proj = Linear(d_model, num_heads * self.head_dim)
+        self.k_proj = Linear(d_model, num_kv_heads * self.head_dim)
+        self.v_proj = Linear(d_model, num_kv_heads * self.head_dim)
+        self.output_proj = Linear(num_heads * self.head_dim, d_model)
+        self.q_norm = RMSNorm(self.head_dim, norm_eps) if qk_norm else None
+        self.k_norm = RMSNorm(self.head_dim, norm_eps) if qk_norm else None
+        self.rope = rope
+
+    def forward(
+        self, x_BTD: Tensor, positions_T: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """x (B, T, D) at positions (T,), by default 0..T-1 -> (B, T, D).
+
+        With a cache, x holds the new positions alone and attends to all that the cache holds besides.
+        """
+        q_BHTd, k_BGTd, v_BGTd = (
+            project(x_BTD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        if self.q_norm is not None and self.k_norm is not None:
+            q_BHTd, k_BGTd = self.q_norm(q_BHTd), self.k_norm(k_BGTd)
+        if self.rope is not None:
+            q_BHTd, k_BGTd = self.rope(q_BHTd, positions_T), self.rope(k_BGTd, positions_T)
+        if cache is not None:
+            k_BGTd, v_BGTd = cache.append(k_BGTd, v_BGTd)
+        attend = fused_causal_attention if self.fused else formula_causal_attention
+        return self.output_proj(attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2))

@@ -1,0 +1,60 @@
+"""Rotary position embedding: a vector is turned by an angle that grows with its position.
+
+Su et al. 2021 (RoFormer), section 3.2.2. The features are taken in neighbouring pairs (x0, x1), (x2, x3), …; pair i
+is turned by the angle position · theta^(-2i/d). A product of a turned query with a turned key then depends on the
+distance between their positions, and on nothing else of them.
+
+Shapes: B batch, H heads, T positions, d head dimension (even).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class RotaryEmbedding(nn.Module):
+    """Tables of cosines and sines for positions 0..max_positions-1, and the turning itself.
+
+    The angles are worked out in float64 and only their cosine and sine are kept, in float32: at position 100,000 a
+    float32 angle would already be off by some thousandths of a turn. The tables stay float32 when the model is
+    cast to another dtype. They hold nothing learned, so no checkpoint has them.
+
+    Raises:
+        ValueError: an odd head dimension.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, head_dim: int, max_positions: int, theta: float = 10_000.0) -> None:
+        super().__init__()
+        if head_dim % 2:
+            raise ValueError(f"RoPE turns pairs of features: head_dim must be even, and is {head_dim}")
+        self.head_dim, self.max_positions, self.theta = head_dim, max_positions, theta
+        cos, sin = self._tables(None)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def _tables(self, device: torch.device | None) -> tuple[Tensor, Tensor]:
+        pair = torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=device)
+        positions = torch.arange(self.max_positions, dtype=torch.float64, device=device)
+        angles = torch.outer(positions, self.theta ** (-pair / self.head_dim))
+        return angles.cos().float(), angles.sin().float()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
+        # .to(dtype) would round the tables, .to_empty() would leave them unset: make them anew where they now live.
+        super()._apply(fn, recurse)
+        device = self.cos.device
+        self.cos, self.sin = (t.to(device) for t in self._tables(None if device.type == "mps" else device))
+        return self
+
+    def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
+        """Turn the vectors x (B, H, T, d) to their positions (T,) int64; by default 0..T-1."""
+        if positions_T is None:
+            cos, sin = self.cos[: x_BHTd.shape[-2]], self.sin[: x_BHTd.shape[-2]]
+        else:
+            cos, sin = self.cos[positions_T], self.sin[positions_T]
+        even, odd = x_BHTd[..., 0::2].float(), x_BHTd[..., 1::2].float()
+        turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+        return turned.flatten(-2).to(x_BHTd.dtype)

@@ -1,0 +1,38 @@
+"""Learning-rate schedules: up from zero while the moments fill, then down, so that the last steps settle.
+
+`step` counts from 1 to `total_steps`, as the metrics do. The first step of a warm-up is max_lr / warmup_steps, not 0.
+"""
+
+import math
+
+
+def warmup(step: int, max_lr: float, warmup_steps: int) -> float:
+    """A straight line that reaches max_lr at step `warmup_steps`; max_lr from there on."""
+    return max_lr * min(1.0, step / warmup_steps) if warmup_steps else max_lr
+
+
+def constant_schedule(step: int, max_lr: float, warmup_steps: int) -> float:
+    """Warm-up, then max_lr for ever."""
+    return warmup(step, max_lr, warmup_steps)
+
+
+def cosine_schedule(step: int, max_lr: float, min_lr: float, warmup_steps: int, total_steps: int) -> float:
+    """Warm-up, then half a cosine from max_lr to min_lr at `total_steps`, then min_lr (Loshchilov & Hutter 2017)."""
+    if step <= warmup_steps:
+        return warmup(step, max_lr, warmup_steps)
+    progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+    return min_lr + 0.5 * (max_lr - min_lr) * (1 + math.cos(math.pi * progress))
+
+
+def wsd_schedule(
+    step: int, max_lr: float, min_lr: float, warmup_steps: int, total_steps: int, decay_fraction: float = 0.2
+) -> float:
+    """Warm-up, stable at max_lr, then a straight line to min_lr over the last fifth (Hu et al. 2024, MiniCPM).
+
+    A run on the stable part can be prolonged without having planned its end.
+    """
+    decay_steps = max(1, round(decay_fraction * total_steps))
+    if step <= total_steps - decay_steps:
+        return warmup(step, max_lr, warmup_steps)
+    progress = min(1.0, (step - (total_steps - decay_steps)) / decay_steps)
+    return min(warmup(step, max_lr, warmup_steps), max_lr + (min_lr - max_lr) * progress)

@@ -1,0 +1,132 @@
+"""The model: embed, then L times attend and think, then say which token comes next.
+
+Shapes: B batch, T positions, D d_model, V vocabulary, L layers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bittygpt.core.attention import KeyValueCache, MultiHeadAttention
+from bittygpt.core.embedding import Embedding
+from bittygpt.core.feed_forward import default_d_ff, make_feed_forward
+from bittygpt.core.linear import Linear
+from bittygpt.core.rmsnorm import RMSNorm
+from bittygpt.core.rope import RotaryEmbedding
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a model. `num_kv_heads` None: one for each head; `d_ff` None: 8/3 d_model, see `default_d_ff`."""
+
+    vocab_size: int
+    context_length: int
+    d_model: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int | None = None
+    d_ff: int | None = None
+    activation: str = "swiglu"
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    tie_embeddings: bool = False
+    qk_norm: bool = False
+
+
+class TransformerBlock(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)).
+
+    The norm stands before each part, not after (Xiong et al. 2020), so that an unbroken sum runs from the embedding
+    to the head and gradients reach every layer.
+    """
+
+    def __init__(self, config: ModelConfig, rope: RotaryEmbedding) -> None:
+        super().__init__()
+        d_ff = default_d_ff(config.d_model) if config.d_ff is None else config.d_ff
+        self.ln1 = RMSNorm(config.d_model, config.norm_eps)
+        self.attn = MultiHeadAttention(
+            config.d_model, config.num_heads, config.num_kv_heads, rope, config.qk_norm, config.norm_eps
+        )
+        self.ln2 = RMSNorm(config.d_model, config.norm_eps)
+        self.ffn = make_feed_forward(config.d_model, d_ff, config.activation)
+
+    def forward(
+        self, x_BTD: Tensor, positions_T: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """x (B, T, D) -> (B, T, D)."""
+        x_BTD = x_BTD + self.attn(self.ln1(x_BTD), positions_T, cache)
+        return x_BTD + self.ffn(self.ln2(x_BTD))
+
+
+class TransformerLM(nn.Module):
+    """Token ids in, a score for every token that may come next out.
+
+    With `tie_embeddings`, one table embeds the tokens and scores them (Press & Wolf 2017). Its rows then start at
+    a length of 1 instead of sqrt(D), or the first logits would be sqrt(D) times too large.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        std = config.d_model**-0.5 if config.tie_embeddings else 1.0
+        self.token_embeddings = Embedding(config.vocab_size, config.d_model, std)
+        rope = RotaryEmbedding(config.d_model // config.num_heads, config.context_length, config.rope_theta)
+        self.layers = nn.ModuleList(TransformerBlock(config, rope) for _ in range(config.num_layers))
+        self.ln_final = RMSNorm(config.d_model, config.norm_eps)
+        self.lm_head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size)
+
+    def hidden_states(
+        self,
+        ids_BT: Tensor,
+        positions_T: Tensor | None = None,
+        caches: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """ids (B, T) int64 -> what the last layer says of every position, normalised (B, T, D)."""
+        x_BTD = self.token_embeddings(ids_BT)
+        for i, block in enumerate(self.layers):
+            x_BTD = block(x_BTD, positions_T, None if caches is None else caches[i])
+        return self.ln_final(x_BTD)
+
+    def logits(self, hidden_BTD: Tensor) -> Tensor:
+        """(..., D) -> a score for each token (..., V)."""
+        if self.lm_head is None:
+            return hidden_BTD @ self.token_embeddings.weight.T
+        return self.lm_head(hidden_BTD)
+
+    def forward(
+        self,
+        ids_BT: Tensor,
+        positions_T: Tensor | None = None,
+        caches: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """ids (B, T) int64 -> logits (B, T, V): row t scores the token after position t, and has seen 0..t alone.
+
+        With caches (one for each layer), ids are the new tokens, and positions say where they stand.
+
+        Raises:
+            ValueError: T is greater than the context length.
+        """
+        if ids_BT.shape[1] > self.config.context_length:
+            raise ValueError(f"{ids_BT.shape[1]} tokens in a context of {self.config.context_length}")
+        return self.logits(self.hidden_states(ids_BT, positions_T, caches))
+
+    def num_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(p.numel() for p in self.parameters())
+
+    @torch.no_grad()
+    def flops_per_token(self) -> int:
+        """Floating-point operations of forward and backward for one token of training.
+
+        6 for every weight of a matrix (a multiplication and an addition, once forward, twice backward; a looked-up
+        embedding costs none) and 12 · L · D · T for scores and their use, the mask not taken off, as Chowdhery et
+        al. 2022 (PaLM, appendix B) and every published MFU count it.
+        """
+        matrices = sum(p.numel() for p in self.layers.parameters() if p.ndim == 2)
+        head = self.config.vocab_size * self.config.d_model
+        return (
+            6 * (matrices + head)
+            + 12 * self.config.num_layers * self.config.d_model * self.config.context_length
+        )

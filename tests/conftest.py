@@ -1,0 +1,14 @@
+"""Shared set-up: one thread for each test process (results then do not depend on the machine), seeded numbers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
