@@ -1,0 +1,143 @@
+"""Tokens -> batches, as a pure function of seed and step: nothing to save, nothing to fast-forward after a resume.
+
+The tokens of a split form a ring. In every epoch the ring is cut into windows of T tokens, from a starting point of
+that epoch's own; together they cover every token as a target exactly once, and they come in an order of that epoch's
+own. Window number n of the whole run is thus found directly, whatever came before it.
+
+Shapes: B batch, T context length.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bittygpt.core.cross_entropy import IGNORE_INDEX
+
+
+class Tokens(Protocol):
+    """What batches need of a split: see `shards.TokenSplit`."""
+
+    num_tokens: int
+
+    def read(self, start: int, length: int) -> np.ndarray:
+        """`length` tokens from `start` on, around the ring."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids (B, T) int64, targets (B, T) int64: the next token of each, or IGNORE_INDEX where there is none."""
+
+    ids: Tensor
+    targets: Tensor
+
+    def rows(self, start: int, stop: int) -> "Batch":
+        """Sequences start..stop-1."""
+        return Batch(self.ids[start:stop], self.targets[start:stop])
+
+    def num_valid(self) -> int:
+        """How many targets count."""
+        return int((self.targets != IGNORE_INDEX).sum())
+
+    def hash(self) -> str:
+        """16 hexadecimal digits that two equal batches share, for `metrics.jsonl`."""
+        digest = hashlib.blake2b(self.ids.numpy().tobytes(), digest_size=8)
+        digest.update(self.targets.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def _key(*parts: object) -> int:
+    """64 well-mixed bits of the parts, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+
+
+def shuffled(index: np.ndarray, size: int, key: int) -> np.ndarray:
+    """Where a random permutation of 0..size-1, chosen by `key`, takes each index; no table of the permutation is held.
+
+    A Feistel network of four rounds (Luby & Rackoff 1988) permutes the numbers of an even count of bits; what falls
+    outside of 0..size-1 is put through again until it falls inside.
+    """
+    half_bits = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half_bits)) - 1)
+    out = index.astype(np.uint64)
+    pending = np.ones(len(out), dtype=bool)
+    while pending.any():
+        left, right = out[pending] >> half_bits, out[pending] & mask
+        for round_number in range(4):
+            mixed = _mix(right + np.uint64(_key(key, round_number) >> 1))
+            left, right = right, left ^ (mixed & mask)
+        out[pending] = (left << half_bits) | right
+        pending = out >= size
+    return out.astype(np.int64)
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """The finaliser of SplitMix64 (Steele et al. 2014): every input bit reaches every output bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class TrainingBatches:
+    """The batches of a training run; `ignore_tokens` are ids that are read but are no targets."""
+
+    def __init__(
+        self, tokens: Tokens, context_length: int, batch_size: int, seed: int, ignore_tokens: tuple[int, ...] = ()
+    ) -> None:
+        self.tokens, self.context_length, self.batch_size = tokens, context_length, batch_size
+        self.seed, self.ignore_tokens = seed, ignore_tokens
+        self.windows_per_epoch = -(-tokens.num_tokens // context_length)
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data that are behind the run after `step` steps."""
+        return step * self.batch_size / self.windows_per_epoch
+
+    def batch(self, step: int) -> Batch:
+        """The whole batch of a step, counted from 1, over all ranks."""
+        numbers = np.arange((step - 1) * self.batch_size, step * self.batch_size)
+        epochs, windows = numbers // self.windows_per_epoch, numbers % self.windows_per_epoch
+        size = self.tokens.num_tokens
+        rows = np.empty((self.batch_size, self.context_length + 1), dtype=np.int64)
+        valid = np.full(self.batch_size, self.context_length)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            order = shuffled(windows[here], self.windows_per_epoch, _key(self.seed, "order", int(epoch)))
+            phase = _key(self.seed, "phase", int(epoch)) % size
+            for row, window in zip(np.flatnonzero(here), order, strict=True):
+                start = int(window) * self.context_length
+                rows[row] = self.tokens.read(phase + start, self.context_length + 1)
+                valid[row] = min(self.context_length, size - start)
+        return _batch(rows, valid, self.ignore_tokens)
+
+
+def evaluation_batches(
+    tokens: Tokens, context_length: int, batch_size: int, max_tokens: int | None, ignore_tokens: tuple[int, ...] = ()
+) -> Iterator[Batch]:
+    """Fixed windows over a split, in order, without overlap: every token but the first is a target once.
+
+    With `max_tokens`, so many windows as hold about that number, spread evenly over the split.
+    """
+    num_targets = tokens.num_tokens - 1
+    num_windows = -(-num_targets // context_length)
+    chosen = np.arange(num_windows)
+    if max_tokens is not None and max_tokens < num_targets:
+        count = max(1, round(max_tokens / context_length))
+        chosen = np.unique(np.linspace(0, num_windows - 1, count).round().astype(np.int64))
+    for first in range(0, len(chosen), batch_size):
+        starts = chosen[first : first + batch_size] * context_length
+        rows = np.stack([tokens.read(int(start), context_length + 1) for start in starts])
+        valid = np.minimum(context_length, num_targets - starts)
+        yield _batch(rows, valid, ignore_tokens)
+
+
+def _batch(rows: np.ndarray, valid: np.ndarray, ignore_tokens: tuple[int, ...]) -> Batch:
+    """Rows of T + 1 tokens, of which the first `valid` are followed by a target -> ids and shifted targets."""
+    ids, targets = rows[:, :-1].copy(), rows[:, 1:].copy()
+    targets[np.arange(targets.shape[1]) >= valid[:, None]] = IGNORE_INDEX
+    for token in ignore_tokens:
+        targets[targets == token] = IGNORE_INDEX
+    return Batch(torch.from_numpy(ids), torch.from_numpy(targets))

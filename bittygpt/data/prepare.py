@@ -1,0 +1,223 @@
+"""Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are made of."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.corpus import ReadOptions, Source, find_sources, read_documents, sample_bytes, split_off_validation
+from bittygpt.data.shards import ShardWriter, TokenSplit
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.errors import DataError
+from bittygpt.files import write_json
+
+if TYPE_CHECKING:
+    from bittygpt.config import RunConfig
+
+MANIFEST = "manifest.json"
+VOCABULARY = "vocab.json"
+DOCUMENTS_AT_ONCE = 512
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
+
+
+class PreparedTokens:
+    """The contents of `data.dir`: tokenizer, manifest, and the splits as `TokenSplit`s."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+        self.folder, self.manifest = folder, manifest
+        description = manifest["tokenizer"]
+        self.tokenizer = Tokenizer.load(folder / VOCABULARY, description["special_tokens"], description["encoding"])
+        if self.tokenizer.hash() != description["hash"]:
+            raise DataError(
+                f"{folder / VOCABULARY} is not the vocabulary that the tokens beside it were made with; "
+                f"delete {folder} and run `bittygpt tokenize` again"
+            )
+
+    def split(self, name: str) -> TokenSplit:
+        """The tokens of "train" or "val"."""
+        return TokenSplit(self.folder, self.manifest["splits"][name]["shards"])
+
+    def hash(self) -> str:
+        """What the tokens are, in 64 hexadecimal digits: equal for equal tokens, wherever they lie."""
+        parts = [self.manifest["tokenizer"]["hash"]]
+        parts += [f"{name}:{shard['sha256']}" for name, split in self.manifest["splits"].items() for shard in split["shards"]]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[PreparedTokens, bool]:
+    """Make the tokens of a config, unless they are there already.
+
+    Returns:
+        The tokens, and whether they had to be made.
+
+    Raises:
+        DataError: a source is missing or broken, no text is left to train on, or `data.dir` holds the tokens of other
+            sources or settings (which are never overwritten).
+    """
+    folder = Path(config.data.dir)
+    settings = _settings(config)
+    train = find_sources(config.data.train, "data.train", on_progress)
+    val = find_sources(config.data.val, "data.val", on_progress)
+    known = _read_manifest(folder)
+    sources = [_describe(source, known, on_progress) for source in [*train, *val]]
+    if known is not None:
+        _refuse_others(folder, known, settings, sources)
+        return PreparedTokens(folder, known), False
+
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
+    tokenizer = _vocabulary(config, train, options, on_progress)
+    tokenizer.save(folder / VOCABULARY)
+    splits = _write_splits(config, folder, tokenizer, train, val, options, on_progress)
+    if not splits["train"]["tokens"]:
+        raise DataError(f"data.train: no text to train on in {', '.join(s.name for s in train)}")
+    manifest = {
+        "format": 1,
+        "tokenizer": {
+            "hash": tokenizer.hash(),
+            "encoding": tokenizer.encoding,
+            "vocab_size": tokenizer.vocab_size,
+            "special_tokens": tokenizer.special_tokens,
+        },
+        "settings": settings,
+        "sources": sources,
+        "splits": splits,
+    }
+    write_json(folder / MANIFEST, manifest)  # last: without it the folder counts as unfinished
+    return PreparedTokens(folder, manifest), True
+
+
+def _settings(config: "RunConfig") -> dict[str, Any]:
+    """All of the config that the tokens depend on besides the text itself."""
+    data, tokenizer = config.data, config.tokenizer
+    return {
+        "data.train": list(data.train),
+        "data.val": list(data.val),
+        "data.val_fraction": 0.0 if data.val else data.val_fraction,
+        "data.text_key": data.text_key,
+        "data.separator": data.separator,
+        "data.on_bad_record": data.on_bad_record,
+        "tokenizer.vocab_size": tokenizer.vocab_size,
+        "tokenizer.special_tokens": list(tokenizer.special_tokens),
+        "tokenizer.vocab": Tokenizer.load(Path(tokenizer.vocab)).hash() if tokenizer.vocab else None,
+        "tokenizer.train_bytes": tokenizer.train_bytes,
+        "tokenizer.encoding": tokenizer.encoding,
+    }
+
+
+def _describe(source: Source, known: dict[str, Any] | None, on_progress: Progress) -> dict[str, Any]:
+    """A source's entry in the manifest; its hash is read anew only when size or time of change differ."""
+    on_progress(f"checking {source.name}", 0, 0)
+    stamp = {"bytes": source.size(), "mtime_ns": source.path.stat().st_mtime_ns if source.path else 0}
+    for entry in (known or {}).get("sources", []):
+        if source.path and entry["name"] == source.name and all(entry[key] == stamp[key] for key in stamp):
+            return dict(entry)
+    return {"name": source.name, **stamp, "sha256": source.hash()}
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        if manifest["format"] == 1:
+            return dict(manifest)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise DataError(f"{path} is damaged or of another version; delete {folder} and run `bittygpt tokenize` again")
+
+
+def _refuse_others(folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]]) -> None:
+    changes = [
+        f"{key} was {known['settings'].get(key)!r} and is {value!r}"
+        for key, value in settings.items()
+        if known["settings"].get(key) != value
+    ]
+    before, now = ({entry["name"]: entry["sha256"] for entry in entries} for entries in (known["sources"], sources))
+    changes += [f"{name} has changed" for name in now if name in before and before[name] != now[name]]
+    changes += [f"{name} is new" for name in now if name not in before]
+    changes += [f"{name} is gone" for name in before if name not in now]
+    if changes:
+        raise DataError(
+            f"{folder} holds the tokens of other text or settings: {'; '.join(changes[:5])}"
+            f"{' …' if len(changes) > 5 else ''}; set data.dir to another folder, or delete this one"
+        )
+
+
+def _vocabulary(
+    config: "RunConfig", train: list[Source], options: ReadOptions, on_progress: Progress
+) -> Tokenizer:
+    """The given vocabulary, or one trained on the text of `data.train`, all of it or `tokenizer.train_bytes`."""
+    settings = config.tokenizer
+    if settings.vocab:
+        return Tokenizer.load(Path(settings.vocab), list(settings.special_tokens), settings.encoding)
+    total = sum(source.size() for source in train)
+    documents = _counting_bytes(read_documents(train, options), "counting words", total, on_progress)
+    if settings.train_bytes is not None and total > settings.train_bytes:
+        documents = sample_bytes(documents, total, settings.train_bytes)
+    if settings.vocab_size == 256 + len(settings.special_tokens):
+        documents = iter(())  # bytes alone: nothing to count
+    counts = count_words(documents, settings.special_tokens)
+    vocabulary = train_bpe(
+        counts,
+        settings.vocab_size,
+        settings.special_tokens,
+        lambda done, of: on_progress("merging pairs", done, of),
+    )
+    return Tokenizer(vocabulary, list(settings.special_tokens), settings.encoding)
+
+
+def _counting_bytes(documents: Iterator[str], what: str, total: int, on_progress: Progress) -> Iterator[str]:
+    done = reported = 0
+    for document in documents:
+        done += len(document)
+        if done - reported > 1 << 18:
+            on_progress(what, done, total)
+            reported = done
+        yield document
+
+
+def _write_splits(
+    config: "RunConfig",
+    folder: Path,
+    tokenizer: Tokenizer,
+    train: list[Source],
+    val: list[Source],
+    options: ReadOptions,
+    on_progress: Progress,
+) -> dict[str, Any]:
+    """Encode every document, followed by `<|endoftext|>`, into the shards of its split."""
+    for leftover in folder.glob("*-[0-9]*.npy"):
+        leftover.unlink()  # of a call that was killed before its manifest
+    dtype = np.dtype(tokenizer.token_dtype)
+    writers = {name: ShardWriter(folder, name, dtype) for name in ("train", "val")}
+    totals = {name: {"tokens": 0, "bytes": 0, "documents": 0} for name in writers}
+    labelled = split_off_validation(read_documents(train, options), 0.0 if val else config.data.val_fraction)
+    labelled = _join(labelled, (("val", document) for document in read_documents(val, options)))
+    size = sum(source.size() for source in [*train, *val])
+    done = 0
+    while block := list(islice(labelled, DOCUMENTS_AT_ONCE)):
+        encoded = tokenizer.encode_documents((document for _, document in block), num_threads=os.cpu_count() or 1)
+        for (name, document), ids in zip(block, encoded, strict=True):
+            num_bytes = len(document.encode("utf-8", "replace"))
+            writers[name].write(np.append(ids, tokenizer.end_of_text_id))
+            for key, value in (("tokens", len(ids) + 1), ("bytes", num_bytes), ("documents", 1)):
+                totals[name][key] += value
+            done += num_bytes
+        on_progress("encoding", done, size)
+    for writer in writers.values():
+        writer.close()
+    return {name: totals[name] | {"shards": writer.shards} for name, writer in writers.items()}
+
+
+def _join(first: Iterator[tuple[str, str]], second: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    yield from first
+    yield from second

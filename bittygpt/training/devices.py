@@ -1,0 +1,94 @@
+"""What the model runs on: device, precision, and the peak that MFU is a share of."""
+
+import contextlib
+import os
+import resource
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from bittygpt.errors import ConfigError
+
+# Dense matrix products in bfloat16 with float32 accumulation, in FLOP/s, from the makers' data sheets (no sparsity).
+PEAK_BF16 = {
+    "H200": 989e12,
+    "H100 NVL": 835e12,
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "A10G": 70e12,
+    "A10": 125e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+    "B200": 2250e12,
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where and how the model computes. `precision` is "fp32" or "bf16": that of the matrix products."""
+
+    torch_device: torch.device
+    precision: str
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether it is an NVIDIA (or ROCm) GPU."""
+        return self.torch_device.type == "cuda"
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """Within it matrix products are done in bfloat16, if that is the precision; weights stay float32."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.torch_device.type, dtype=torch.bfloat16)
+
+    def peak_flops(self) -> float | None:
+        """FLOP/s of the data sheet for this precision, None when the device is not in the table."""
+        if not self.is_cuda or self.precision != "bf16":
+            return None
+        name = torch.cuda.get_device_name(self.torch_device)
+        return next((peak for key, peak in PEAK_BF16.items() if key in name), None)
+
+    def synchronize(self) -> None:
+        """Wait until all that was started is done, so that a clock read next means something."""
+        if self.is_cuda:
+            torch.cuda.synchronize(self.torch_device)
+
+    def peak_memory_gb(self) -> float:
+        """The most memory held so far, in GB (1e9 bytes): the GPU's, or the process's on the CPU."""
+        if self.is_cuda:
+            return torch.cuda.max_memory_allocated(self.torch_device) / 1e9
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+    def total_memory(self) -> int:
+        """Bytes of memory that the device has in all."""
+        if self.is_cuda:
+            return torch.cuda.get_device_properties(self.torch_device).total_memory
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def choose_device(name: str, precision: str, local_rank: int = 0) -> Device:
+    """The device for `train.device` and the precision for `train.precision`, "auto" being the best there is.
+
+    Raises:
+        ConfigError: the device is not there, or cannot do the precision.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("train.device: cuda is asked for and PyTorch sees no GPU; set it to auto or cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("train.device: mps is asked for and this is no Apple GPU; set it to auto or cpu")
+    device = torch.device("cuda", local_rank) if name == "cuda" else torch.device(name)
+    if name == "cuda":
+        torch.cuda.set_device(device)
+    has_bf16 = name == "cpu" or (name == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+    if precision == "auto":
+        precision = "bf16" if name == "cuda" and has_bf16 else "fp32"
+    if precision == "bf16" and not has_bf16:
+        raise ConfigError(f"train.precision: bf16 is asked for and {name} here has none; set it to auto or fp32")
+    return Device(device, precision)

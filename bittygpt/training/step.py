@@ -1,0 +1,86 @@
+"""One optimizer step, visible from top to bottom.
+
+Shapes: B batch (of this rank), T positions, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from bittygpt.core import clip_grad_norm, cross_entropy
+from bittygpt.data.batches import Batch
+from bittygpt.training.devices import Device
+from bittygpt.training.distributed import Ranks, keep_gradients_local
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Mean loss over the step's valid targets in nats, and the gradients' norm before clipping."""
+
+    loss: float
+    grad_norm: float
+    stop_asked: bool
+
+    @property
+    def is_finite(self) -> bool:
+        """False: the weights were left as they are."""
+        return all(abs(x) < float("inf") for x in (self.loss, self.grad_norm))
+
+
+def train_step(
+    model: nn.Module,
+    optimizers: Sequence[Optimizer],
+    batch: Batch,
+    *,
+    lr: float,
+    grad_clip: float,
+    micro_batch_size: int,
+    device: Device,
+    ranks: Ranks,
+    stop_asked: bool = False,
+) -> StepResult:
+    """Take the global batch of a step, and move the weights once.
+
+    The loss is the sum over all valid targets of all micro-batches on all ranks, divided once by their number: the
+    same whichever way the batch is cut. A loss or gradient that is not finite is noticed before the update.
+    `stop_asked` travels with the loss, so that all ranks learn of a signal that any of them got.
+    """
+    num_valid = max(1, batch.num_valid())
+    own = batch.rows(*ranks.rows(len(batch.ids)))
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+
+    loss_and_stop = torch.zeros(2, device=device.torch_device)
+    loss_and_stop[1] = float(stop_asked)
+    for first in range(0, len(own.ids), micro_batch_size):
+        micro = own.rows(first, first + micro_batch_size)
+        is_last = first + micro_batch_size >= len(own.ids)
+        with keep_gradients_local(model, local=not is_last):
+            loss = micro_batch_loss(model, micro, device) / num_valid
+            (loss * ranks.world_size).backward()  # the exchange takes the mean over ranks; the loss is their sum
+        loss_and_stop[0] += loss.detach()
+
+    ranks.sum(loss_and_stop)
+    grad_norm = clip_grad_norm(model.parameters(), grad_clip)
+    total, stop = loss_and_stop.tolist()
+    result = StepResult(total, grad_norm.item(), stop > 0)
+    if not result.is_finite:
+        return result
+
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+    return result
+
+
+def micro_batch_loss(model: nn.Module, micro: Batch, device: Device) -> Tensor:
+    """The summed loss of a micro-batch in nats, with the matrix products in the device's precision."""
+    ids = micro.ids.to(device.torch_device, non_blocking=True)
+    targets = micro.targets.to(device.torch_device, non_blocking=True)
+    with device.autocast():
+        logits_BTV = model(ids)
+    return cross_entropy(logits_BTV, targets, reduction="sum")
