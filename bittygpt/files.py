@@ -38,7 +38,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace the file by this value as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+    write_text(path, as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """The one form in which bittygpt writes JSON files."""
+    return json.dumps(value, indent=2) + "\n"
 
 
 def sync_folder(folder: Path) -> None:

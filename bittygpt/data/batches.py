@@ -86,7 +86,12 @@ class TrainingBatches:
     """The batches of a training run; `ignore_tokens` are ids that are read but are no targets."""
 
     def __init__(
-        self, tokens: Tokens, context_length: int, batch_size: int, seed: int, ignore_tokens: tuple[int, ...] = ()
+        self,
+        tokens: Tokens,
+        context_length: int,
+        batch_size: int,
+        seed: int,
+        ignore_tokens: tuple[int, ...] = (),
     ) -> None:
         self.tokens, self.context_length, self.batch_size = tokens, context_length, batch_size
         self.seed, self.ignore_tokens = seed, ignore_tokens
@@ -115,7 +120,11 @@ class TrainingBatches:
 
 
 def evaluation_batches(
-    tokens: Tokens, context_length: int, batch_size: int, max_tokens: int | None, ignore_tokens: tuple[int, ...] = ()
+    tokens: Tokens,
+    context_length: int,
+    batch_size: int,
+    max_tokens: int | None,
+    ignore_tokens: tuple[int, ...] = (),
 ) -> Iterator[Batch]:
     """Fixed windows over a split, in order, without overlap: every token but the first is a target once.
 

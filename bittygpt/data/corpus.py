@@ -47,7 +47,9 @@ class ReadOptions:
     skip_bad_records: bool
 
 
-def find_sources(entries: Iterable[str], key: str, on_progress: Callable[[str, int, int], None]) -> list[Source]:
+def find_sources(
+    entries: Iterable[str], key: str, on_progress: Callable[[str, int, int], None]
+) -> list[Source]:
     """The files that the entries of `data.train` or `data.val` (named by `key`) stand for; globs in sorted order.
 
     Raises:
@@ -65,7 +67,9 @@ def find_sources(entries: Iterable[str], key: str, on_progress: Callable[[str, i
             sources.extend(Source(str(path), path) for path in _expand(entry, key))
     for source in sources:
         if source.path and not source.path.name.endswith(SUFFIXES):
-            raise DataError(f"{key}: {source.name} is none of the formats that are read: {', '.join(SUFFIXES)}")
+            raise DataError(
+                f"{key}: {source.name} is none of the formats that are read: {', '.join(SUFFIXES)}"
+            )
     return sources
 
 
@@ -169,7 +173,9 @@ def split_off_validation(documents: Iterator[str], fraction: float) -> Iterator[
         return
     limit = int(fraction * 2**64)
     for document in _chain(first, second, documents):
-        digest = hashlib.blake2b(document.encode("utf-8", "surrogatepass"), digest_size=8, person=b"bittygpt-val")
+        digest = hashlib.blake2b(
+            document.encode("utf-8", "surrogatepass"), digest_size=8, person=b"bittygpt-val"
+        )
         yield ("val" if int.from_bytes(digest.digest(), "little") < limit else "train"), document
 
 
@@ -182,6 +188,8 @@ def sample_bytes(documents: Iterator[str], total_bytes: int, limit: int) -> Iter
     """About `limit` of `total_bytes` bytes of text, spread over all of it: whole documents, chosen by their hash."""
     keep = int(min(1.0, limit / max(1, total_bytes)) * 2**64)
     for document in documents:
-        digest = hashlib.blake2b(document.encode("utf-8", "surrogatepass"), digest_size=8, person=b"bittygpt-vocab")
+        digest = hashlib.blake2b(
+            document.encode("utf-8", "surrogatepass"), digest_size=8, person=b"bittygpt-vocab"
+        )
         if int.from_bytes(digest.digest(), "little") < keep:
             yield document

@@ -1,6 +1,7 @@
 """A text by http(s): fetched once into a cache, going on where a broken transfer stopped."""
 
 import hashlib
+import http.client
 import os
 import time
 import urllib.error
@@ -45,8 +46,10 @@ def fetch(url: str, on_progress: Callable[[str, int, int], None]) -> Path:
             if error.code == 416:  # the partial file is not a beginning of what the server now has
                 partial.unlink(missing_ok=True)
             elif error.code < 500 or attempt == ATTEMPTS:
-                raise DataError(f"{url}: the server answers {error.code} {error.reason}; check the URL") from None
-        except (OSError, EOFError) as error:
+                raise DataError(
+                    f"{url}: the server answers {error.code} {error.reason}; check the URL"
+                ) from None
+        except (OSError, EOFError, http.client.HTTPException) as error:
             if attempt == ATTEMPTS:
                 raise DataError(
                     f"{url}: {error}; check the network and run the same command again: it goes on at "

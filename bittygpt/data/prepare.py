@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittygpt.data.bpe_training import count_words, train_bpe
-from bittygpt.data.corpus import ReadOptions, Source, find_sources, read_documents, sample_bytes, split_off_validation
+from bittygpt.data.corpus import (
+    ReadOptions,
+    Source,
+    find_sources,
+    read_documents,
+    sample_bytes,
+    split_off_validation,
+)
 from bittygpt.data.shards import ShardWriter, TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError
@@ -33,7 +40,9 @@ class PreparedTokens:
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
         self.folder, self.manifest = folder, manifest
         description = manifest["tokenizer"]
-        self.tokenizer = Tokenizer.load(folder / VOCABULARY, description["special_tokens"], description["encoding"])
+        self.tokenizer = Tokenizer.load(
+            folder / VOCABULARY, description["special_tokens"], description["encoding"]
+        )
         if self.tokenizer.hash() != description["hash"]:
             raise DataError(
                 f"{folder / VOCABULARY} is not the vocabulary that the tokens beside it were made with; "
@@ -47,7 +56,11 @@ class PreparedTokens:
     def hash(self) -> str:
         """What the tokens are, in 64 hexadecimal digits: equal for equal tokens, wherever they lie."""
         parts = [self.manifest["tokenizer"]["hash"]]
-        parts += [f"{name}:{shard['sha256']}" for name, split in self.manifest["splits"].items() for shard in split["shards"]]
+        parts += [
+            f"{name}:{shard['sha256']}"
+            for name, split in self.manifest["splits"].items()
+            for shard in split["shards"]
+        ]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -132,16 +145,22 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
             return dict(manifest)
     except (ValueError, KeyError, TypeError):
         pass
-    raise DataError(f"{path} is damaged or of another version; delete {folder} and run `bittygpt tokenize` again")
+    raise DataError(
+        f"{path} is damaged or of another version; delete {folder} and run `bittygpt tokenize` again"
+    )
 
 
-def _refuse_others(folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]]) -> None:
+def _refuse_others(
+    folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]]
+) -> None:
     changes = [
         f"{key} was {known['settings'].get(key)!r} and is {value!r}"
         for key, value in settings.items()
         if known["settings"].get(key) != value
     ]
-    before, now = ({entry["name"]: entry["sha256"] for entry in entries} for entries in (known["sources"], sources))
+    before, now = (
+        {entry["name"]: entry["sha256"] for entry in entries} for entries in (known["sources"], sources)
+    )
     changes += [f"{name} has changed" for name in now if name in before and before[name] != now[name]]
     changes += [f"{name} is new" for name in now if name not in before]
     changes += [f"{name} is gone" for name in before if name not in now]
@@ -205,7 +224,9 @@ def _write_splits(
     size = sum(source.size() for source in [*train, *val])
     done = 0
     while block := list(islice(labelled, DOCUMENTS_AT_ONCE)):
-        encoded = tokenizer.encode_documents((document for _, document in block), num_threads=os.cpu_count() or 1)
+        encoded = tokenizer.encode_documents(
+            (document for _, document in block), num_threads=os.cpu_count() or 1
+        )
         for (name, document), ids in zip(block, encoded, strict=True):
             num_bytes = len(document.encode("utf-8", "replace"))
             writers[name].write(np.append(ids, tokenizer.end_of_text_id))

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError
-from bittygpt.files import sha256_of, sync_folder, write_json, write_text
+from bittygpt.files import as_json, sha256_of, sync_folder, write_json, write_text
 from bittygpt.training.run_folder import RunFolder
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "config.yaml", "vocab.json")
@@ -50,10 +50,14 @@ def save_checkpoint(
     try:
         metadata = {"format": "pt"}
         save_file(_contiguous(model.state_dict()), temporary / "model.safetensors", metadata)
-        save_file(_contiguous(optimizer_tensors(model, optimizers)), temporary / "optimizer.safetensors", metadata)
+        save_file(
+            _contiguous(optimizer_tensors(model, optimizers)), temporary / "optimizer.safetensors", metadata
+        )
         shape = {**vars(model.config)}
         kind = {"special_tokens": tokenizer.special_tokens, "encoding": tokenizer.encoding}
-        write_json(temporary / "state.json", {"format": 1, "step": step, **state, "model": shape, "tokenizer": kind})
+        write_json(
+            temporary / "state.json", {"format": 1, "step": step, **state, "model": shape, "tokenizer": kind}
+        )
         write_text(temporary / "config.yaml", config_yaml)
         tokenizer.save(temporary / "vocab.json")
         for name in FILES:
@@ -93,7 +97,9 @@ def restore(path: Path, model: TransformerLM, optimizers: Iterable[Optimizer]) -
         CheckpointError: its tensors are not those of this model.
     """
     _load_weights(path, model)
-    owners = {p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    owners = {
+        p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]
+    }
     parameters = dict(model.named_parameters())
     for full_name, tensor in load_file(path / "optimizer.safetensors").items():
         name, key = full_name.rsplit("/", 1)
@@ -118,8 +124,12 @@ def _load_weights(path: Path, model: TransformerLM) -> None:
 def find_fault(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None: every file is there and has the hash that the manifest says."""
     try:
-        hashes = json.loads((path / MANIFEST).read_text("utf-8"))["files"]
+        text = (path / MANIFEST).read_text("utf-8")
+        manifest = json.loads(text)
+        hashes = manifest["files"]
         missing = [name for name in FILES if name not in hashes]
+        if manifest["format"] != 1 or text != as_json(manifest):
+            return f"{MANIFEST} is damaged"
     except FileNotFoundError:
         return f"{MANIFEST} is missing"
     except (OSError, ValueError, KeyError, TypeError):
@@ -163,7 +173,9 @@ def remove_old(folder: Path, keep: int, val_losses: dict[int, float]) -> None:
     best = best_step((step for step, _ in checkpoints), val_losses)
     for step, path in checkpoints[max(1, keep) :]:
         if step != best:
-            doomed = path.with_name(f".{path.name}.removed")  # a kill must not leave half a checkpoint under its name
+            doomed = path.with_name(
+                f".{path.name}.removed"
+            )  # a kill must not leave half a checkpoint under its name
             os.rename(path, doomed)
             shutil.rmtree(doomed)
 
@@ -183,7 +195,9 @@ def find_checkpoint(spec: str, on_damaged: Callable[[str], None]) -> Path:
     name, wants_best = (spec[: -len(":best")], True) if spec.endswith(":best") else (spec, False)
     path = Path(name)
     if not path.is_dir():
-        raise CheckpointError(f"--ckpt {spec}: there is no folder {path}; give runs/NAME, runs/NAME:best or a checkpoint")
+        raise CheckpointError(
+            f"--ckpt {spec}: there is no folder {path}; give runs/NAME, runs/NAME:best or a checkpoint"
+        )
     if (path / "state.json").exists() or NAME.fullmatch(path.resolve().name):
         if fault := find_fault(path):
             raise CheckpointError(f"--ckpt {spec}: {fault}; take another checkpoint of the run")
@@ -207,7 +221,9 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Tra
     kind = state["tokenizer"]
     model = TransformerLM(ModelConfig(**state["model"]))
     _load_weights(path, model)
-    return model.to(device).eval(), Tokenizer.load(path / "vocab.json", kind["special_tokens"], kind["encoding"])
+    return model.to(device).eval(), Tokenizer.load(
+        path / "vocab.json", kind["special_tokens"], kind["encoding"]
+    )
 
 
 def load_model(path: str | Path, device: str = "cpu") -> tuple[TransformerLM, Tokenizer]:

@@ -90,5 +90,7 @@ def choose_device(name: str, precision: str, local_rank: int = 0) -> Device:
     if precision == "auto":
         precision = "bf16" if name == "cuda" and has_bf16 else "fp32"
     if precision == "bf16" and not has_bf16:
-        raise ConfigError(f"train.precision: bf16 is asked for and {name} here has none; set it to auto or fp32")
+        raise ConfigError(
+            f"train.precision: bf16 is asked for and {name} here has none; set it to auto or fp32"
+        )
     return Device(device, precision)

@@ -49,7 +49,9 @@ def ranks_from_environment() -> Ranks:
     environment = os.environ
     if "RANK" not in environment or "WORLD_SIZE" not in environment:
         return Ranks()
-    return Ranks(int(environment["RANK"]), int(environment["WORLD_SIZE"]), int(environment.get("LOCAL_RANK", "0")))
+    return Ranks(
+        int(environment["RANK"]), int(environment["WORLD_SIZE"]), int(environment.get("LOCAL_RANK", "0"))
+    )
 
 
 @contextmanager

@@ -55,7 +55,9 @@ class Trainer:
         own = train.batch_size // ranks.world_size
         auto = train.micro_batch_size == "auto"
         self.micro_batch_size = (
-            largest_micro_batch(self.model, own, self.moments, device) if auto else min(own, int(train.micro_batch_size))
+            largest_micro_batch(self.model, own, self.moments, device)
+            if auto
+            else min(own, int(train.micro_batch_size))
         )
         self.step = 0
         self.saved_step: int | None = None
@@ -91,7 +93,7 @@ class Trainer:
 
         Args:
             stop_asked: looked at after each step; True ends the run with a checkpoint and an `InterruptedReport`.
-            val_losses: validation loss by step so far; those steps are not evaluated again, and the best is kept.
+            val_losses: validation loss by step, of the steps before; they tell which checkpoint is the best so far.
 
         Raises:
             OutOfMemoryError: says on what the memory went, and which key to change.
@@ -99,7 +101,9 @@ class Trainer:
         train = self.config.train
         losses = dict(val_losses)
         model = self._prepare_model()
-        meter = SpeedMeter(self.device, self.tokens_per_step, self.model.flops_per_token(), self.ranks.world_size)
+        meter = SpeedMeter(
+            self.device, self.tokens_per_step, self.model.flops_per_token(), self.ranks.world_size
+        )
         meter.restart(self.step)
         if self.step and self._is_evaluated(self.step) and self.step not in losses:
             yield self._evaluate(losses)
@@ -175,7 +179,9 @@ class Trainer:
         """Loss and bits per byte over the validation split, or over `train.eval_tokens` of it."""
         context = self.config.model.context_length
         size = max(1, 8192 // context)
-        batches = evaluation_batches(self.val_tokens, context, size, self.config.train.eval_tokens, self.ignored)
+        batches = evaluation_batches(
+            self.val_tokens, context, size, self.config.train.eval_tokens, self.ignored
+        )
         return evaluate(self.model, batches, self.token_bytes, self.device, self.ranks)
 
     def _save(self, losses: Mapping[int, float]) -> Iterator[Report]:
@@ -190,7 +196,13 @@ class Trainer:
                 "torch": torch.__version__,
             }
             save_checkpoint(
-                self.checkpoints, self.step, self.model, self.optimizers, state, self.config_yaml, self.tokenizer
+                self.checkpoints,
+                self.step,
+                self.model,
+                self.optimizers,
+                state,
+                self.config_yaml,
+                self.tokenizer,
             )
             remove_old(self.checkpoints, self.config.train.keep, dict(losses))
         self.saved_step = self.step

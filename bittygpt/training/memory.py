@@ -6,7 +6,9 @@ from bittygpt.core import TransformerLM
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
 
-USABLE = 0.7  # of the device's memory: the rest is for the allocator, kernels' workspaces and the estimate's error
+USABLE = (
+    0.7  # of the device's memory: the rest is for the allocator, kernels' workspaces and the estimate's error
+)
 FLOAT = 4
 
 
@@ -65,7 +67,9 @@ def largest_micro_batch(model: TransformerLM, sequences: int, moments: int, devi
     return 1
 
 
-def out_of_memory(model: TransformerLM, micro_batch_size: int, moments: int, device: Device) -> OutOfMemoryError:
+def out_of_memory(
+    model: TransformerLM, micro_batch_size: int, moments: int, device: Device
+) -> OutOfMemoryError:
     """The error for a step that did not fit: where the memory went and which key to change."""
     parts = estimate_memory(model, micro_batch_size, moments, device.precision)
     remedy = (

@@ -8,12 +8,12 @@ from torch.optim import Optimizer
 from bittygpt.core import SGD, Adam, AdamW, Muon, constant_schedule, cosine_schedule, wsd_schedule
 
 if TYPE_CHECKING:
-    from bittygpt.config import OptimConfig
+    from bittygpt.config.sections import OptimSection
 
 MOMENTUM = 0.9  # of SGD; Muon has its own
 
 
-def build_optimizers(model: nn.Module, optim: "OptimConfig") -> list[Optimizer]:
+def build_optimizers(model: nn.Module, optim: "OptimSection") -> list[Optimizer]:
     """The optimizers that together update every trainable parameter once.
 
     Weight decay shrinks matrices alone. A gain of RMSNorm has its right size near 1, not near 0. Muon takes the
@@ -37,7 +37,7 @@ def build_optimizers(model: nn.Module, optim: "OptimConfig") -> list[Optimizer]:
     return [{"adam": Adam, "adamw": AdamW}[optim.name](groups(inner + outer), **adam)]
 
 
-def learning_rate(step: int, optim: "OptimConfig", total_steps: int) -> float:
+def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:
     """The learning rate of a step, counted from 1, by `optim.schedule`."""
     if optim.schedule == "constant":
         return constant_schedule(step, optim.lr, optim.warmup_steps)

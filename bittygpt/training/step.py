@@ -60,7 +60,9 @@ def train_step(
         is_last = first + micro_batch_size >= len(own.ids)
         with keep_gradients_local(model, local=not is_last):
             loss = micro_batch_loss(model, micro, device) / num_valid
-            (loss * ranks.world_size).backward()  # the exchange takes the mean over ranks; the loss is their sum
+            (
+                loss * ranks.world_size
+            ).backward()  # the exchange takes the mean over ranks; the loss is their sum
         loss_and_stop[0] += loss.detach()
 
     ranks.sum(loss_and_stop)

@@ -1,0 +1,199 @@
+"""The four verbs, exit codes, and how an error is printed. A command is imported only when it runs."""
+
+import json as json_module
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bittygpt import __version__
+from bittygpt.errors import BittyGPTError, UsageError
+
+app = typer.Typer(
+    name="bittygpt",
+    help="Train a GPT from a text file: tokenize, train, sample, export.",
+    epilog="A first run: bittygpt train configs/quickstart.yaml",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the run.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Keys to override, as in optim.lr=3e-4.", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable results on stdout.")]
+Ckpt = Annotated[
+    str,
+    typer.Option(
+        "--ckpt", metavar="PATH", help="runs/NAME, runs/NAME:best or a checkpoint folder.", show_default=False
+    ),
+]
+SampleConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="YAML file whose sample: section is laid over the run's own."
+    ),
+]
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"bittygpt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Train a GPT from a text file: tokenize, train, sample, export."""
+
+
+@app.command()
+def tokenize(config: Config, overrides: Overrides = None, json: Json = False) -> None:
+    """Turn the config's text into tokens on disk."""
+    from bittygpt.commands.tokenize import tokenize as run
+
+    run(config, overrides or [], as_json=json)
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over; the old run is kept beside the new one.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train a model: starts, goes on where it stopped, or says that it is finished."""
+    from bittygpt.commands.train import train as run
+
+    run(config, overrides or [], fresh=fresh, as_json=json)
+
+
+@app.command()
+def sample(
+    ckpt: Ckpt,
+    prompt: Annotated[
+        str | None, typer.Option(help="Text to go on from; else --prompt-file, a pipe or the config.")
+    ] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(help="File with the prompt; - is the standard input.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens to generate.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Choose among the likeliest that hold this probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(help="Drop tokens below this share of the likeliest one's.")
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1: seen tokens get less likely.")
+    ] = None,
+    num_samples: Annotated[int | None, typer.Option(help="Texts to generate.")] = None,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End before this text; may be given several times.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same text.")] = None,
+    ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Do not end at <|endoftext|>.")] = False,
+    config: SampleConfig = None,
+    device: DeviceName = "auto",
+    json: Json = False,
+) -> None:
+    """Generate text from a checkpoint."""
+    from bittygpt.commands.sample import sample as run
+
+    run(
+        ckpt,
+        config=config,
+        prompt=prompt,
+        prompt_file=prompt_file,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        num_samples=num_samples,
+        stop=stop or [],
+        seed=seed,
+        ignore_eos=ignore_eos,
+        as_json=json,
+        device=device,
+    )
+
+
+@app.command()
+def export(
+    ckpt: Ckpt,
+    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
+    format: Annotated[str, typer.Option("--format", help="hf: a Hugging Face folder.", show_default=False)],
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = "float32",
+    verify: Annotated[bool, typer.Option(help="Compare the export with the model.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
+    config: SampleConfig = None,
+    json: Json = False,
+) -> None:
+    """Write a checkpoint in a form that other programs load."""
+    from bittygpt.commands.export import export as run
+
+    run(
+        ckpt,
+        format=format,
+        out=out,
+        config=config,
+        dtype=dtype,
+        verify=verify,
+        overwrite=overwrite,
+        as_json=json,
+    )
+
+
+def main() -> None:
+    """Run the program and end with the exit code of CONTRACT: a BittyGPTError's own, 1 for anything else."""
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same clean way out as Ctrl-C
+    try:
+        app()
+    except BittyGPTError as error:
+        _exit_with(error, error.exit_code)
+    except KeyboardInterrupt:
+        print("bittygpt: interrupted", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        _exit_with(error, 1)
+
+
+def _exit_with(error: Exception, code: int) -> None:
+    """One message on stderr, with --json also as an object on stdout; a traceback only with BITTYGPT_DEBUG=1."""
+    if os.environ.get("BITTYGPT_DEBUG") == "1":
+        raise error
+    expected = isinstance(error, BittyGPTError | OSError)
+    message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
+    is_other_rank = isinstance(error, UsageError) and os.environ.get("RANK", "0") != "0"
+    if not is_other_rank:  # all ranks make the same mistake; one says it
+        print(f"bittygpt: {message}", file=sys.stderr)
+        if "--json" in sys.argv:
+            report: dict[str, Any] = {"error": type(error).__name__, "message": message, "exit_code": code}
+            print(json_module.dumps(report))
+    sys.exit(code)

@@ -1,0 +1,44 @@
+"""`bittygpt tokenize`: text -> tokens on disk."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bittygpt.config import load_config
+from bittygpt.data.prepare import PreparedTokens, prepare_tokens
+from bittygpt.errors import InterruptedRunError
+from bittygpt.terminal.console import result, talk
+from bittygpt.terminal.preparation import PreparationProgress
+
+
+def tokenize(config_path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
+    """Make the tokens of a config, or say that they are there."""
+    config = load_config(config_path, overrides)
+    try:
+        with PreparationProgress() as progress:
+            tokens, made = prepare_tokens(config, progress)
+    except KeyboardInterrupt:
+        raise InterruptedRunError("interrupted; run the same command again") from None
+    if as_json:
+        result(json.dumps({"dir": str(tokens.folder), "made": made, **tokens.manifest}))
+        return
+    if not made:
+        talk(f"{tokens.folder} already holds these tokens")
+    for line in describe(tokens):
+        result(line)
+
+
+def describe(tokens: PreparedTokens) -> list[str]:
+    """A few lines that say what the tokens are."""
+    splits: dict[str, dict[str, Any]] = tokens.manifest["splits"]
+    lines = [f"{tokens.folder}: {tokens.tokenizer.vocab_size:,} entries in the vocabulary"]
+    for name, split in splits.items():
+        per_token = split["bytes"] / max(1, split["tokens"] - split["documents"])
+        lines.append(
+            f"{name}: {split['tokens']:,} tokens of {split['documents']:,} documents, {split['bytes']:,} bytes, "
+            f"{per_token:.2f} bytes per token"
+            if split["tokens"]
+            else f"{name}: nothing"
+        )
+    return lines

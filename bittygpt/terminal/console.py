@@ -1,0 +1,32 @@
+"""Talk goes to stderr, results to stdout. In a pipe there are no colours, bars or cursor moves, only plain lines."""
+
+import sys
+
+from rich.console import Console
+
+
+def talk_console() -> Console:
+    """A console on stderr that is plain unless stderr is a terminal."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def talk(message: str) -> None:
+    """A line for the reader, on stderr."""
+    talk_console().print(message, markup=False)
+
+
+def result(text: str) -> None:
+    """A line of the result, on stdout, as it is."""
+    print(text, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"

@@ -1,0 +1,59 @@
+"""`loss.png`: training and validation loss, and where a guess would lie."""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from bittygpt.files import atomic_file
+
+
+def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_size: int) -> None:
+    """Draw the events of `metrics.jsonl`. The grey line is ln V, the loss of a model that knows nothing."""
+    from matplotlib.figure import Figure  # slow to import: only when there is something to draw
+
+    events = list(events)
+    steps = [event for event in events if event["event"] == "step"]
+    evals = [event for event in events if event["event"] == "eval"]
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    x, y = [event["step"] for event in steps], [event["loss"] for event in steps]
+    axes.plot(x, y, color="#9ecae1", linewidth=0.8)
+    axes.plot(x, smoothed(y), color="#2171b5", linewidth=1.8, label="training (smoothed)")
+    if evals:
+        best = min(evals, key=lambda event: event["val_loss"])
+        axes.plot(
+            [event["step"] for event in evals],
+            [event["val_loss"] for event in evals],
+            "o-",
+            color="#d94801",
+            markersize=4,
+            label=f"validation (best {best['val_loss']:.3f})",
+        )
+    axes.axhline(math.log(vocab_size), color="#888888", linestyle="--", linewidth=1)
+    axes.annotate(
+        f"knows nothing: ln {vocab_size:,} = {math.log(vocab_size):.2f}",
+        (1, math.log(vocab_size)),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 4),
+        textcoords="offset points",
+        ha="right",
+        color="#666666",
+        fontsize=9,
+    )
+    axes.set(title=title, xlabel="step", ylabel="loss (nats per token)")
+    axes.grid(alpha=0.25)
+    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93), frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png")
+
+
+def smoothed(values: list[float], share: float = 0.05) -> list[float]:
+    """An exponential mean with a memory of about `share` of the curve, without a bias towards its start."""
+    decay = 1 - 1 / max(1.0, share * len(values))
+    out, mean, weight = [], 0.0, 0.0
+    for value in values:
+        mean, weight = decay * mean + (1 - decay) * value, decay * weight + (1 - decay)
+        out.append(mean / weight)
+    return out

@@ -1,0 +1,49 @@
+"""Progress of downloading, counting, merging and encoding: a bar on a terminal, now and then a line in a pipe."""
+
+import time
+from types import TracebackType
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bittygpt.terminal.console import talk, talk_console
+
+LINE_EVERY = 5.0  # seconds, in a pipe
+
+
+class PreparationProgress:
+    """Call it with what is being done, how far, and of how much (0: not known). One bar for each thing done."""
+
+    def __init__(self) -> None:
+        console = talk_console()
+        self._tasks: dict[str, int] = {}
+        self._last_line = time.monotonic()
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+        self._bars = (
+            Progress(*columns, TimeRemainingColumn(), console=console) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> "PreparationProgress":
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars:
+            if kind is None:
+                for task in self._bars.tasks:
+                    self._bars.update(task.id, total=task.total or 1, completed=task.total or 1)
+            self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show the state of one thing."""
+        if self._bars:
+            if what not in self._tasks:
+                self._tasks[what] = self._bars.add_task(what, total=total or None)
+            self._bars.update(
+                self._tasks[what], completed=min(done, total) if total else done, total=total or None
+            )
+        elif time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            talk(f"{what}: {100 * min(done, total) // total} %" if total else what)

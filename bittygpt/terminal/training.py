@@ -1,0 +1,97 @@
+"""What a person sees of a run: a live display on a terminal, plain lines in a pipe."""
+
+import time
+from datetime import datetime, timedelta
+from types import TracebackType
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.text import Text
+
+from bittygpt.terminal.console import duration, talk, talk_console
+from bittygpt.training.reports import EvalReport, StepReport
+
+LINE_EVERY = 1.0  # seconds between two plain lines, at least
+
+
+class TrainingDisplay:
+    """Shows the reports of a run; use it as a context manager, so that the terminal is left as it was found."""
+
+    def __init__(self, total_steps: int, first_step: int, show: bool = True) -> None:
+        self._total, self._first, self._show = total_steps, first_step, show
+        self._started = time.monotonic()
+        self._last_line = 0.0
+        self._step: StepReport | None = None
+        self._eval: EvalReport | None = None
+        console = talk_console()
+        self._live = Live(console=console, refresh_per_second=4) if show and console.is_terminal else None
+
+    def __enter__(self) -> "TrainingDisplay":
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def seconds_left(self) -> float | None:
+        """An estimate from all that this process has done so far, evaluations and checkpoints counted in."""
+        if self._step is None or self._step.step <= self._first:
+            return None
+        done = self._step.step - self._first
+        return (time.monotonic() - self._started) / done * (self._total - self._step.step)
+
+    def step(self, report: StepReport) -> None:
+        """Show a step."""
+        self._step = report
+        if not self._show:
+            return
+        if self._live:
+            self._live.update(self._picture())
+        elif time.monotonic() - self._last_line >= LINE_EVERY or report.step == self._total:
+            self._last_line = time.monotonic()
+            talk(f"step {report.step}/{self._total}  " + "  ".join(self._facts(report)))
+
+    def evaluation(self, report: EvalReport) -> None:
+        """Show an evaluation; it stays above the live part."""
+        self._eval = report
+        line = f"step {report.step}  val loss {report.val_loss:.4f}  {report.val_bpb:.3f} bits per byte"
+        self.say(line)
+
+    def say(self, message: str) -> None:
+        """A line that stays."""
+        if not self._show:
+            return
+        if self._live:
+            self._live.console.print(message, markup=False)
+        else:
+            talk(message)
+
+    def _facts(self, report: StepReport) -> list[str]:
+        facts = [
+            f"loss {report.loss:.4f}",
+            f"lr {report.lr:.2e}",
+            f"{report.tokens_per_second:,.0f} tokens/s",
+        ]
+        if report.mfu is not None:
+            facts.append(f"MFU {report.mfu:.0%}")
+        left = self.seconds_left()
+        if left is not None and report.step < self._total:
+            finish = datetime.now() + timedelta(seconds=left)
+            day = "" if finish.date() == datetime.now().date() else finish.strftime("%a %d %b ")
+            facts += [f"{duration(left)} left", f"finish {day}{finish:%H:%M}"]
+        return facts
+
+    def _picture(self) -> Group:
+        assert self._step is not None
+        progress = self._step.step / self._total
+        head = Text.assemble((f"step {self._step.step:,}", "bold"), f" of {self._total:,}  {progress:.0%}")
+        bar = ProgressBar(total=self._total, completed=self._step.step, width=40)
+        lines: list[Text | ProgressBar] = [head, bar, Text("  ".join(self._facts(self._step)))]
+        if self._eval is not None:
+            lines.append(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))
+        return Group(*lines)

@@ -1,0 +1,110 @@
+"""Checkpoints: what is damaged is recognised, what is half-written is absent, and any good one can be found."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+import bittygpt
+from bittygpt.errors import CheckpointError
+from bittygpt.training import checkpoint as checkpoint_module
+from bittygpt.training.checkpoint import FILES, find_checkpoint, find_fault, list_checkpoints, newest_good
+from bittygpt.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(make_trainer, finish, tmp_path):
+    """A finished run with its log: checkpoints 2, 4, 6, 8, the best of which is 4."""
+    trainer = make_trainer("train.keep=9", folder="run/checkpoints")
+    finish(trainer)
+    folder = RunFolder(tmp_path / "run")
+    for step, loss in ((4, 1.0), (8, 2.0)):
+        folder.log({"event": "eval", "step": step, "val_loss": loss})
+    return folder
+
+
+def damage(kind, path):
+    data = path.read_bytes()
+    if kind == "removed":
+        path.unlink()
+    elif kind == "emptied":
+        path.write_bytes(b"")
+    elif kind == "cut short":
+        path.write_bytes(data[:-1])
+    else:
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+
+
+@pytest.mark.parametrize("kind", ["removed", "emptied", "cut short", "one bit flipped"])
+def test_any_damage_is_recognised_and_the_checkpoint_before_is_taken(run, kind, tmp_path):
+    newest = run.checkpoints / "step-00000008"
+    for name in [*FILES, "manifest.json"]:
+        kept = tmp_path / "kept"
+        shutil.copytree(newest, kept)
+        damage(kind, newest / name)
+        said = []
+        assert newest_good(run.checkpoints, said.append) == run.checkpoints / "step-00000006", name
+        assert "step-00000008" in said[0]
+        with pytest.raises(CheckpointError):
+            find_checkpoint(str(newest), pytest.fail)
+        shutil.rmtree(newest)
+        kept.rename(newest)
+    assert find_fault(newest) is None
+
+
+def test_a_crash_while_saving_leaves_no_checkpoint(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    monkeypatch.setattr(checkpoint_module, "write_text", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        list(trainer.run(lambda: False, {}))
+    assert list_checkpoints(trainer.checkpoints) == []
+    assert list(trainer.checkpoints.iterdir()) == []
+
+
+def test_leftovers_of_a_kill_are_cleaned_up_and_never_taken(run):
+    for name in (".step-00000010.77.tmp", ".step-00000002.removed"):
+        shutil.copytree(run.checkpoints / "step-00000008", run.checkpoints / name)
+    assert len(list_checkpoints(run.checkpoints)) == 4
+    checkpoint_module.clean_up(run.checkpoints)
+    assert not list(run.checkpoints.glob(".*"))
+
+
+def test_a_run_its_best_and_a_folder_can_be_named(run):
+    assert find_checkpoint(str(run.path), pytest.fail).name == "step-00000008"
+    assert find_checkpoint(f"{run.path}:best", pytest.fail).name == "step-00000004"
+    folder = run.checkpoints / "step-00000002"
+    assert find_checkpoint(str(folder), pytest.fail) == folder
+
+
+@pytest.mark.parametrize("spec", ["nowhere", "nowhere:best", "."])
+def test_nothing_there_is_a_message(tmp_path, monkeypatch, spec):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="--ckpt"):
+        find_checkpoint(spec, pytest.fail)
+
+
+def test_load_gives_model_and_tokenizer_of_a_checkpoint_alone(run, tmp_path):
+    alone = tmp_path / "elsewhere"
+    shutil.copytree(run.checkpoints / "step-00000008", alone)
+    model, tokenizer = bittygpt.load(alone)
+    same_model, _ = bittygpt.load(run.path)
+    ids = torch.tensor([tokenizer.encode("hello")])
+    assert tokenizer.decode(ids[0].tolist()) == "hello"
+    logits = model(ids)
+    assert logits.shape == (1, 5, 257)
+    assert not model.training
+    assert torch.equal(logits, same_model(ids))
+
+
+def test_load_warns_of_a_damaged_checkpoint(run):
+    (run.checkpoints / "step-00000008" / "model.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match="step-00000008: model.safetensors is not what was written"):
+        bittygpt.load(run.path)
+
+
+def test_nothing_is_pickled_and_the_state_is_json(run):
+    folder = run.checkpoints / "step-00000008"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "manifest.json"])
+    state = json.loads((folder / "state.json").read_text())
+    assert (state["step"], state["tokens"]) == (8, 8 * 64)

@@ -1,0 +1,46 @@
+"""The micro-batch that fits, and the message when it does not."""
+
+import torch
+
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.training.devices import Device
+from bittygpt.training.memory import estimate_memory, largest_micro_batch, out_of_memory
+
+MODEL = TransformerLM(ModelConfig(1000, 64, 32, 2, 4))
+
+
+class Gpu(Device):
+    """A device with as much memory as a test wants."""
+
+    memory = 0
+
+    def total_memory(self) -> int:
+        return self.memory
+
+
+def gpu(memory):
+    device = Gpu(torch.device("cpu"), "fp32")
+    object.__setattr__(device, "memory", memory)
+    return device
+
+
+def test_the_largest_divisor_that_fits():
+    needed = {size: estimate_memory(MODEL, size, 2, "fp32").total for size in (1, 2, 3, 4, 6, 12)}
+    for size, total in needed.items():
+        assert largest_micro_batch(MODEL, 12, 2, gpu(int(total / 0.7) + 2)) == size
+    assert largest_micro_batch(MODEL, 12, 2, gpu(0)) == 1
+
+
+def test_the_message_names_the_parts_and_the_key():
+    text = str(out_of_memory(MODEL, 4, 2, gpu(10**9)))
+    for word in (
+        "1.0 GB",
+        "weights",
+        "gradients",
+        "moments",
+        "activations",
+        "logits",
+        "train.micro_batch_size below 4",
+    ):
+        assert word in text
+    assert "model.context_length" in str(out_of_memory(MODEL, 1, 2, gpu(10**9)))

@@ -1,0 +1,45 @@
+"""metrics.jsonl and status.json."""
+
+import pytest
+
+from bittygpt.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_status(state="running")
+    for step in (1, 2, 3):
+        folder.log({"event": "step", "step": step})
+    folder.log({"event": "eval", "step": 3, "val_loss": 1.5})
+    return folder
+
+
+def test_events_come_back_and_a_line_cut_by_a_kill_does_not(run):
+    with open(run.metrics, "a") as file:
+        file.write('{"event": "step", "step": 4')
+    assert [e["step"] for e in run.events()] == [1, 2, 3, 3]
+    run.forget_after(3)
+    run.log({"event": "step", "step": 4})
+    assert [e["step"] for e in run.events()] == [1, 2, 3, 3, 4]
+
+
+def test_later_steps_are_forgotten(run):
+    run.forget_after(2)
+    assert [e["step"] for e in run.events()] == [1, 2]
+    assert run.validation_losses() == {}
+
+
+def test_validation_losses_by_step(run):
+    assert run.validation_losses() == {3: 1.5}
+
+
+def test_setting_aside_keeps_every_old_run(run):
+    moved = []
+    run.set_aside(moved.append)
+    run.write_status(state="running")
+    run.set_aside(moved.append)
+    run.set_aside(moved.append)
+    assert [path.name for path in moved] == ["run.1", "run.2"]
+    assert not run.path.exists()
+    assert run.read_status() == {}
