@@ -1,14 +1,8 @@
 """`bittygpt train`: from a config to a finished run, whether it starts, goes on or is done already."""
 
-import dataclasses
 import json
-import os
-import signal
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,18 +14,18 @@ from bittygpt.data.prepare import PreparedTokens, prepare_tokens
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
 from bittygpt.files import write_text
 from bittygpt.terminal.console import duration, result, talk
-from bittygpt.terminal.loss_plot import draw_losses
 from bittygpt.terminal.preparation import PreparationProgress
+from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
-from bittygpt.training.checkpoint import clean_up, newest_good, read_state
+from bittygpt.training.checkpoint import read_state
+from bittygpt.training.checkpoint_folder import clean_up, newest_good
 from bittygpt.training.devices import Device, choose_device
 from bittygpt.training.distributed import Ranks, process_group, ranks_from_environment
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
-from bittygpt.training.reports import DivergedReport, EvalReport, InterruptedReport, SavedReport, StepReport
+from bittygpt.training.reports import DivergedReport, InterruptedReport
 from bittygpt.training.run_folder import RunFolder
-
-PLOT_EVERY = 30.0  # seconds between two drawings of loss.png, at least
+from bittygpt.training.stop_signals import stop_on_signal
 
 
 def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: bool) -> None:
@@ -158,31 +152,12 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         talk(f"going on after step {trainer.step:,}")
 
 
-@contextmanager
-def _stop_on_signal() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM put their number into the list; a second one ends the process at once."""
-    received: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if received:
-            os._exit(128 + number)
-        received.append(number)
-        os.write(2, b"\nstopping after this step with a checkpoint; once more to stop at once\n")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _follow(trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool) -> None:
     """Run the trainer to its end, and show, log and draw what it reports."""
     display = TrainingDisplay(trainer.total_steps, trainer.step, show=ranks.is_main)
-    log = RunLog(run, trainer, display, as_json) if ranks.is_main else None
+    log = RunLog(run, trainer, display, _to_stdout if as_json else None) if ranks.is_main else None
     try:
-        with _stop_on_signal() as signals, display:
+        with stop_on_signal() as signals, display:
             for report in trainer.run(lambda: bool(signals), run.validation_losses()):
                 if log is not None:
                     log.take(report)
@@ -202,6 +177,10 @@ def _follow(trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool) -> No
         log.draw()
 
 
+def _to_stdout(event: dict[str, Any]) -> None:
+    result(json.dumps(event))
+
+
 def _divergence_message(report: DivergedReport, run: RunFolder) -> str:
     good = newest_good(run.checkpoints, lambda _: None)
     return (
@@ -209,60 +188,6 @@ def _divergence_message(report: DivergedReport, run: RunFolder) -> str:
         f"{report.grad_norm}; the last good checkpoint is {good or 'none, it was too early'}; "
         "try a lower optim.lr, a longer optim.warmup_steps or a smaller optim.grad_clip"
     )
-
-
-class RunLog:
-    """Puts reports where they belong: metrics.jsonl, status.json, loss.png, the display, and stdout with --json."""
-
-    def __init__(self, run: RunFolder, trainer: Trainer, display: TrainingDisplay, as_json: bool) -> None:
-        self.run, self.trainer, self.display, self.as_json = run, trainer, display, as_json
-        self.last_loss: float | None = None
-        self.last_checkpoint = str(newest_good(run.checkpoints, lambda _: None) or "") or None
-        self.drawn_at = time.monotonic()
-        self.write_status("running")
-
-    def take(self, report: object) -> None:
-        """One report."""
-        if isinstance(report, StepReport):
-            self.last_loss = report.loss
-            self._log("step", report)
-            self.display.step(report)
-            self.write_status("running")
-        elif isinstance(report, EvalReport):
-            self._log("eval", report)
-            self.display.evaluation(report)
-            if time.monotonic() - self.drawn_at > PLOT_EVERY:
-                self.draw()
-        elif isinstance(report, SavedReport):
-            self.run.sync_log()
-            self.last_checkpoint = str(report.path)
-            self.write_status("running")
-
-    def _log(self, kind: str, report: StepReport | EvalReport) -> None:
-        event = {"event": kind, **dataclasses.asdict(report)}
-        self.run.log(event)
-        if self.as_json:
-            result(json.dumps(event))
-
-    def write_status(self, state: str, **more: Any) -> None:
-        """Replace status.json."""
-        left = self.display.seconds_left()
-        self.run.write_status(
-            state=state,
-            step=self.trainer.step,
-            of=self.trainer.total_steps,
-            loss=self.last_loss,
-            eta=None if left is None or state != "running" else round(left, 1),
-            checkpoint=self.last_checkpoint,
-            **more,
-        )
-
-    def draw(self) -> None:
-        """Replace loss.png."""
-        draw_losses(
-            self.run.events(), self.run.plot, self.trainer.config.run.name, self.trainer.tokenizer.vocab_size
-        )
-        self.drawn_at = time.monotonic()
 
 
 def _conclude(run: RunFolder, as_json: bool) -> None:

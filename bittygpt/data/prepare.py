@@ -1,7 +1,5 @@
 """Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are made of."""
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -19,7 +17,15 @@ from bittygpt.data.corpus import (
     sample_bytes,
     split_off_validation,
 )
-from bittygpt.data.shards import ShardWriter, TokenSplit
+from bittygpt.data.prepared import (
+    MANIFEST,
+    VOCABULARY,
+    PreparedTokens,
+    describe_source,
+    read_manifest,
+    refuse_others,
+)
+from bittygpt.data.shards import ShardWriter
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError
 from bittygpt.files import write_json
@@ -27,41 +33,9 @@ from bittygpt.files import write_json
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
-MANIFEST = "manifest.json"
-VOCABULARY = "vocab.json"
 DOCUMENTS_AT_ONCE = 512
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
-
-
-class PreparedTokens:
-    """The contents of `data.dir`: tokenizer, manifest, and the splits as `TokenSplit`s."""
-
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder, self.manifest = folder, manifest
-        description = manifest["tokenizer"]
-        self.tokenizer = Tokenizer.load(
-            folder / VOCABULARY, description["special_tokens"], description["encoding"]
-        )
-        if self.tokenizer.hash() != description["hash"]:
-            raise DataError(
-                f"{folder / VOCABULARY} is not the vocabulary that the tokens beside it were made with; "
-                f"delete {folder} and run `bittygpt tokenize` again"
-            )
-
-    def split(self, name: str) -> TokenSplit:
-        """The tokens of "train" or "val"."""
-        return TokenSplit(self.folder, self.manifest["splits"][name]["shards"])
-
-    def hash(self) -> str:
-        """What the tokens are, in 64 hexadecimal digits: equal for equal tokens, wherever they lie."""
-        parts = [self.manifest["tokenizer"]["hash"]]
-        parts += [
-            f"{name}:{shard['sha256']}"
-            for name, split in self.manifest["splits"].items()
-            for shard in split["shards"]
-        ]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[PreparedTokens, bool]:
@@ -78,10 +52,10 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
     settings = _settings(config)
     train = find_sources(config.data.train, "data.train", on_progress)
     val = find_sources(config.data.val, "data.val", on_progress)
-    known = _read_manifest(folder)
-    sources = [_describe(source, known, on_progress) for source in [*train, *val]]
+    known = read_manifest(folder)
+    sources = [describe_source(source, known, on_progress) for source in [*train, *val]]
     if known is not None:
-        _refuse_others(folder, known, settings, sources)
+        refuse_others(folder, known, settings, sources)
         return PreparedTokens(folder, known), False
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,52 +97,6 @@ def _settings(config: "RunConfig") -> dict[str, Any]:
         "tokenizer.train_bytes": tokenizer.train_bytes,
         "tokenizer.encoding": tokenizer.encoding,
     }
-
-
-def _describe(source: Source, known: dict[str, Any] | None, on_progress: Progress) -> dict[str, Any]:
-    """A source's entry in the manifest; its hash is read anew only when size or time of change differ."""
-    on_progress(f"checking {source.name}", 0, 0)
-    stamp = {"bytes": source.size(), "mtime_ns": source.path.stat().st_mtime_ns if source.path else 0}
-    for entry in (known or {}).get("sources", []):
-        if source.path and entry["name"] == source.name and all(entry[key] == stamp[key] for key in stamp):
-            return dict(entry)
-    return {"name": source.name, **stamp, "sha256": source.hash()}
-
-
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    path = folder / MANIFEST
-    if not path.exists():
-        return None
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-        if manifest["format"] == 1:
-            return dict(manifest)
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise DataError(
-        f"{path} is damaged or of another version; delete {folder} and run `bittygpt tokenize` again"
-    )
-
-
-def _refuse_others(
-    folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]]
-) -> None:
-    changes = [
-        f"{key} was {known['settings'].get(key)!r} and is {value!r}"
-        for key, value in settings.items()
-        if known["settings"].get(key) != value
-    ]
-    before, now = (
-        {entry["name"]: entry["sha256"] for entry in entries} for entries in (known["sources"], sources)
-    )
-    changes += [f"{name} has changed" for name in now if name in before and before[name] != now[name]]
-    changes += [f"{name} is new" for name in now if name not in before]
-    changes += [f"{name} is gone" for name in before if name not in now]
-    if changes:
-        raise DataError(
-            f"{folder} holds the tokens of other text or settings: {'; '.join(changes[:5])}"
-            f"{' …' if len(changes) > 5 else ''}; set data.dir to another folder, or delete this one"
-        )
 
 
 def _vocabulary(

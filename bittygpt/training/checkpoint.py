@@ -6,9 +6,8 @@ under another name and moved into place as a whole; `manifest.json` holds the ha
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,8 @@ from torch.optim import Optimizer
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError
-from bittygpt.files import as_json, sha256_of, sync_folder, write_json, write_text
-from bittygpt.training.run_folder import RunFolder
-
-FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "config.yaml", "vocab.json")
-MANIFEST = "manifest.json"
-NAME = re.compile(r"step-(\d{8,})")
+from bittygpt.files import sha256_of, sync_folder, write_json, write_text
+from bittygpt.training.checkpoint_folder import FILES, MANIFEST, find_checkpoint
 
 
 def save_checkpoint(
@@ -119,100 +114,6 @@ def _load_weights(path: Path, model: TransformerLM) -> None:
         model.load_state_dict(load_file(path / "model.safetensors"))
     except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path / 'model.safetensors'} does not hold this model: {error}") from None
-
-
-def find_fault(path: Path) -> str | None:
-    """What is wrong with a checkpoint, or None: every file is there and has the hash that the manifest says."""
-    try:
-        text = (path / MANIFEST).read_text("utf-8")
-        manifest = json.loads(text)
-        hashes = manifest["files"]
-        missing = [name for name in FILES if name not in hashes]
-        if manifest["format"] != 1 or text != as_json(manifest):
-            return f"{MANIFEST} is damaged"
-    except FileNotFoundError:
-        return f"{MANIFEST} is missing"
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{MANIFEST} is damaged"
-    if missing:
-        return f"{MANIFEST} does not list {missing[0]}"
-    for name, expected in hashes.items():
-        try:
-            if sha256_of(path / name) != expected:
-                return f"{name} is not what was written (its hash differs)"
-        except OSError as error:
-            return f"{name} cannot be read ({error.strerror})"
-    return None
-
-
-def list_checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """Step and path of the checkpoints in a folder, the newest first."""
-    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := NAME.fullmatch(path.name))]
-    return sorted(found, reverse=True)
-
-
-def newest_good(folder: Path, on_damaged: Callable[[str], None]) -> Path | None:
-    """The newest undamaged checkpoint, None when there is none; damaged ones are named on the way."""
-    for _, path in list_checkpoints(folder):
-        fault = find_fault(path)
-        if fault is None:
-            return path
-        on_damaged(f"{path}: {fault}; taking the checkpoint before it")
-    return None
-
-
-def best_step(steps: Iterable[int], val_losses: dict[int, float]) -> int | None:
-    """Of the steps that were evaluated, the one of the lowest validation loss; the earlier of two equal ones."""
-    evaluated = sorted(step for step in steps if step in val_losses)
-    return min(evaluated, key=lambda step: val_losses[step], default=None)
-
-
-def remove_old(folder: Path, keep: int, val_losses: dict[int, float]) -> None:
-    """Remove all checkpoints but the `keep` newest and the best by validation loss."""
-    checkpoints = list_checkpoints(folder)
-    best = best_step((step for step, _ in checkpoints), val_losses)
-    for step, path in checkpoints[max(1, keep) :]:
-        if step != best:
-            doomed = path.with_name(
-                f".{path.name}.removed"
-            )  # a kill must not leave half a checkpoint under its name
-            os.rename(path, doomed)
-            shutil.rmtree(doomed)
-
-
-def clean_up(folder: Path) -> None:
-    """Remove what a killed process left: half-written and half-removed checkpoints."""
-    for leftover in folder.glob(".step-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def find_checkpoint(spec: str, on_damaged: Callable[[str], None]) -> Path:
-    """The checkpoint folder that `--ckpt` means: `runs/NAME` (newest good), `runs/NAME:best`, or the folder itself.
-
-    Raises:
-        CheckpointError: there is none, or the one that is named is damaged.
-    """
-    name, wants_best = (spec[: -len(":best")], True) if spec.endswith(":best") else (spec, False)
-    path = Path(name)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"--ckpt {spec}: there is no folder {path}; give runs/NAME, runs/NAME:best or a checkpoint"
-        )
-    if (path / "state.json").exists() or NAME.fullmatch(path.resolve().name):
-        if fault := find_fault(path):
-            raise CheckpointError(f"--ckpt {spec}: {fault}; take another checkpoint of the run")
-        return path
-    run = RunFolder(path)
-    if wants_best:
-        steps = dict(list_checkpoints(run.checkpoints))
-        best = best_step((s for s, p in steps.items() if find_fault(p) is None), run.validation_losses())
-        if best is None:
-            raise CheckpointError(f"--ckpt {spec}: no checkpoint of the run has been evaluated; take {path}")
-        return steps[best]
-    found = newest_good(run.checkpoints, on_damaged)
-    if found is None:
-        raise CheckpointError(f"--ckpt {spec}: no complete checkpoint in {run.checkpoints}; train first")
-    return found
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[TransformerLM, Tokenizer]:

@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ConfigError
-from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
+from bittygpt.training.checkpoint import load_checkpoint
+from bittygpt.training.checkpoint_folder import find_checkpoint
 
 
 def start_from(

@@ -12,7 +12,8 @@ from bittygpt.core import TransformerLM
 from bittygpt.data.batches import TrainingBatches, evaluation_batches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.training.checkpoint import remove_old, restore, save_checkpoint
+from bittygpt.training.checkpoint import restore, save_checkpoint
+from bittygpt.training.checkpoint_folder import remove_old
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks, share_gradients
 from bittygpt.training.evaluation import Evaluation, evaluate

@@ -1,0 +1,42 @@
+# bittygpt: `make demo` goes from nothing to a story, `make test` proves it. `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help install demo test check format lint types schema bench clean
+
+help:                 ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
+
+install: $(VENV)/.installed    ## bittygpt and all that its tests need, into .venv
+
+$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --progress-bar off -e '.[dev]'
+	@touch $@
+
+demo: install         ## train a small model on the builtin stories, and let it tell one
+	$(BIN)/bittygpt train configs/quickstart.yaml
+	$(BIN)/bittygpt sample --ckpt runs/quickstart
+
+test: install         ## all tests that need no GPU
+	$(BIN)/python -m pytest -n 2 -m 'not gpu'
+
+check: format lint types test   ## what CI runs
+
+format: install       ## is everything formatted? (`make format FIX=1` formats)
+	$(BIN)/ruff format $(if $(FIX),,--check) .
+
+lint: install
+	$(BIN)/ruff check $(if $(FIX),--fix) .
+
+types: install
+	$(BIN)/mypy
+
+schema: install       ## configs/schema.json, from which editors complete
+	$(BIN)/python -m bittygpt.config > configs/schema.json
+
+clean:                ## remove what the tools made; runs/ and data/ stay
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,92 @@
+"""The real command line, in a folder of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CONFIG = """
+data: {train: [text.txt], val_fraction: 0.1}
+tokenizer: {vocab_size: 280}
+model: {context_length: 16, d_model: 16, num_layers: 1, num_heads: 2, d_ff: 32}
+optim: {lr: 1e-2, warmup_steps: 2}
+train: {batch_size: 4, max_steps: 12, eval_every: 6, save_every: 4, keep: 2, log_every: 1, device: cpu}
+sample: {prompt: the, max_tokens: 12}
+"""
+STORY = "The owl said hello to the fox, and the fox said nothing to the owl at all.\n"
+
+
+class CommandLine:
+    """Runs `python -m bittygpt` in a folder that holds tiny.yaml and text.txt."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "100",
+            "PYTHONWARNINGS": "default",
+        }
+        (folder / "tiny.yaml").write_text(CONFIG)
+        (folder / "text.txt").write_text(
+            "<|endoftext|>".join(STORY.replace("owl", f"owl {i}") for i in range(60))
+        )
+
+    def __call__(self, *arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run to the end; the exit code must be `code`, and no traceback may show."""
+        command = [sys.executable, "-m", "bittygpt", *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr, "cursor moves or colours in a pipe"
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Run in the background."""
+        command = [sys.executable, "-m", "bittygpt", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def stop_when(
+        self, path: str, process: subprocess.Popen[str], number: signal.Signals, timeout: float = 60
+    ) -> str:
+        """Send a signal as soon as a file is there (and not empty); gives stderr back."""
+        deadline = time.monotonic() + timeout
+        wanted = self.folder / path
+        while not (wanted.exists() and (wanted.is_dir() or wanted.stat().st_size)):
+            assert time.monotonic() < deadline, f"{path} did not appear"
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.005)
+        process.send_signal(number)
+        return process.communicate(timeout=timeout)[1]
+
+
+@pytest.fixture
+def bittygpt(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A folder with a finished run, `runs/tiny`; tests must leave it as it is."""
+    line = CommandLine(tmp_path_factory.mktemp("trained"))
+    line("train", "tiny.yaml")
+    return line

@@ -1,0 +1,93 @@
+"""`bittygpt tokenize` through the real command line."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bittygpt.data.tokenizer import Tokenizer
+
+
+@pytest.fixture
+def folder(bittygpt):
+    return bittygpt.folder / "data" / "tiny"
+
+
+def test_writes_what_the_contract_says(bittygpt, folder):
+    done = bittygpt("tokenize", "tiny.yaml")
+    assert "280 entries" in done.stdout
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "manifest.json",
+        "train-00000.npy",
+        "val-00000.npy",
+        "vocab.json",
+    ]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    tokenizer = Tokenizer.load(folder / "vocab.json")
+    texts = {}
+    for name, split in manifest["splits"].items():
+        array = np.load(folder / split["shards"][0]["file"], mmap_mode="r")
+        assert array.dtype == np.uint16
+        assert array.ndim == 1
+        assert len(array) == split["tokens"]
+        assert array[-1] == tokenizer.end_of_text_id
+        assert int((array == tokenizer.end_of_text_id).sum()) == split["documents"]
+        texts[name] = tokenizer.decode(array.tolist()).split("<|endoftext|>")[:-1]
+        assert sum(len(text.encode()) for text in texts[name]) == split["bytes"]
+    original = (bittygpt.folder / "text.txt").read_text().split("<|endoftext|>")
+    assert sorted(texts["train"] + texts["val"]) == sorted(original)
+    assert [t for t in original if t in texts["train"]] == texts["train"]
+    assert texts["val"]
+    assert manifest["sources"][0]["bytes"] == (bittygpt.folder / "text.txt").stat().st_size
+
+
+def test_a_second_call_finds_the_tokens_and_other_settings_are_refused(bittygpt, folder):
+    bittygpt("tokenize", "tiny.yaml")
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert "already holds" in bittygpt("tokenize", "tiny.yaml").stderr
+    refused = bittygpt("tokenize", "tiny.yaml", "tokenizer.vocab_size=270", code=2)
+    assert "tokenizer.vocab_size was 280 and is 270" in refused.stderr
+    with open(bittygpt.folder / "text.txt", "a") as file:
+        file.write("more")
+    assert "text.txt has changed" in bittygpt("tokenize", "tiny.yaml", code=2).stderr
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def test_json_and_a_given_vocabulary(bittygpt, folder):
+    bittygpt("tokenize", "tiny.yaml")
+    arguments = ["tokenizer.vocab=data/tiny/vocab.json", "data.dir=again", "tokenizer.encoding=bitty"]
+    (bittygpt.folder / "given.yaml").write_text("data: {train: [text.txt], val: [text.txt]}\n")
+    report = json.loads(bittygpt("tokenize", "given.yaml", *arguments, "--json").stdout)
+    assert report["made"] is True
+    assert report["dir"] == "again"
+    assert report["tokenizer"]["encoding"] == "bitty"
+    assert report["tokenizer"]["vocab_size"] == 280
+    assert report["splits"]["train"]["documents"] == report["splits"]["val"]["documents"] == 60
+    assert (bittygpt.folder / "again/vocab.json").read_bytes() == (folder / "vocab.json").read_bytes()
+
+
+def test_special_tokens_in_the_text_are_plain_text(bittygpt):
+    text = {"text": "he said <|endoftext|> aloud"}
+    (bittygpt.folder / "t.jsonl").write_text((json.dumps(text) + "\n") * 30)
+    bittygpt("tokenize", "tiny.yaml", "data.train=[t.jsonl]", "data.val_fraction=0")
+    array = np.load(bittygpt.folder / "data/tiny/train-00000.npy")
+    assert (array == 0).sum() == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["tiny.yaml", "data.train=[missing.txt]"], "data.train: there is no file missing.txt"),
+        (["tiny.yaml", "tokenizer.vocab_size=10"], "tokenizer.vocab_size"),
+        (["tiny.yaml", "model.d_modle=8"], "did you mean model.d_model?"),
+        (["tiny.yaml", "data.train=[tiny.yaml]"], "none of the formats that are read"),
+        (["tiny.yaml", "data.train=[empty.txt]"], "no text to train on"),
+        (["tiny.yaml", "--wrong"], "No such option"),
+        ([], "Missing argument"),
+    ],
+)
+def test_faults_of_the_user_are_one_message_and_exit_2(bittygpt, arguments, message):
+    (bittygpt.folder / "empty.txt").write_text("")
+    assert message in bittygpt("tokenize", *arguments, code=2).stderr
+    assert not (bittygpt.folder / "data/tiny/manifest.json").exists()

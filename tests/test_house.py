@@ -1,0 +1,164 @@
+"""The layout holds: which room may import which, what core may touch, how long files and functions are."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+PACKAGE = REPOSITORY / "bittygpt"
+FILES = sorted(PACKAGE.rglob("*.py"))
+WORDS_AND_SENTENCES = "story_"  # lists of phrases may be as long as they are
+MAX_LINES, MAX_FUNCTION = 220, 60
+MIDDLE = {"data", "training", "sampling", "export", "terminal"}
+ALLOWED = {
+    "core": {"core"},
+    "config": {"config", "errors"},
+    "data": {"data", "core", "errors", "files", "config"},
+    "training": {"training", "data", "core", "errors", "files", "config"},
+    "sampling": {"sampling", "core", "data", "errors"},
+    "export": {"export", "core", "data", "errors", "files"},
+    "terminal": {"terminal", "training", "errors", "files"},
+    "commands": {"commands", "config", "core", "errors", "files", *MIDDLE},
+}
+# what core writes itself, and only the tests may take from PyTorch
+READY_MADE = {
+    *("Linear", "Embedding", "RMSNorm", "LayerNorm", "MultiheadAttention", "Transformer", "CrossEntropyLoss"),
+    *("linear", "embedding", "rms_norm", "layer_norm", "softmax", "log_softmax", "silu", "gelu", "relu"),
+    *("cross_entropy", "nll_loss", "kl_div", "logsumexp", "clip_grad_norm_"),
+}
+NOT_IN_CORE = {
+    "os",
+    "pathlib",
+    "yaml",
+    "json",
+    "logging",
+    "typer",
+    "rich",
+    "sys",
+    "io",
+    "tempfile",
+    "safetensors",
+    "numpy",
+}
+
+
+def trees():
+    return [(path, ast.parse(path.read_text())) for path in FILES]
+
+
+def imports(tree):
+    """Every imported module with the names taken from it, also those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, ()) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", tuple(alias.name for alias in node.names)
+
+
+def room(path):
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    text = path.read_text()
+    if not path.name.startswith(WORDS_AND_SENTENCES):
+        assert text.count("\n") <= MAX_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno + 1 <= MAX_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_import_one_way(path):
+    if room(path) is None:
+        return
+    for module, _ in imports(ast.parse(path.read_text())):
+        parts = module.split(".")
+        if parts[0] == "bittygpt" and len(parts) > 1:
+            assert parts[1] in ALLOWED[room(path)], module
+
+
+def test_there_is_no_import_cycle():
+    names = {
+        str(p.relative_to(REPOSITORY).with_suffix("")).replace("/", ".").removesuffix(".__init__"): p
+        for p in FILES
+    }
+    edges = {}
+    for name, path in names.items():
+        found = set()
+        for node in ast.parse(path.read_text()).body:  # at the top level: what an import of the file imports
+            for module, taken in (
+                imports(ast.Module([node], [])) if isinstance(node, ast.Import | ast.ImportFrom) else ()
+            ):
+                found |= {m for m in (module, *(f"{module}.{n}" for n in taken)) if m in names and m != name}
+        edges[name] = found
+    done, path_here = set(), []
+
+    def visit(name):
+        assert name not in path_here, f"cycle: {' -> '.join([*path_here, name])}"
+        if name not in done:
+            path_here.append(name)
+            for other in edges[name]:
+                visit(other)
+            path_here.pop()
+            done.add(name)
+
+    for name in names:
+        visit(name)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room(p) == "core"], ids=lambda p: p.name)
+def test_core_is_pure_and_from_scratch(path):
+    tree = ast.parse(path.read_text())
+    for module, names in imports(tree):
+        assert module.split(".")[0] not in NOT_IN_CORE, module
+        if module.startswith("torch"):
+            assert not READY_MADE & set(names), names
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in {"print", "open"}
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name | ast.Attribute):
+            owner = ast.unparse(node.value)
+            if owner in {"F", "nn", "torch", "torch.nn", "nn.functional", "torch.nn.functional", "nn.utils"}:
+                assert node.attr not in READY_MADE, ast.unparse(node)
+            if owner == "torch.optim":
+                assert node.attr == "Optimizer"
+
+
+def test_bitty_is_no_import_of_the_package_but_its_tests():
+    users = {p.name for p, tree in trees() for module, _ in imports(tree) if module.split(".")[0] == "bitty"}
+    assert users <= {"tokenizer.py"}
+
+
+def test_importing_bittygpt_and_asking_for_help_load_nothing_heavy():
+    code = (
+        "import sys, bittygpt, bittygpt.cli\n"
+        "heavy = {'torch', 'numpy', 'pydantic', 'matplotlib', 'tiktoken', 'safetensors', 'transformers'}\n"
+        "sys.exit(' '.join(sorted(heavy & set(sys.modules))) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", sorted({room(p) for p in FILES if room(p)}))
+def test_every_room_has_tests(name):
+    assert (
+        list((REPOSITORY / "tests").glob(f"{name}/test_*.py"))
+        or (REPOSITORY / "tests" / f"test_{name}.py").exists()
+    )
+
+
+def test_public_functions_and_modules_have_docstrings():
+    for path, tree in trees():
+        if path.stat().st_size:
+            assert ast.get_docstring(tree), path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path.name}: {node.name}"
