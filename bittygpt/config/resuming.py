@@ -1,0 +1,33 @@
+"""Whether a run that began with one config can go on with another."""
+
+from bittygpt.config.messages import shown
+from bittygpt.config.run_config import SECTIONS, RunConfig
+
+# Where the run lies, what is done with the model, and how often one looks or saves do not change a step.
+# Data is compared elsewhere, by the hash of the tokens.
+_FREE_SECTIONS = frozenset({"data", "sample"})
+_FREE_KEYS = frozenset(
+    {
+        "run.name",
+        "run.dir",
+        "train.eval_every",
+        "train.eval_tokens",
+        "train.save_every",
+        "train.keep",
+        "train.log_every",
+        "train.device",
+        "train.compile",
+    }
+)
+
+
+def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:
+    """Why a checkpoint made with `old` cannot go on with `new`: a line per key; empty when it can."""
+    lines = []
+    for section, model in SECTIONS.items():
+        for name in model.model_fields:
+            key = f"{section}.{name}"
+            was, is_now = getattr(getattr(old, section), name), getattr(getattr(new, section), name)
+            if section not in _FREE_SECTIONS and key not in _FREE_KEYS and was != is_now:
+                lines.append(f"{key}: the checkpoint has {shown(was)}, the config says {shown(is_now)}")
+    return lines

@@ -1,0 +1,174 @@
+"""The seven sections of a config: what each key means, and what it is when nobody gives it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _tuple_of(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _sources_of(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else _tuple_of(value)
+
+
+def _allow_null(schema: dict[str, Any]) -> None:
+    schema["type"] = [schema["type"], "null"]
+
+
+def _allow_one_string(schema: dict[str, Any]) -> None:
+    schema["type"] = ["string", schema["type"]]
+
+
+def _derived(description: str) -> Any:
+    """A field that is null in the file when its value follows from other keys (`rules.fill_derived`)."""
+    return Field(default=None, description=description, json_schema_extra=_allow_null)
+
+
+def _sources(description: str, **limits: Any) -> Any:
+    return Field(description=description, json_schema_extra=_allow_one_string, **limits)
+
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of)]
+Sources = Annotated[tuple[Text, ...], BeforeValidator(_sources_of)]
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class RunSection(Section):
+    """Which run this is and where it lies."""
+
+    name: Text = _derived("Name of the run's folder; null: the config file's name without its ending.")
+    dir: Text = Field("runs", description="Folder that holds all runs; this one lies in DIR/NAME.")
+    seed: Seed = Field(0, description="Seed of the initial weights and of the order of the batches.")
+
+
+class DataSection(Section):
+    """The text, and the tokens made of it."""
+
+    train: Sources = _sources(
+        "Text to train on: paths, globs, http(s) URLs or builtin:stories.", min_length=1
+    )
+    val: Sources = _sources("Text to validate on; empty: val_fraction of data.train.", default=())
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = _derived(
+        "Share of the documents of data.train that is validated on, never trained on; "
+        "null: 0.05, or 0 where data.val is given. 0 and no data.val: no validation."
+    )
+    text_key: Text = Field("text", description="Field (.jsonl) or column (.parquet) that holds the text.")
+    separator: Text = Field("<|endoftext|>", description="What stands between two documents in .txt files.")
+    on_bad_record: Literal["error", "skip"] = Field(
+        "error", description="What to do with an unreadable record."
+    )
+    dir: Text = _derived("Folder for the tokens; null: data/NAME, NAME being run.name.")
+
+
+class TokenizerSection(Section):
+    """How text becomes tokens."""
+
+    vocab_size: Count | None = Field(
+        None, description="Entries of the vocabulary: special tokens + 256 bytes + merges; null: 10000."
+    )
+    special_tokens: Texts = Field(
+        ("<|endoftext|>",), description="Special tokens, in the order of their ids."
+    )
+    vocab: Text | None = Field(None, description="Path of an existing vocab.json; null: train a vocabulary.")
+    train_bytes: Count | None = Field(
+        None, description="Bytes of text, spread over the corpus, that the vocabulary learns from; null: all."
+    )
+    encoding: Literal["bpe", "bitty"] = Field(
+        "bpe", description="bpe: merges in rank order; bitty: the ids of bitty-tokenizer's own encoder."
+    )
+
+
+class ModelSection(Section):
+    """The shape of the Transformer."""
+
+    context_length: Count = Field(256, description="Tokens that the model sees at once (T).")
+    d_model: Count = Field(256, description="Width of the residual stream (D).")
+    num_layers: Count = Field(4, description="Transformer blocks.")
+    num_heads: Count = Field(4, description="Query heads (H); each is d_model / num_heads wide.")
+    num_kv_heads: Count = _derived("Key and value heads, shared by groups of query heads; null: num_heads.")
+    d_ff: Count = _derived(
+        "Width of the feed-forward layer; null: 8/3 d_model, to the nearest multiple of 64."
+    )
+    activation: Literal["swiglu", "geglu", "reglu", "gelu", "relu", "relu2"] = Field(
+        "swiglu", description="Non-linearity of the feed-forward layer; those that end in -glu have a gate."
+    )
+    rope_theta: Positive = Field(10000.0, description="Base of the RoPE wavelengths.")
+    norm_eps: Positive = Field(1e-5, description="Added to the mean square in RMSNorm.")
+    tie_embeddings: bool = Field(False, description="Use the token embedding as the output layer, too.")
+    qk_norm: bool = Field(False, description="Normalise queries and keys per head before attention.")
+
+
+class OptimSection(Section):
+    """The optimizer and its learning rate."""
+
+    name: Literal["adamw", "muon", "adam", "sgd"] = Field("adamw", description="The optimizer.")
+    lr: Positive = Field(1e-3, description="Highest learning rate, reached after the warm-up.")
+    min_lr: NonNegative = _derived("Learning rate of the last step; null: lr / 10.")
+    warmup_steps: Annotated[int, Field(ge=0)] = _derived(
+        "Steps over which the learning rate rises from 0; null: 5 % of all steps, at least 1, at most 1000."
+    )
+    schedule: Literal["cosine", "wsd", "constant"] = Field(
+        "cosine", description="Course of the learning rate after the warm-up (wsd: constant, then a decay)."
+    )
+    betas: Annotated[tuple[Beta, Beta], BeforeValidator(_tuple_of)] = Field(
+        (0.9, 0.95), description="Decay of the running mean of the gradient, and of its square."
+    )
+    eps: Positive = Field(1e-8, description="Added to the root of the mean square gradient.")
+    weight_decay: NonNegative = Field(0.1, description="Share of a weight taken off per step, times lr.")
+    grad_clip: NonNegative = Field(1.0, description="Highest norm of the whole gradient; 0: no clipping.")
+
+
+class TrainSection(Section):
+    """How long, how much at once, how often to look and save, and on what."""
+
+    batch_size: Count = Field(32, description="Sequences in one optimizer step, over all ranks.")
+    micro_batch_size: Count | Literal["auto"] = Field(
+        "auto", description="Sequences in one forward pass on one rank; auto: as many as fit."
+    )
+    max_steps: Count = _derived("Optimizer steps of the whole run; null: enough for max_tokens, else 2000.")
+    max_tokens: Count | None = Field(None, description="Tokens to train on, instead of max_steps.")
+    eval_every: Count = Field(250, description="Steps between two validations.")
+    eval_tokens: Count | None = Field(None, description="Tokens of one validation; null: the whole split.")
+    save_every: Count = Field(250, description="Steps between two checkpoints.")
+    keep: Count = Field(3, description="Newest checkpoints that stay; the best one stays besides.")
+    log_every: Count = Field(10, description="Steps between two lines of progress.")
+    parallel: Literal["auto", "ddp"] = Field("auto", description="ddp: each rank holds the whole model.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Number format of matrix products."
+    )
+    compile: Literal["auto"] | bool = Field("auto", description="Whether torch.compile translates the model.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
+    ignore_tokens: Texts = Field((), description="Special tokens that are no target of the loss.")
+    init_from: Text | None = Field(None, description="Run or checkpoint whose weights to start from.")
+    trainable: Texts = Field((), description="Name patterns of the weights left unfrozen; empty: all.")
+
+
+class SampleSection(Section):
+    """How text is generated from the trained model."""
+
+    prompt: str = Field("", description="Text to go on from; empty: the start of a document.")
+    max_tokens: Count = Field(256, description="Most tokens to generate per sample.")
+    temperature: NonNegative = Field(0.8, description="Below 1: safer, above 1: wilder; 0: greedy.")
+    top_k: Count | None = Field(None, description="Sample from the k likeliest tokens; null: from all.")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="Sample from the likeliest tokens that hold this much probability; null: from all."
+    )
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Drop tokens less likely than this share of the likeliest one's; null: none."
+    )
+    repetition_penalty: Positive = Field(1.0, description="Above 1: tokens seen before get less likely.")
+    num_samples: Count = Field(1, description="Texts to generate.")
+    seed: Seed = Field(0, description="Seed of the sampling.")
