@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check format lint types schema bench clean
+.PHONY: help install demo test test-gpu check format lint types schema bench clean
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -34,6 +34,12 @@ lint: install
 
 types: install
 	$(BIN)/mypy
+
+bench: install        ## step time by part, tokens/s, share of the matrix rate; also runs/bench.json
+	$(BIN)/python tests/benchmark.py --json runs/bench.json
+
+test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
+	$(PYTHON) -m pytest -m gpu tests/gpu
 
 schema: install       ## configs/schema.json, from which editors complete
 	$(BIN)/python -m bittygpt.config > configs/schema.json

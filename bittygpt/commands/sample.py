@@ -2,13 +2,14 @@
 
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bittygpt.config import RunConfig, load_config, overlay_sample
+from bittygpt.config import load_config, overlay_sample
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import StreamingDecoder, Tokenizer
 from bittygpt.errors import ConfigError, UsageError
@@ -18,7 +19,7 @@ from bittygpt.terminal.console import result, talk
 from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from bittygpt.training.devices import Device, choose_device
 
-BETWEEN_SAMPLES = "\n---"  # printed as a line: a blank line, then three hyphens
+BETWEEN_SAMPLES = "\n\n---\n"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -84,15 +85,20 @@ def sample(
         run_config = overlay_sample(run_config, config)
     text = run_config.sample.prompt if given_prompt is None else given_prompt
     model, tokenizer = load_checkpoint(folder, target.torch_device)
-    settings, options = _settings(run_config, given, ignore_eos)
-    with target.autocast():
-        _run(model, tokenizer, text, options, settings["num_samples"], stop, as_json)
+    settings = {**run_config.sample.model_dump(exclude={"prompt"}), **given}
+    num_samples = settings.pop("num_samples")
+    options = SamplingOptions(**settings, ignore_eos=False)
+    try:
+        with target.autocast():
+            _run(model, tokenizer, text, options, num_samples, stop, as_json)
+    except BrokenPipeError:  # the reader (head, less) has seen enough; Typer would make an exit code 1 of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_flags(given: Mapping[str, float], stop: Sequence[str]) -> None:
     """Raises UsageError, with a line for each flag that is out of range."""
     faults = [
-        f"--{name.replace('_', '-')} {given[name]:g} is out of range; give {text}"
+        f"--{name.replace('_', '-')} {given[name]} is out of range; give {text}"
         for name, (text, is_within) in _RANGES.items()
         if name in given and not is_within(given[name])
     ]
@@ -146,15 +152,6 @@ def _device(name: str) -> Device:
         raise UsageError(str(error).replace("train.device:", "--device:")) from None
 
 
-def _settings(
-    config: RunConfig, given: Mapping[str, Any], ignore_eos: bool
-) -> tuple[dict[str, Any], SamplingOptions]:
-    """The `sample:` section with the given flags over it, and what of it `generate` takes."""
-    settings = {**config.sample.model_dump(), **given}
-    for_choosing = {name: value for name, value in settings.items() if name not in ("prompt", "num_samples")}
-    return settings, SamplingOptions(**for_choosing, ignore_eos=ignore_eos)
-
-
 def _run(
     model: TransformerLM,
     tokenizer: Tokenizer,
@@ -185,7 +182,7 @@ def _run(
     elif num_samples == 1:
         result("")
     else:
-        result(f"\n{BETWEEN_SAMPLES}\n".join(prompt + completion.text for completion in completions))
+        result(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
     for notice in notices:
         talk(notice)
     num_tokens = sum(len(completion.token_ids) for completion in completions)

@@ -169,8 +169,8 @@ def _follow(trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool) -> No
                     raise DivergedError(_divergence_message(report, run))
     except (Exception, KeyboardInterrupt) as error:
         if log is not None:
-            states = {InterruptedRunError: "interrupted", DivergedError: "diverged"}
-            log.write_status(states.get(type(error), "failed"), error=str(error))
+            states = {"InterruptedRunError": "interrupted", "DivergedError": "diverged"}
+            log.write_status(states.get(type(error).__name__, "failed"), error=str(error))
         raise
     if log is not None:
         log.write_status("finished")

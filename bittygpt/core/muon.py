@@ -51,7 +51,7 @@ class Muon(Optimizer):
             raise ValueError("Muon orthogonalises matrices: give vectors and embeddings to AdamW")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One update of every parameter that has a gradient."""
         loss = None
         if closure is not None:

@@ -34,6 +34,11 @@ class ModelConfig:
     tie_embeddings: bool = False
     qk_norm: bool = False
 
+    @property
+    def feed_forward_width(self) -> int:
+        """`d_ff`, or its default."""
+        return default_d_ff(self.d_model) if self.d_ff is None else self.d_ff
+
 
 class TransformerBlock(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)).
@@ -44,13 +49,12 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, config: ModelConfig, rope: RotaryEmbedding) -> None:
         super().__init__()
-        d_ff = default_d_ff(config.d_model) if config.d_ff is None else config.d_ff
         self.ln1 = RMSNorm(config.d_model, config.norm_eps)
         self.attn = MultiHeadAttention(
             config.d_model, config.num_heads, config.num_kv_heads, rope, config.qk_norm, config.norm_eps
         )
         self.ln2 = RMSNorm(config.d_model, config.norm_eps)
-        self.ffn = make_feed_forward(config.d_model, d_ff, config.activation)
+        self.ffn = make_feed_forward(config.d_model, config.feed_forward_width, config.activation)
 
     def forward(
         self, x_BTD: Tensor, positions_T: Tensor | None = None, cache: KeyValueCache | None = None

@@ -1,6 +1,5 @@
-"""Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are made of."""
+"""Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are."""
 
-import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -53,7 +52,8 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
     train = find_sources(config.data.train, "data.train", on_progress)
     val = find_sources(config.data.val, "data.val", on_progress)
     known = read_manifest(folder)
-    sources = [describe_source(source, known, on_progress) for source in [*train, *val]]
+    sources = [describe_source(source, "train", known, on_progress) for source in train]
+    sources += [describe_source(source, "val", known, on_progress) for source in val]
     if known is not None:
         refuse_others(folder, known, settings, sources)
         return PreparedTokens(folder, known), False
@@ -85,9 +85,7 @@ def _settings(config: "RunConfig") -> dict[str, Any]:
     """All of the config that the tokens depend on besides the text itself."""
     data, tokenizer = config.data, config.tokenizer
     return {
-        "data.train": list(data.train),
-        "data.val": list(data.val),
-        "data.val_fraction": 0.0 if data.val else data.val_fraction,
+        "data.val_fraction": data.val_fraction,
         "data.text_key": data.text_key,
         "data.separator": data.separator,
         "data.on_bad_record": data.on_bad_record,
@@ -104,7 +102,8 @@ def _vocabulary(
 ) -> Tokenizer:
     """The given vocabulary, or one trained on the text of `data.train`, all of it or `tokenizer.train_bytes`."""
     settings = config.tokenizer
-    if settings.vocab:
+    if settings.vocab or settings.vocab_size is None:
+        assert settings.vocab is not None  # the config sees to it that one of the two is given
         return Tokenizer.load(Path(settings.vocab), list(settings.special_tokens), settings.encoding)
     total = sum(source.size() for source in train)
     documents = _counting_bytes(read_documents(train, options), "counting words", total, on_progress)
@@ -152,9 +151,7 @@ def _write_splits(
     size = sum(source.size() for source in [*train, *val])
     done = 0
     while block := list(islice(labelled, DOCUMENTS_AT_ONCE)):
-        encoded = tokenizer.encode_documents(
-            (document for _, document in block), num_threads=os.cpu_count() or 1
-        )
+        encoded = tokenizer.encode_documents(document for _, document in block)
         for (name, document), ids in zip(block, encoded, strict=True):
             num_bytes = len(document.encode("utf-8", "replace"))
             writers[name].write(np.append(ids, tokenizer.end_of_text_id))

@@ -46,15 +46,15 @@ class PreparedTokens:
 
 
 def describe_source(
-    source: Source, known: dict[str, Any] | None, on_progress: Callable[[str, int, int], None]
+    source: Source, split: str, known: dict[str, Any] | None, on_progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """A source's entry in the manifest; its hash is read anew only when size or time of change differ."""
     on_progress(f"checking {source.name}", 0, 0)
     stamp = {"bytes": source.size(), "mtime_ns": source.path.stat().st_mtime_ns if source.path else 0}
     for entry in (known or {}).get("sources", []):
         if source.path and entry["name"] == source.name and all(entry[key] == stamp[key] for key in stamp):
-            return dict(entry)
-    return {"name": source.name, **stamp, "sha256": source.hash()}
+            return {**entry, "for": split}
+    return {"name": source.name, "for": split, **stamp, "sha256": source.hash()}
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -83,11 +83,14 @@ def refuse_others(
         if known["settings"].get(key) != value
     ]
     before, now = (
-        {entry["name"]: entry["sha256"] for entry in entries} for entries in (known["sources"], sources)
+        [(entry["for"], entry["sha256"]) for entry in entries] for entries in (known["sources"], sources)
     )
-    changes += [f"{name} has changed" for name in now if name in before and before[name] != now[name]]
-    changes += [f"{name} is new" for name in now if name not in before]
-    changes += [f"{name} is gone" for name in before if name not in now]
+    if before != now:  # what the text is decides, not where it lies
+        changes += [
+            f"{e['name']} has changed or is new" for e in sources if (e["for"], e["sha256"]) not in before
+        ]
+        changes += [f"{e['name']} is gone" for e in known["sources"] if (e["for"], e["sha256"]) not in now]
+        changes = changes or ["the sources come in another order"]
     if changes:
         raise DataError(
             f"{folder} holds the tokens of other text or settings: {'; '.join(changes[:5])}"

@@ -3,7 +3,7 @@
 import time
 from types import TracebackType
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from bittygpt.terminal.console import talk, talk_console
 
@@ -15,7 +15,7 @@ class PreparationProgress:
 
     def __init__(self) -> None:
         console = talk_console()
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
         self._last_line = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         self._bars = (

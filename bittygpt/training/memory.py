@@ -43,8 +43,9 @@ def estimate_memory(model: TransformerLM, micro_batch_size: int, moments: int, p
     tokens = micro_batch_size * config.context_length
     weights = FLOAT * model.num_parameters()
     product = 2 if precision == "bf16" else FLOAT
-    d_ff = model.layers[0].ffn.w1.weight.shape[0] if config.num_layers else 0
-    per_layer = config.d_model * (6 * product + 10 * FLOAT) + d_ff * (4 * product + FLOAT)
+    per_layer = config.d_model * (6 * product + 10 * FLOAT) + config.feed_forward_width * (
+        4 * product + FLOAT
+    )
     return StepMemory(
         weights=weights,
         gradients=weights,

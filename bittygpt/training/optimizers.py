@@ -23,7 +23,7 @@ def build_optimizers(model: nn.Module, optim: "OptimSection") -> list[Optimizer]
     inner = [p for name, p in named if p.ndim == 2 and name.startswith("layers.")]
     outer = [p for name, p in named if p.ndim == 2 and not name.startswith("layers.")]
     gains = [p for _, p in named if p.ndim < 2]
-    decay, adam = optim.weight_decay, {"lr": optim.lr, "betas": tuple(optim.betas), "eps": optim.eps}
+    decay = optim.weight_decay
 
     def groups(matrices: list[nn.Parameter]) -> list[dict[str, object]]:
         both = [{"params": matrices, "weight_decay": decay}, {"params": gains, "weight_decay": 0.0}]
@@ -31,10 +31,13 @@ def build_optimizers(model: nn.Module, optim: "OptimSection") -> list[Optimizer]
 
     if optim.name == "muon":
         optimizers: list[Optimizer] = [Muon(inner, lr=optim.lr, weight_decay=decay)] if inner else []
-        return optimizers + ([AdamW(groups(outer), **adam)] if outer or gains else [])
+        return optimizers + (
+            [AdamW(groups(outer), optim.lr, optim.betas, optim.eps)] if outer or gains else []
+        )
     if optim.name == "sgd":
         return [SGD(groups(inner + outer), lr=optim.lr, momentum=MOMENTUM)]
-    return [{"adam": Adam, "adamw": AdamW}[optim.name](groups(inner + outer), **adam)]
+    kind = {"adam": Adam, "adamw": AdamW}[optim.name]
+    return [kind(groups(inner + outer), optim.lr, optim.betas, optim.eps)]
 
 
 def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:

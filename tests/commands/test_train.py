@@ -85,7 +85,7 @@ def test_sigkill_at_any_moment_changes_nothing(bittygpt, trained, moment):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_a_checkpoint_and_exits_75(bittygpt, trained, number):
+def test_a_signal_saves_a_checkpoint_and_exits_75(bittygpt, number):
     long = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000"]
     process = bittygpt.start("train", "tiny.yaml", *long)
     said = bittygpt.stop_when("runs/tiny/metrics.jsonl", process, number)

@@ -1,0 +1,164 @@
+"""Byte-pair encoding: learns a vocabulary from a text by merging its most frequent pair of tokens, again and again.
+
+Sennrich, Haddow and Birch 2016, "Neural Machine Translation of Rare Words with Subword Units", on bytes as in
+GPT-2 (Radford et al. 2019). The vocabulary equals bitty-tokenizer's, entry for entry. Counting every pair anew
+after each merge, as the definition reads, costs a pass over all words a merge; here a merge changes only the counts
+beside the places where it happens.
+"""
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import add
+
+import regex
+
+from bittygpt.data.pretokenization import WORD, well_formed
+from bittygpt.data.vocabulary import SINGLE_BYTES, check_special_tokens
+from bittygpt.errors import DataError
+
+
+def count_words(documents: Iterable[str], special_tokens: Sequence[str]) -> Counter[str]:
+    """Counts the pre-tokens of the documents.
+
+    The text of a special token divides a document and is counted nowhere. Counts of several calls can be added,
+    so that parts of a corpus can be counted apart.
+    """
+    special_token = regex.compile("|".join(map(regex.escape, special_tokens)))
+    counts: Counter[str] = Counter()
+    for document in documents:
+        text = well_formed(document)
+        has_special_token = any(token in text for token in special_tokens)
+        for segment in special_token.splititer(text) if has_special_token else [text]:
+            # finditer and not findall: a document of a gigabyte must not become a list of its words
+            counts.update(match[0] for match in WORD.finditer(segment))
+    return counts
+
+
+def train_bpe(
+    word_counts: Mapping[str, int],
+    vocab_size: int,
+    special_tokens: Sequence[str],
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[bytes]:
+    """Learns a vocabulary of at most `vocab_size` entries from the counts of `count_words`.
+
+    Each merge takes the pair of neighbouring tokens that is most frequent, of equally frequent ones the greater
+    as a tuple of two byte strings, and ends where the best pair occurs once only. Occurrences may overlap: in "aaa"
+    (a, a) counts twice, though it is merged once, from the left.
+
+    Args:
+        vocab_size: entries in all, special tokens and the 256 single bytes included.
+        on_progress: called after each merge with the merges done and the merges to do.
+
+    Returns:
+        The tokens in id order: special tokens, single bytes, merged tokens in merge order; fewer than
+        `vocab_size` where the text has no more pairs to merge.
+
+    Raises:
+        DataError: `vocab_size` has no room for the special tokens and the single bytes, or a special token is
+            not usable.
+    """
+    check_special_tokens(special_tokens)
+    num_merges = vocab_size - len(special_tokens) - len(SINGLE_BYTES)
+    if num_merges < 0:
+        raise DataError(
+            f"tokenizer.vocab_size is {vocab_size}, but {len(special_tokens)} special tokens and 256 bytes need "
+            f"{len(special_tokens) + 256}; set it to that or more"
+        )
+    pairs = _PairCounts(word_counts)
+    for merges_done in range(num_merges):
+        pair = pairs.most_frequent()
+        if pair is None:
+            break
+        pairs.merge(pair)
+        if on_progress is not None:
+            on_progress(merges_done + 1, num_merges)
+    return [token.encode("utf-8") for token in special_tokens] + pairs.tokens
+
+
+class _PairCounts:
+    """All words as sequences of tokens, and how often each pair of neighbouring tokens occurs in them.
+
+    A word is a string with one character a token, chr(i) for tokens[i], and a pair is a string of two: so the
+    splitting and joining of str does the merging, from the left and without overlap, at the speed of C.
+    """
+
+    def __init__(self, word_counts: Mapping[str, int]) -> None:
+        self.tokens = list(SINGLE_BYTES)
+        self._sort_keys = [_descending(token) for token in self.tokens]
+        self._words = [word.encode("utf-8").decode("latin-1") for word in word_counts]
+        self._frequencies = list(word_counts.values())
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._words_with: defaultdict[str, set[int]] = defaultdict(set)
+        for index, (word, frequency) in enumerate(zip(self._words, self._frequencies, strict=True)):
+            for pair in map(add, word, word[1:]):
+                self._counts[pair] += frequency
+                self._words_with[pair].add(index)
+        # A pair that occurs once is never merged, and no count grows later: the heap can do without it.
+        self._heap = [self._heap_entry(pair) for pair, count in self._counts.items() if count > 1]
+        heapq.heapify(self._heap)
+
+    def _heap_entry(self, pair: str) -> tuple[int, str, str, str]:
+        left, right = map(ord, pair)
+        return -self._counts[pair], self._sort_keys[left], self._sort_keys[right], pair
+
+    def most_frequent(self) -> str | None:
+        """The pair to merge next, or None where none occurs more than once.
+
+        Counts fall without a word to the heap, so an entry may promise too much, but never too little: a pair
+        gains occurrences only in the merge that creates one of its tokens, and enters the heap after it.
+        """
+        while self._heap:
+            promised, _, _, pair = self._heap[0]
+            count = self._counts[pair]
+            if -promised == count:
+                return pair
+            if count > 1:
+                heapq.heapreplace(self._heap, self._heap_entry(pair))
+            else:
+                heapq.heappop(self._heap)
+        return None
+
+    def merge(self, pair: str) -> None:
+        """Makes the pair one new token, in every word."""
+        left, right = pair[0], pair[1]
+        merged = chr(len(self.tokens))
+        self.tokens.append(self.tokens[ord(left)] + self.tokens[ord(right)])
+        self._sort_keys.append(_descending(self.tokens[-1]))
+        new_pairs: set[str] = set()
+        for index in self._words_with.pop(pair):
+            frequency = self._frequencies[index]
+            parts = self._words[index].split(pair)
+            self._words[index] = merged.join(parts)
+            for lost in _pairs_at_seams(parts, left, right):
+                self._counts[lost] -= frequency
+            for gained in _pairs_at_seams(parts, merged, merged):
+                self._counts[gained] += frequency
+                self._words_with[gained].add(index)
+                new_pairs.add(gained)
+        del self._counts[pair]
+        for new_pair in new_pairs:
+            if self._counts[new_pair] > 1:
+                heapq.heappush(self._heap, self._heap_entry(new_pair))
+
+
+def _pairs_at_seams(parts: list[str], left: str, right: str) -> Iterable[str]:
+    """The pairs across the edges of the parts, where `left` follows each part but the last and `right` precedes
+    each but the first."""
+    last = len(parts) - 1
+    for i, part in enumerate(parts):
+        if part and i > 0:
+            yield right + part[0]
+        if part and i < last:
+            yield part[-1] + left
+        if not part and 0 < i < last:
+            yield right + left
+
+
+def _descending(token: bytes) -> str:
+    """A key that sorts tokens from the greatest to the least, as the heap has the least entry on top.
+
+    Each byte is turned round (255 - byte); an end mark above all of them puts b"ab" in front of its prefix b"a".
+    """
+    return bytes(255 - byte for byte in token).decode("latin-1") + "\u0100"

@@ -1,0 +1,80 @@
+"""Plot: a boaster is put to the test."""
+
+from bittygpt.data.story_template import Draw, Plot, beats, table
+
+BOASTS = table(
+    "boast claim test fall save",
+    """
+jump | jump farther than anyone | jump over the brook | landed in the middle, with a great splash | reached
+  out a long branch
+climbing | climb higher than any squirrel | climb the church tower | got stuck halfway up and could not move
+  | came up with a ladder
+swim | swim better than a fish | swim across the lake | got a cramp and began to sink | came with a boat
+riding | ride any horse in the land | ride the miller's black horse | flew off and landed in a dung heap |
+  caught the horse
+strength | carry more than an ox | carry the big millstone | could not move it and then got it on {his} toe |
+  lifted the stone off
+cooking | cook better than any cook | cook dinner for everybody | filled the house with black smoke | threw
+  open the windows
+map reading | find every path in the land | find the way through the marsh | sank into the mud up to {his}
+  belt | threw {him} a rope
+throwing | throw a ball over the moon | throw a ball over the mill | broke the mill window | helped {him}
+  explain it to the miller
+sailing | sail in any storm | sail around the island | turned the boat upside down | swam out and held on to
+  {him}
+skating | skate faster than the wind | skate backward around the pond | crashed into a snowdrift, head first
+  | pulled {him} out by the feet
+""",
+)
+
+BEATS = beats("""
+{name} had one fault: {he} liked to boast.
+There was only one thing that people did not like about {name}. {He} boasted from morning to night.
+{name} could do many things, and {he} talked about them all the time.
+
+"I can {claim}!" {he} told everybody who would listen.
+"Nobody is as good as I am," {he} said every day. "I can {claim}!"
+"Did you know that I can {claim}?" {he} asked each person {he} met, and nobody liked to hear it again.
+
+{day}, {pal} had had enough. "Show us!" said {friend}. "Let us see you {test}." {weather}
+{day}, {pal} said, "If you are so good, then {test}." {weather}
+"We would like to see that," said {pal} {day}. "Can you {test}?"
+
+"[That is easy/Nothing easier than that]!" said {name}, but {his} voice was a bit too loud.
+{name} had never tried to {test}. But now everyone was looking at {him}.
+{name} swallowed. "Of course I can," {he} said, "with one {hand}!"
+
+//
+
+{He} took a bow, started, and {fall}.
+Everybody came to watch. {name} waved to them, and then {he} {fall}.
+{name} shouted, "Look at me!" The next moment {he} {fall}.
+
+Some of them laughed. {name} wished {he} were a stone.
+"Help!" cried {name}. {He} did not look so great anymore.
+It was very quiet. Then a small voice called for help, and it was {name}'s own.
+
+But {friend} did not laugh. {friend} {save}.
+{friend} was there at once and {save}.
+The only one who came to help was {friend}, who {save}.
+
+//
+
+"Are you hurt?" asked {friend}. "Only my pride," said {name}.
+"Why did you help me?" asked {name}. "Because you are my friend, even when you boast," said {friend}.
+"<thanks>," said {name} in a very small voice. "You never boast, and you are the best of us all."
+
+"I cannot really {claim}," {name} said. "I only wanted you to like me." "We liked you before," said {friend}.
+{name} turned red. "It is not true that I can {claim}," {he} said. "Not even a little?" asked {friend}. They
+  both laughed.
+"I will never say again that I can {claim}," said {name}. "Good," said {friend}. "Then we can start to
+  practice."
+
+<moral> {name} boasted less and practiced more.
+<moral>, when {name} wanted to boast, {friend} only had to cough, and they both began to laugh.
+<moral> {name} liked to talk about {friend}, and how {friend} had helped {him}.
+
+<ending>
+""")
+
+PLOT = Plot("boasting", "claim", (Draw(BOASTS),), BEATS)

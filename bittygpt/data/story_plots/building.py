@@ -1,0 +1,86 @@
+"""Plot: something is built, falls down, and is built better."""
+
+from bittygpt.data.story_template import Draw, Plot, beats, table
+
+BUILDINGS = table(
+    "building season of first ruin advice second",
+    """
+[tree house/lookout] | [spring/summer/autumn] | boards | put the boards across two thin branches
+  | a branch broke, and it all crashed down | Build on the thickest branches | used the thickest branches and
+  twice as many nails
+raft | summer | logs | tied the logs together with thread | the thread tore, and the logs floated away
+  | Take a rope as thick as your thumb | tied every log with rope, three times around
+sand castle | summer | sand | built it right at the edge of the water | a wave came and washed it away
+  | Look where the sand is dry | built it higher up, with a deep ditch around it
+snow fort | winter | snow | made the walls as thin as paper | the walls fell in at the first push
+  | Make the walls thick, and pour water on them | made thick walls and let them freeze overnight
+dam | [spring/summer] | twigs | piled up twigs in the brook | the water carried them away
+  | Put the big stones at the bottom | laid big stones first and pushed the twigs between them
+bridge | [spring/summer/autumn] | planks | laid one plank across the ditch | the plank cracked in the middle
+  | Give it legs to stand on | put three strong posts under it
+cart | [spring/summer/autumn] | old boxes | nailed the wheels on | the wheels fell off on the first hill
+  | A wheel must be free to turn | set the wheels on a smooth, round axle
+hut | [summer/autumn] | branches | leaned the branches together | the wind blew it over
+  | Dig the branches into the ground | dug a hole for each branch and wove them together
+windmill | [spring/autumn] | paper and sticks | glued on wings of paper | the rain turned the wings into mush
+  | Cloth is stronger than paper | sewed wings of cloth and rubbed them with wax
+snowman | winter | snow | put a big ball on top of a small one | it tipped over on its nose
+  | The biggest belongs at the bottom | rolled the biggest ball first and put the others on top
+tower | [spring/summer/autumn] | stones | piled one stone on the other | the tower swayed and fell
+  | Begin with a wide circle | laid a wide circle of stones and made each ring a bit smaller
+""",
+)
+
+BEATS = beats("""
+{name} and {pal} wanted to build a {building}.
+"Let us build a {building}!" said {name} to {pal}.
+All {season} long {name} had wished for a {building}. {pal} wanted one, too.
+
+{day}, they got some {of} and began. {weather}
+{day}, they carried {of} to the right place. {weather} "This will be easy," said {friend}.
+So, {day}, they went to work. They had {of}, and they had a plan, more or less.
+
+They {first}. "Done!" said {name}. But it was not done at all: {ruin}.
+They were in a hurry, so they {first}. An hour later {ruin}.
+First they {first}. It looked very fine. But then {ruin}.
+
+"That was your fault!" said {friend}. "No, it was yours!" said {name}.
+{name} <sad>. "All that work for nothing," {he} said.
+"Let us stop," said {friend}. "We are too small to build a {building}."
+They looked at what was left. Then they looked at each other.
+
+//
+
+<soon> {n_intro} walked by. "I see what is wrong," said {neighbor}. "{advice}."
+"May I say something?" asked {n_intro} who had been watching. "{advice}."
+"It is not so bad to fail," said {n_intro}. "My first {building} was no better. {advice}."
+{name} asked {n_intro} for help. "I will not do it for you," said {neighbor}, "but I will tell you something.
+  {advice}."
+
+{name} nodded. "Let us try again, and this time slowly," {he} said.
+"{advice}," {name} repeated. "That makes sense!"
+They thanked {neighbor} and began again from the beginning.
+
+They {second}. {name} measured, and {friend} held everything tight.
+This time they {second}, and they did not hurry.
+So they {second}. It took them [two days/three days/a whole week].
+
+//
+
+They pushed it and shook it. It held! "Our {building} is finished!" <said_gladly>.
+In the evening the {building} was finished, and {name} <glad>.
+Then they stepped back. What a {building} it was!
+
+{neighbor} came to see it. "Now that is what I call a {building}," {n_he} said.
+Everyone came to look at the {building}, and {name} showed them how it was made.
+{Elder} brought [cookies/apples/hot cocoa] to eat, and they drank to the new {building}.
+
+{name} gave the {building} a name: the [Second/Good/Big] [Try/Luck/Dream].
+They put a flag on top of it and wrote on it: built by {name} and {friend}, the second time.
+"I am glad that the first one broke," said {name}. "This {building} is so much better."
+<moral> {name} and {friend} met at the {building} every day.
+
+<ending>
+""")
+
+PLOT = Plot("building", "building", (Draw(BUILDINGS),), BEATS)

@@ -1,0 +1,109 @@
+"""Plot: the way is lost, and good advice leads home."""
+
+from bittygpt.data.story_template import Draw, Plot, beats, table
+
+SIGNS = table(
+    "sign advice followed",
+    """
+bell | listen for the church bell | heard it, far away: ding, dong. {He} walked toward the bell
+stream | find the stream and go down with it | heard water running. {He} found the stream and went along it
+evening star | look for the evening star above our roof | saw it between the clouds. {He} kept the evening
+  star before {him}
+smoke | look for the smoke of our chimney | climbed a rock and saw a thin line of smoke. {He} went straight
+  to the smoke
+moss | remember that moss grows on the north side of a tree | felt the trees with one {hand}. The moss showed
+  {him} the way
+lighthouse | wait for the light of the lighthouse | saw it blink, once, twice. {He} walked toward the
+  lighthouse
+wind | keep the wind at your back | wet one {hand} and held it up. Then {he} let the wind push {him} along
+stone wall | follow the old stone wall | felt cold stones under one {hand}. {He} followed the stone wall,
+  step by step
+rooster | stay where you are until the rooster crows | curled up under a bush. At dawn {he} heard the rooster
+  and ran
+song | sing our song as loud as you can | sang the song, though {his} voice shook. And someone sang it back
+""",
+)
+LURES = table(
+    "lure",
+    """
+a [blue/yellow/white] butterfly
+a [hare/hare/lizard] with a white spot
+a leaf that danced in the wind
+the sound of a far-off [flute/fiddle]
+a trail of [red/sweet] berries
+a [dragonfly/feather] that glittered in the sun
+a row of [strange/tiny] footprints
+a rainbow
+""",
+)
+
+BEATS = beats("""
+"If you ever get lost," {his} {elder} used to say, "{advice}." {name} had never needed it.
+"Don't go too far," said {Elder}. "And if you get lost, {advice}." "Yes, yes," said {name}, who was hardly
+  listening.
+{Elder} had taught {name} many things. One of them was this: "If you get lost, {advice}."
+
+{day}, {name} saw {lure} and went after it. {weather}
+{day}, {name} was picking [berries/flowers/mushrooms] when {he} noticed {lure}. {He} had to follow it!
+  {weather}
+{day}, {name} followed {lure}, farther and farther. {weather}
+
+{He} did not look at the path. And when {he} turned around, everything looked strange.
+When {he} stopped at last, {he} did not know where {he} was.
+Then a fog came down, and there was no path anymore.
+
+"Hello?" {he} called. Nobody answered but the echo.
+{He} went to the left, and {he} went to the right. Each tree looked like the other.
+"This is not the way home," <said_sadly>.
+
+It was getting dark and cold. {name} <sad>.
+The sun went down. Somewhere an owl called. {name} shivered.
+{He} was tired and hungry, and {he} thought of {his} warm bed.
+
+//
+
+<soon> {he} met a {helper_look} {helper}. "{sound}," said the {helper}. "Are you lost?"
+"{sound}!" said someone. It was a {helper_look} {helper}. "What are you doing here, so late?"
+
+"I want to go home," said {name}, "but I don't know the way." "What did they teach you?" asked the {helper}.
+"I am lost," said {name}. "Don't cry," said the {helper}. "You have a head. Think!"
+{name} told the {helper} everything. "I cannot take you home," said the {helper}, "but you know more than you
+  think."
+
+{name} <thought>. Then {he} remembered the words of {his} {elder}: "If you get lost, {advice}."
+Then it came back to {him}. "{Elder} told me what to do!" {he} said.
+{name} closed {his} eyes, and it was as if {he} could hear {Elder}'s voice.
+
+//
+
+And {he} {followed}.
+{He} did just as {he} had been told, and soon {he} {followed}.
+So {name} stood still and waited. After a while {he} {followed}.
+
+{He} walked and walked, and at last {he} saw a light. It was {home}!
+The trees grew fewer, the ground grew flat, and there, behind the last bush, was {home}.
+{He} stumbled, {he} fell, {he} got up again. And then {he} smelled soup and knew that {he} was near {home}.
+
+{Elder} was standing at the door with a lamp. "There you are, {dear}!" {e_he} cried and held {him} tight.
+{Elder} came running, with wet eyes. "I looked for you everywhere!" {e_he} said.
+
+"How did you find the way?" asked {Elder}. "The {sign}," said {name}. "I remembered the {sign}."
+"I did as you said," said {name}, "and the {sign} brought me home."
+"I will always listen to you," said {name}. "But without the {sign} I would still be out there."
+
+<moral> {name} did not go so far anymore, and {he} always thought of the {sign}.
+<moral>, when {name} told a smaller {kin} about it, {he} said, "If you get lost, {advice}."
+The next day {name} went back with a [cake/bun] for the {helper}, but only as far as {he} could see {home}.
+
+<ending>
+""")
+
+PLOT = Plot(
+    "lost way",
+    "sign",
+    (
+        Draw(SIGNS),
+        Draw(LURES),
+    ),
+    BEATS,
+)

@@ -1,0 +1,80 @@
+"""Plot: rain spoils a plan, which then takes place indoors."""
+
+from bittygpt.data.story_template import Draw, Plot, beats, table
+
+PLANS = table(
+    "plan packed indoors",
+    """
+picnic | a basket with sandwiches | spread the blanket under the table and ate the sandwiches there
+trip to the sea | a bucket and a towel | filled the tub, floated paper boats in it, and listened to a shell
+parade | flags and a drum | marched through every room, up the stairs and down again
+boat ride | two oars and a rope | turned the big laundry basket into a boat and rowed across the carpet
+garden party | a cake and paper hats | put all the flower pots in one room and hung paper suns on the walls
+camping trip | a tent and a lamp | built a tent of sheets and told stories by the light of the lamp
+treasure hunt | a map and a spade | hid walnuts all over the house and drew a map of the rooms
+ball game | a ball and two goals | rolled up socks and played in the long hall
+puppet show | six puppets and a curtain | hung the curtain in a doorway and played to all the chairs
+bird walk | a notebook and a spyglass | watched the wet birds from the window and drew each one
+visit to the fair | a purse with five coins | made a fair at home, with three games and popcorn
+hike up the mountain | boots and a flask of tea | climbed all the stairs ten times and planted a flag in the
+  attic
+""",
+)
+
+BEATS = beats("""
+{name} had been looking forward to the {plan} for days.
+"Tomorrow is the {plan}!" said {name} before {he} went to bed.
+For a whole week {name} could think of nothing but the {plan}.
+
+{He} had packed {packed}, and {friend} was going to come along.
+Everything was ready. {packed} stood by the door, and {pal} was coming too.
+{pal} was invited, and {packed} stood ready by the door.
+
+But {day}, {name} looked out of the window, and it was raining.
+But {day}, {he} heard a sound on the roof: drip, drop, drip, drop.
+Then, {day}, dark clouds came over the hill, and it began to pour.
+
+"No {plan} today," said {Elder}. {name} <sad>.
+"Stop it, rain!" shouted {name}. The rain only fell harder.
+"The {plan}!" cried {name}. "Everything is spoiled!"
+
+{friend} came in, as wet as a [fish/sponge], and sat down with a long face.
+<soon> there was a knock. It was {friend}, dripping from head to toe. "What now?" {f_he} asked.
+{pal} came anyway, under a huge umbrella. "What shall we do with our {plan}?" {f_he} asked.
+
+//
+
+For a while they sat and counted the drops on the glass.
+"I hate rain," said {friend}. "Me too," said {name}.
+They looked at {packed} and sighed.
+
+"The rain does not know about your {plan}," said {Elder}. "It only stays outside. What about the inside?"
+"Who says that you need the sun for a {plan}?" asked {Elder}.
+{name} <thought>. Suddenly {he} jumped up. "We can have our {plan} in here!" {he} said.
+
+{name}'s eyes grew wide. "I know!" {he} said, and whispered something in {friend}'s ear.
+{name} looked around the room, and {he} had an idea. And then another.
+"You get the things, I'll make room!" {name} told {friend}.
+
+//
+
+They {indoors}.
+So they {indoors}. {Elder} had to come, too.
+And this is what they did: they {indoors}.
+
+They laughed so much that they did not hear the rain anymore.
+{Elder} played along and was the loudest of all.
+"Watch out!" called {name}. "Here comes a [whale/bear/dragon]!" And they screamed with laughing.
+
+When {name} looked out again, the sun was shining. "Shall we go out now?" asked {friend}.
+In the evening the rain stopped. There was a rainbow over the roofs.
+"It has stopped raining," said {Elder}. But nobody was listening.
+
+"In a minute," said {name}. "First we must finish our {plan}."
+"That was the best {plan} ever," said {friend}, and {name} thought so too.
+"I hope it rains again soon," said {name}, "for the next {plan}."
+
+<ending>
+""")
+
+PLOT = Plot("rainy day", "plan", (Draw(PLANS),), BEATS)

@@ -1,0 +1,68 @@
+"""On a CUDA device: bf16, compiled and fused forms against the float32 formula on the CPU. `make test-gpu` runs it.
+
+Needs pytest, torch and the rooms core and training; no other package.
+"""
+
+import copy
+
+import pytest
+import torch
+
+from bittygpt.core import AdamW, ModelConfig, Muon, TransformerLM, cross_entropy
+from bittygpt.data.batches import Batch
+from bittygpt.training.devices import choose_device
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.step import train_step
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+CONFIG = ModelConfig(1000, 128, 256, 2, 4, num_kv_heads=2, qk_norm=True)
+
+
+def a_batch():
+    return Batch(torch.randint(0, 1000, (4, 128)), torch.randint(0, 1000, (4, 128)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_loss_and_gradients_equal_the_cpus(precision, compiled):
+    model, batch = TransformerLM(CONFIG), a_batch()
+    expected = cross_entropy(model(batch.ids), batch.targets)
+    expected.backward()
+    twin = copy.deepcopy(model).cuda()
+    twin.zero_grad()
+    device = choose_device("cuda", precision)
+    with device.autocast():
+        logits = (torch.compile(twin) if compiled else twin)(batch.ids.cuda())
+    loss = cross_entropy(logits, batch.targets.cuda())
+    loss.backward()
+    tolerance = 1e-4 if precision == "fp32" else 2e-2
+    assert loss.item() == pytest.approx(expected.item(), rel=tolerance)
+    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+        similarity = torch.nn.functional.cosine_similarity(p.grad.flatten(), q.grad.cpu().flatten(), dim=0)
+        assert similarity > 1 - tolerance, name
+
+
+@pytest.mark.parametrize("optimizer", [AdamW, Muon])
+def test_a_batch_is_learned(optimizer):
+    device = choose_device("cuda", "auto")
+    model = TransformerLM(CONFIG).cuda()
+    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
+    chosen = {id(p) for p in inner}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    optimizers = [optimizer(inner, lr=3e-3, weight_decay=0.0), AdamW(rest, lr=3e-3)]
+    batch = a_batch()
+    settings = {"lr": 3e-3, "grad_clip": 1.0, "micro_batch_size": 2, "device": device, "ranks": Ranks()}
+    losses = [train_step(model, optimizers, batch, **settings).loss for _ in range(60)]
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_master_weights_and_moments_stay_float32():
+    device = choose_device("cuda", "bf16")
+    model = TransformerLM(CONFIG).cuda()
+    optimizer = AdamW(model.parameters())
+    settings = {"lr": 1e-3, "grad_clip": 1.0, "micro_batch_size": 4, "device": device, "ranks": Ranks()}
+    train_step(model, [optimizer], a_batch(), **settings)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert {s[key].dtype for s in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")} == {
+        torch.float32
+    }

@@ -1,0 +1,106 @@
+"""What a person sees: plain lines in a pipe, a live display on a terminal, a picture of the losses."""
+
+import io
+import math
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from bittygpt.terminal import preparation, training
+from bittygpt.terminal.console import duration
+from bittygpt.terminal.loss_plot import draw_losses, smoothed
+from bittygpt.terminal.preparation import PreparationProgress
+from bittygpt.terminal.training import TrainingDisplay
+from bittygpt.training.reports import EvalReport, StepReport
+
+
+def report(step, mfu=None):
+    return StepReport(step, step * 100, 3.2104, 1.0, 1e-3, 12345.6, mfu, 0.0, 1.0, "hash", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (59.4, "59 s"),
+        (60, "1 min 00 s"),
+        (3599, "59 min 59 s"),
+        (3720, "1 h 02 min"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_plain_lines_in_a_pipe(capsys, monkeypatch):
+    monkeypatch.setattr(training, "LINE_EVERY", 0)
+    with TrainingDisplay(10, 0) as display:
+        display.step(report(1))
+        display.evaluation(EvalReport(1, 2.5, 1.25, 1.0))
+        display.step(report(10, mfu=0.41))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("step 1/10  loss 3.2104  lr 1.00e-03  12,346 tokens/s")
+    assert "left  finish" in lines[0]
+    assert lines[1] == "step 1  val loss 2.5000  1.250 bits per byte"
+    assert lines[2] == "step 10/10  loss 3.2104  lr 1.00e-03  12,346 tokens/s  MFU 41%"
+
+
+def test_other_ranks_show_nothing(capsys):
+    with TrainingDisplay(10, 0, show=False) as display:
+        display.step(report(1))
+        display.evaluation(EvalReport(1, 2.5, 1.25, 1.0))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_live_display_fits_the_terminal(monkeypatch, width):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=width, highlight=False)
+    monkeypatch.setattr(training, "talk_console", lambda: console)
+    with TrainingDisplay(1000, 0) as display:
+        display.step(report(500))
+        display.evaluation(EvalReport(500, 2.5, 1.25, 1.0))
+        display.step(report(501))
+    plain = Console(width=width, file=io.StringIO(), record=True)
+    plain.print(display._picture())
+    text = plain.export_text()
+    for word in ("step 501 of 1,000", "50%", "loss 3.2104", "tokens/s", "left", "finish", "val loss 2.5000"):
+        assert word in " ".join(text.split())
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "val loss 2.5000" in screen.getvalue()
+
+
+def test_preparation_says_now_and_then_how_far_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(preparation, "LINE_EVERY", 0)
+    with PreparationProgress() as progress:
+        progress("encoding", 25, 100)
+        progress("checking a.txt", 0, 0)
+    assert capsys.readouterr().err.splitlines() == ["encoding: 25 %", "checking a.txt"]
+
+
+def test_preparation_draws_bars_on_a_terminal(monkeypatch):
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    monkeypatch.setattr(preparation, "talk_console", lambda: console)
+    with PreparationProgress() as progress:
+        progress("encoding", 25, 100)
+    assert "encoding" in screen.getvalue()
+    assert "100%" in screen.getvalue()
+
+
+def test_smoothing_starts_without_a_bias_and_keeps_a_constant():
+    assert smoothed([3.0] * 50) == pytest.approx([3.0] * 50)
+    assert smoothed([5.0, 1.0])[0] == 5.0
+
+
+@pytest.mark.parametrize("with_evals", [False, True])
+def test_the_picture_is_a_png_of_a_readable_size(tmp_path, with_evals):
+    events = [{"event": "step", "step": i, "loss": 2 + math.exp(-i / 30)} for i in range(1, 100)]
+    if with_evals:
+        events += [{"event": "eval", "step": i, "val_loss": 2.2} for i in (50, 100)]
+    draw_losses(events, tmp_path / "loss.png", "a run", 257)
+    with Image.open(tmp_path / "loss.png") as image:
+        assert image.size == (960, 600)
+        assert len(set(image.convert("L").tobytes())) > 10
