@@ -87,7 +87,7 @@ def sample(
     model, tokenizer = load_checkpoint(folder, target.torch_device)
     settings = {**run_config.sample.model_dump(exclude={"prompt"}), **given}
     num_samples = settings.pop("num_samples")
-    options = SamplingOptions(**settings, ignore_eos=False)
+    options = SamplingOptions(**settings, ignore_eos=ignore_eos)
     try:
         with target.autocast():
             _run(model, tokenizer, text, options, num_samples, stop, as_json)

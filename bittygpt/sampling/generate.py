@@ -145,11 +145,8 @@ def draw(probabilities_BV: Tensor, generators: Sequence[torch.Generator]) -> Ten
     """
     uniform_B1 = torch.stack([torch.rand(1, generator=g, dtype=torch.float64) for g in generators])
     sums_BV = probabilities_BV.double().cumsum(dim=-1)
-    total_B1 = sums_BV[:, -1:]
-    below_total_B1 = total_B1.nextafter(
-        torch.zeros_like(total_B1)
-    )  # u · total may be rounded up to the total
-    return torch.searchsorted(sums_BV, (uniform_B1 * total_B1).minimum(below_total_B1), right=True)[:, 0]
+    # u has 53 bits, is thus at most 1 - 2^-53, and u · total stays below the total however it is rounded.
+    return torch.searchsorted(sums_BV, uniform_B1 * sums_BV[:, -1:], right=True)[:, 0]
 
 
 def _generator(seed: int, index: int) -> torch.Generator:
