@@ -80,7 +80,7 @@ def train(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Train a model: starts, goes on where it stopped, or says that it is finished."""
+    """Train a model, or go on where it stopped."""
     from bittygpt.commands.train import train as run
 
     run(config, overrides or [], fresh=fresh, as_json=json)
@@ -151,7 +151,7 @@ def export(
     config: SampleConfig = None,
     json: Json = False,
 ) -> None:
-    """Write a checkpoint in a form that other programs load."""
+    """Write a checkpoint for other programs to load."""
     from bittygpt.commands.export import export as run
 
     run(

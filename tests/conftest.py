@@ -1,11 +1,7 @@
 """Shared set-up: one thread for each test process (results then do not depend on the machine), seeded numbers."""
 
-from pathlib import Path
-
 import pytest
 import torch
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)

@@ -3,10 +3,11 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGE = REPOSITORY / "bittygpt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 WORDS_AND_SENTENCES = "story_"  # lists of phrases may be as long as they are

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
 from bittygpt.training.devices import Device, choose_device
 
 BETWEEN_SAMPLES = "\n\n---\n"
+SILENCE = 1.0  # seconds of waiting for a pipe before saying so
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -127,7 +129,14 @@ def read_prompt(prompt: str | None, prompt_file: Path | None) -> str | None:
             raise UsageError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}") from None
     if prompt_file is None and (sys.stdin is None or sys.stdin.closed or sys.stdin.isatty()):
         return None
-    piped = _decode_prompt(sys.stdin.buffer.read(), "the standard input")
+    hint = threading.Timer(
+        SILENCE, talk, ["reading the prompt from the standard input; --prompt TEXT goes without it"]
+    )
+    hint.start()
+    try:
+        piped = _decode_prompt(sys.stdin.buffer.read(), "the standard input")
+    finally:
+        hint.cancel()
     return piped if piped or prompt_file is not None else None
 
 

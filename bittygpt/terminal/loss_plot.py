@@ -43,17 +43,16 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_
     )
     axes.set(title=title, xlabel="step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.25)
-    axes.legend(loc="upper right", bbox_to_anchor=(1, 0.93), frameon=False)
+    axes.legend(loc="center right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_file(path) as file:
         figure.savefig(file, format="png")
 
 
-def smoothed(values: list[float], share: float = 0.05) -> list[float]:
-    """An exponential mean with a memory of about `share` of the curve, without a bias towards its start."""
-    decay = 1 - 1 / max(1.0, share * len(values))
-    out, mean, weight = [], 0.0, 0.0
-    for value in values:
-        mean, weight = decay * mean + (1 - decay) * value, decay * weight + (1 - decay)
-        out.append(mean / weight)
+def smoothed(values: list[float], share: float = 0.1) -> list[float]:
+    """A running mean with a memory of a tenth of the steps so far: it follows the steep start and calms the long end."""
+    out: list[float] = []
+    for number, value in enumerate(values, 1):
+        before = out[-1] if out else value
+        out.append(before + (value - before) / max(1.0, share * number))
     return out
