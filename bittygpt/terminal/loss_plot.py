@@ -50,7 +50,7 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_
 
 
 def smoothed(values: list[float], share: float = 0.1) -> list[float]:
-    """A running mean with a memory of a tenth of the steps so far: it follows the steep start and calms the long end."""
+    """A running mean with a memory of a tenth of the steps so far: it follows the start and calms the end."""
     out: list[float] = []
     for number, value in enumerate(values, 1):
         before = out[-1] if out else value

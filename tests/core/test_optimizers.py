@@ -68,6 +68,21 @@ def test_muon_equals_torch(shape, decay):
     assert_same(*results, keys=["momentum_buffer"], atol=4e-3, rtol=0)  # torch's own products are bfloat16
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
+def test_muon_equals_its_formula_in_float32(shape):
+    """Where torch's bfloat16 products hide small mistakes: the scale, and Nesterov's look ahead."""
+    p = torch.randn(shape, requires_grad=True)
+    expected, momentum = p.detach().clone(), torch.zeros(shape)
+    optimizer = Muon([p], lr=0.02, momentum=0.9, weight_decay=0.1)
+    for _ in range(4):
+        p.grad = torch.randn(shape)
+        momentum = 0.9 * momentum + 0.1 * p.grad
+        ahead = 0.1 * p.grad + 0.9 * momentum
+        expected = (1 - 0.02 * 0.1) * expected - 0.02 * 0.2 * max(shape) ** 0.5 * orthogonalize(ahead)
+        optimizer.step()
+    torch.testing.assert_close(p.detach(), expected)
+
+
 @pytest.mark.parametrize("shape", [(8, 8), (5, 30), (30, 5)])
 def test_orthogonalize_brings_all_singular_values_near_one(shape):
     matrix = torch.randn(shape)

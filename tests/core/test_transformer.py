@@ -63,6 +63,17 @@ def test_block_is_pre_norm_with_two_residual_sums():
     torch.testing.assert_close(block(x), expected)
 
 
+def test_model_is_embedding_blocks_norm_and_head():
+    model = TransformerLM(SMALL)
+    model.ln_final.weight.data.normal_(1, 0.3)
+    ids = torch.randint(0, 50, (2, 7))
+    x = F.embedding(ids, model.token_embeddings.weight)
+    for block in model.layers:
+        x = block(x)
+    x = F.rms_norm(x, (32,), model.ln_final.weight, 1e-5)
+    torch.testing.assert_close(model(ids), F.linear(x, model.lm_head.weight))
+
+
 def test_tied_embeddings_are_one_parameter():
     tied, untied = TransformerLM(VARIANTS["tied"]), TransformerLM(SMALL)
     assert untied.num_parameters() - tied.num_parameters() == 50 * 32

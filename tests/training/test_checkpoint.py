@@ -9,7 +9,14 @@ import torch
 import bittygpt
 from bittygpt.errors import CheckpointError
 from bittygpt.training import checkpoint as checkpoint_module
-from bittygpt.training.checkpoint import FILES, find_checkpoint, find_fault, list_checkpoints, newest_good
+from bittygpt.training.checkpoint_folder import (
+    FILES,
+    clean_up,
+    find_checkpoint,
+    find_fault,
+    list_checkpoints,
+    newest_good,
+)
 from bittygpt.training.run_folder import RunFolder
 
 
@@ -66,7 +73,7 @@ def test_leftovers_of_a_kill_are_cleaned_up_and_never_taken(run):
     for name in (".step-00000010.77.tmp", ".step-00000002.removed"):
         shutil.copytree(run.checkpoints / "step-00000008", run.checkpoints / name)
     assert len(list_checkpoints(run.checkpoints)) == 4
-    checkpoint_module.clean_up(run.checkpoints)
+    clean_up(run.checkpoints)
     assert not list(run.checkpoints.glob(".*"))
 
 

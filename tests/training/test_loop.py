@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from bittygpt.training.checkpoint import list_checkpoints, newest_good
+from bittygpt.training.checkpoint_folder import list_checkpoints, newest_good
 from bittygpt.training.evaluation import Evaluation
 from bittygpt.training.reports import EvalReport, SavedReport, StepReport
 

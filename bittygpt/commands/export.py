@@ -1,0 +1,140 @@
+"""`bittygpt export`: checkpoint -> a folder that other programs load."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from bittygpt.config import RunConfig, load_config, overlay_sample
+from bittygpt.core import TransformerLM
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.errors import UsageError
+from bittygpt.export.hf_tokenizer import UnderivableError, tokenizer_files
+from bittygpt.export.huggingface import DTYPES, check_layout, config_files, huggingface_weights
+from bittygpt.export.model_card import model_card
+from bittygpt.export.verification import Verification, transformers_is_installed, verify
+from bittygpt.files import sync_folder, write_json, write_text
+from bittygpt.terminal.console import result, talk
+from bittygpt.training.checkpoint import load_checkpoint, read_state
+from bittygpt.training.checkpoint_folder import find_checkpoint
+from bittygpt.training.run_folder import RunFolder
+
+
+def export(
+    ckpt: str,
+    *,
+    format: str,
+    out: Path,
+    config: Path | None,
+    dtype: str,
+    verify: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write a checkpoint as a Hugging Face folder, compare it with the model, and only then put it at `out`.
+
+    Raises:
+        UsageError: a flag is wrong, `out` is taken, or the model has no such layout.
+        CheckpointError: no good checkpoint is at `ckpt`.
+        ExportError: what was written is not the model; nothing is left at `out`.
+    """
+    if format != "hf":
+        raise UsageError(f"--format {format} is not known; the formats are: hf")
+    if dtype not in DTYPES:
+        raise UsageError(f"--dtype {dtype} is none of {', '.join(DTYPES)}")
+    if out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"--out {out} exists; name another folder, or replace it with --overwrite")
+    checkpoint = find_checkpoint(ckpt, talk)
+    run_config = load_config(checkpoint / "config.yaml")
+    if config is not None:
+        run_config = overlay_sample(run_config, config)
+    model, tokenizer = load_checkpoint(checkpoint)
+    check_layout(model.config)
+    with _new_folder(out) as folder:
+        _write(folder, out.name, checkpoint, run_config, model, tokenizer, dtype)
+        verification = _verify(folder, model, tokenizer, dtype) if verify else None
+        if not verify:
+            talk("not verified (--no-verify)")
+        files = sorted(path.name for path in folder.iterdir())
+    difference = verification.largest_difference if verification else None
+    if as_json:
+        report: dict[str, Any] = {
+            "out": str(out),
+            "format": format,
+            "dtype": dtype,
+            "checkpoint": str(checkpoint),
+            "files": files,
+        }
+        report |= {"verified": verification is not None, "largest_difference": difference}
+        result(json.dumps(report))
+        return
+    result(f"{out}: {', '.join(files)}")
+    if difference is not None:
+        result(f"the same model in transformers: logits differ by at most {difference:.1e}")
+
+
+@contextmanager
+def _new_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out` that takes its place when the block ends well, and goes when it does not."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    old = out.with_name(f".{out.name}.{os.getpid()}.old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if out.exists():
+            os.rename(out, old)
+        os.rename(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not out.exists():
+            os.rename(old, out)
+        raise
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink(missing_ok=True)
+    sync_folder(out.parent)
+
+
+def _write(
+    folder: Path,
+    name: str,
+    checkpoint: Path,
+    config: RunConfig,
+    model: TransformerLM,
+    tokenizer: Tokenizer,
+    dtype: str,
+) -> None:
+    weights = huggingface_weights(model, DTYPES[dtype])
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    files = config_files(model.config, tokenizer.end_of_text_id, dtype, config.sample.model_dump())
+    reason = (
+        "encoding: bitty merges greedily, and no other program does" if tokenizer.encoding == "bitty" else ""
+    )
+    try:
+        files |= {} if reason else tokenizer_files(tokenizer, model.config.context_length)
+    except UnderivableError as error:
+        reason = str(error)
+    if reason:
+        talk(f"exported without a tokenizer: {reason}; vocab.json goes along")
+        tokenizer.save(folder / "vocab.json")
+    for file_name, value in files.items():
+        write_json(folder / file_name, value)
+    events = list(RunFolder(checkpoint.parent.parent).events())
+    yaml = (checkpoint / "config.yaml").read_text("utf-8")
+    card = model_card(name, model, read_state(checkpoint), events, config.data.train, yaml, not reason)
+    write_text(folder / "README.md", card)
+
+
+def _verify(folder: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: str) -> Verification | None:
+    if not transformers_is_installed():
+        talk("not verified: transformers is not installed (pip install 'bittygpt[verify]')")
+        return None
+    talk("comparing with transformers ...")
+    return verify(folder, model, tokenizer, DTYPES[dtype])

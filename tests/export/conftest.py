@@ -1,0 +1,16 @@
+"""A vocabulary with merges, trained here."""
+
+import pytest
+
+from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.tokenizer import Tokenizer
+
+TEXT = (
+    "The quick brown fox didn't jump over 123 lazy dogs; the foxes jumped over the lazier dogs' houses. " * 20
+)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    special = ["<|endoftext|>"]
+    return Tokenizer(train_bpe(count_words([TEXT], special), 320, special), special)

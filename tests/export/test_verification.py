@@ -1,0 +1,161 @@
+"""Exported folders through transformers itself, and mistakes planted to see the verification bite."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.errors import ExportError, UsageError
+from bittygpt.export import huggingface
+from bittygpt.export.hf_tokenizer import tokenizer_files
+from bittygpt.export.huggingface import check_layout, config_files, halves_first, huggingface_weights
+from bittygpt.export.verification import verify
+from bittygpt.files import write_json
+
+transformers = pytest.importorskip("transformers")
+SAMPLE = {
+    "temperature": 0.8,
+    "top_k": None,
+    "top_p": None,
+    "min_p": None,
+    "max_tokens": 20,
+    "repetition_penalty": 1.0,
+}
+SHAPE = ModelConfig(vocab_size=320, context_length=64, d_model=64, num_layers=3, num_heads=4, d_ff=192)
+VARIANTS = {
+    "plain": {},
+    "grouped": {"num_kv_heads": 2},
+    "multi-query": {"num_kv_heads": 1},
+    "tied": {"tie_embeddings": True},
+    "qk-norm": {"qk_norm": True},
+    "qk-norm, grouped, tied": {"qk_norm": True, "num_kv_heads": 2, "tie_embeddings": True},
+    "geglu, far theta": {"activation": "geglu", "rope_theta": 500_000.0},
+    "reglu": {"activation": "reglu"},
+}
+
+
+def strong_model(**changes) -> TransformerLM:
+    """Random, with logits of a size at which mistakes show."""
+    torch.manual_seed(1)
+    model = TransformerLM(ModelConfig(**{**vars(SHAPE), **changes}))
+    for name, p in model.named_parameters():
+        if p.ndim == 1:
+            p.data.normal_(1, 0.3)
+        elif "layers" in name:
+            p.data.mul_(2)
+    return model.eval()
+
+
+def write(folder, model, tokenizer, dtype="float32"):
+    save_file(
+        huggingface_weights(model, huggingface.DTYPES[dtype]), folder / "model.safetensors", {"format": "pt"}
+    )
+    files = config_files(model.config, 0, dtype, SAMPLE) | tokenizer_files(tokenizer, 64)
+    for name, value in files.items():
+        write_json(folder / name, value)
+
+
+def change_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", config | changes)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_logits_are_equal_in_transformers(tmp_path, tokenizer, name):
+    model = strong_model(**VARIANTS[name])
+    write(tmp_path, model, tokenizer)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    ids = torch.randint(0, 320, (3, 64))
+    with torch.no_grad():
+        assert (model(ids) - loaded(ids).logits).abs().max() < 1e-4
+    assert model(ids).std() > 0.5
+    assert loaded.config.model_type == ("qwen3" if "qk" in name else "llama")
+    assert verify(tmp_path, model, tokenizer, torch.float32).largest_difference < 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_rounded_weights_are_those_of_the_rounded_model(tmp_path, tokenizer, dtype):
+    model = strong_model(qk_norm=True)
+    write(tmp_path, model, tokenizer, dtype)
+    assert {t.dtype for t in load_file(tmp_path / "model.safetensors").values()} == {
+        huggingface.DTYPES[dtype]
+    }
+    verify(tmp_path, model, tokenizer, huggingface.DTYPES[dtype])
+    with pytest.raises(ExportError, match="logits differ"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_a_missing_permutation_is_caught(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr(huggingface, "halves_first", lambda weight, _: weight)
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    with pytest.raises(ExportError, match="logits differ by"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rope_theta": 9e3, "rope_parameters": {"rope_type": "default", "rope_theta": 9e3}},
+        {"rms_norm_eps": 1e-6},
+        {"hidden_act": "gelu"},
+    ],
+)
+def test_a_wrong_number_in_the_config_is_caught(tmp_path, tokenizer, wrong):
+    model = strong_model()
+    for p in model.token_embeddings.parameters():
+        p.data.mul_(0.05)  # small activations, for which the epsilon counts
+    write(tmp_path, model, tokenizer)
+    verify(tmp_path, model, tokenizer, torch.float32)
+    change_config(tmp_path, **wrong)
+    with pytest.raises(ExportError, match="logits differ by"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_missing_and_extra_weights_are_caught(tmp_path, tokenizer):
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    weights = load_file(tmp_path / "model.safetensors")
+    head = weights.pop("lm_head.weight")
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ExportError, match=r"missing_keys.*lm_head"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+    save_file(
+        {**weights, "lm_head.weight": head, "extra": head.clone()},
+        tmp_path / "model.safetensors",
+        {"format": "pt"},
+    )
+    with pytest.raises(ExportError, match=r"unexpected_keys.*extra"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_another_tokenizer_is_caught(tmp_path, tokenizer):
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    data = json.loads((tmp_path / "tokenizer.json").read_text())
+    data["model"]["merges"] = data["model"]["merges"][5:]
+    data["model"]["ignore_merges"] = False
+    write_json(tmp_path / "tokenizer.json", data)
+    with pytest.raises(ExportError, match="gives other ids"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_garbage_is_caught(tmp_path, tokenizer):
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ExportError, match="transformers cannot load the export"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "relu2"])
+def test_layers_without_a_gate_have_no_layout(activation):
+    with pytest.raises(UsageError, match=f"model.activation: {activation} is; models with swiglu"):
+        check_layout(ModelConfig(**{**vars(SHAPE), "activation": activation}))
+
+
+def test_halves_first_by_hand():
+    assert halves_first(torch.arange(8), 8).tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
+    assert halves_first(torch.arange(8), 4).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]
