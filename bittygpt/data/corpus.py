@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import IO, cast
 
 from bittygpt.data.download import fetch
-from bittygpt.data.stories import stories, story
+from bittygpt.data.stories import NUM_STORIES, stories, story
 from bittygpt.errors import DataError
 from bittygpt.files import sha256_of
 
 BUILTIN = "builtin:stories"
 SUFFIXES = (".txt", ".jsonl", ".txt.gz", ".jsonl.gz")
 READ_SIZE = 1 << 20
+BYTES_PER_STORY = 860  # about
+GZIP_RATIO = 3  # about, for English
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Source:
     def size(self) -> int:
         """Bytes on disk; 0 for the builtin corpus, which lies on none."""
         return self.path.stat().st_size if self.path else 0
+
+    def expected_bytes(self) -> int:
+        """About how much text there is to read."""
+        if self.path is None:
+            return NUM_STORIES * BYTES_PER_STORY
+        return self.size() * (GZIP_RATIO if self.path.suffix == ".gz" else 1)
 
     def hash(self) -> str:
         """SHA-256 of the file; of the first 200 stories for the builtin corpus, which tells its version."""

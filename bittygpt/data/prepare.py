@@ -105,7 +105,7 @@ def _vocabulary(
     if settings.vocab or settings.vocab_size is None:
         assert settings.vocab is not None  # the config sees to it that one of the two is given
         return Tokenizer.load(Path(settings.vocab), list(settings.special_tokens), settings.encoding)
-    total = sum(source.size() for source in train)
+    total = sum(source.expected_bytes() for source in train)
     documents = _counting_bytes(read_documents(train, options), "counting words", total, on_progress)
     if settings.train_bytes is not None and total > settings.train_bytes:
         documents = sample_bytes(documents, total, settings.train_bytes)
@@ -148,7 +148,7 @@ def _write_splits(
     totals = {name: {"tokens": 0, "bytes": 0, "documents": 0} for name in writers}
     labelled = split_off_validation(read_documents(train, options), 0.0 if val else config.data.val_fraction)
     labelled = _join(labelled, (("val", document) for document in read_documents(val, options)))
-    size = sum(source.size() for source in [*train, *val])
+    size = sum(source.expected_bytes() for source in [*train, *val])
     done = 0
     while block := list(islice(labelled, DOCUMENTS_AT_ONCE)):
         encoded = tokenizer.encode_documents(document for _, document in block)

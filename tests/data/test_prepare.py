@@ -1,0 +1,103 @@
+"""Text to tokens: what decides whether finished tokens are taken, and what goes into the vocabulary."""
+
+import json
+import os
+
+import pytest
+
+from bittygpt.config import load_config
+from bittygpt.data import prepare
+from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.prepare import prepare_tokens
+from bittygpt.errors import DataError
+
+END = "<|endoftext|>"
+TEXT = END.join(f"story {i}: the cat sat on the mat and the mat was flat" for i in range(200))
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    """A function from overrides to prepared tokens, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text(TEXT)
+    (tmp_path / "c.yaml").write_text("data: {train: [text.txt], dir: tokens}\ntokenizer: {vocab_size: 300}\n")
+    return lambda *overrides: prepare_tokens(load_config("c.yaml", overrides), lambda *_: None)
+
+
+def test_the_vocabulary_is_that_of_all_of_data_train(make):
+    tokens, made = make()
+    assert made
+    expected = train_bpe(count_words(TEXT.split(END), [END]), 300, [END])
+    assert tokens.tokenizer.vocabulary == expected
+
+
+def test_finished_tokens_are_taken_wherever_the_same_text_lies(make, tmp_path):
+    first, _ = make()
+    (tmp_path / "text.txt").rename(tmp_path / "moved.txt")
+    os.utime(tmp_path / "moved.txt", ns=(1, 1))
+    again, made = make("data.train=[moved.txt]")
+    assert not made
+    assert again.hash() == first.hash()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.val_fraction=0.2",
+        "tokenizer.encoding=bitty",
+        "tokenizer.vocab_size=299",
+        "data.separator=x",
+        "data.val=[text.txt]",
+    ],
+)
+def test_other_settings_or_sources_are_refused(make, override):
+    make()
+    with pytest.raises(DataError, match=r"tokens of other text or settings: .*set data.dir to another folder"):
+        make(override)
+
+
+def test_a_crash_before_the_manifest_leaves_nothing_that_counts(make, tmp_path, monkeypatch):
+    expected, _ = make("data.dir=other")
+    monkeypatch.setattr(prepare, "write_json", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        make()
+    monkeypatch.undo()
+    os.chdir(tmp_path)
+    (tmp_path / "tokens/train-00007.npy").write_bytes(b"left over")
+    tokens, made = make()
+    assert made
+    assert tokens.hash() == expected.hash()
+    assert not (tmp_path / "tokens/train-00007.npy").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", '{"format": 99}'])
+def test_a_damaged_manifest_is_named(make, tmp_path, damage):
+    make()
+    (tmp_path / "tokens/manifest.json").write_text(damage)
+    with pytest.raises(DataError, match=r"manifest\.json is damaged or of another version; delete tokens"):
+        make()
+
+
+def test_another_vocabulary_beside_the_tokens_is_named(make, tmp_path):
+    make()
+    make("data.dir=other", "tokenizer.vocab_size=280")
+    (tmp_path / "other/vocab.json").replace(tmp_path / "tokens/vocab.json")
+    with pytest.raises(DataError, match="not the vocabulary that the tokens beside it were made with"):
+        make()
+
+
+def test_a_limit_on_the_text_for_the_vocabulary_is_kept(make, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        prepare, "count_words", lambda docs, special: seen.extend(docs) or count_words(seen, special)
+    )
+    make("tokenizer.train_bytes=3000")
+    assert 1000 < sum(map(len, seen)) < 6000
+
+
+def test_bytes_and_documents_of_the_manifest_are_those_of_the_text(make, tmp_path):
+    tokens, _ = make()
+    splits = json.loads((tmp_path / "tokens/manifest.json").read_text())["splits"]
+    assert sum(s["documents"] for s in splits.values()) == 200
+    assert sum(s["bytes"] for s in splits.values()) == sum(len(d) for d in TEXT.split(END))
+    assert tokens.split("train").num_tokens == splits["train"]["tokens"]
