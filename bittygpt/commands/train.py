@@ -28,6 +28,9 @@ from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.stop_signals import stop_on_signal
 
 
+STOPPING = "stopping after this step with a checkpoint; once more to stop at once"
+
+
 def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: bool) -> None:
     """Train what the config describes, to the end."""
     config = load_config(config_path, overrides)
@@ -157,7 +160,7 @@ def _follow(trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool) -> No
     display = TrainingDisplay(trainer.total_steps, trainer.step, show=ranks.is_main)
     log = RunLog(run, trainer, display, _to_stdout if as_json else None) if ranks.is_main else None
     try:
-        with stop_on_signal() as signals, display:
+        with display, stop_on_signal(lambda: display.stopping(STOPPING)) as signals:
             for report in trainer.run(lambda: bool(signals), run.validation_losses()):
                 if log is not None:
                     log.take(report)

@@ -1,12 +1,13 @@
 """What a person sees of a run: a live display on a terminal, plain lines in a pipe."""
 
+import os
 import time
 from datetime import datetime, timedelta
 from types import TracebackType
 
-from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from bittygpt.terminal.console import duration, talk, talk_console
@@ -25,7 +26,9 @@ class TrainingDisplay:
         self._step: StepReport | None = None
         self._eval: EvalReport | None = None
         console = talk_console()
-        self._live = Live(console=console, refresh_per_second=4) if show and console.is_terminal else None
+        self._notice = ""
+        is_live = show and console.is_terminal
+        self._live = Live(get_renderable=lambda: self.__rich__(), console=console) if is_live else None
 
     def __enter__(self) -> "TrainingDisplay":
         if self._live:
@@ -48,11 +51,11 @@ class TrainingDisplay:
     def step(self, report: StepReport) -> None:
         """Show a step."""
         self._step = report
-        if not self._show:
-            return
-        if self._live:
-            self._live.update(self._picture())
-        elif time.monotonic() - self._last_line >= LINE_EVERY or report.step == self._total:
+        if (
+            self._show
+            and not self._live
+            and (time.monotonic() - self._last_line >= LINE_EVERY or report.step == self._total)
+        ):
             self._last_line = time.monotonic()
             talk(f"step {report.step}/{self._total}  " + "  ".join(self._facts(report)))
 
@@ -86,12 +89,25 @@ class TrainingDisplay:
             facts += [f"{duration(left)} left", f"finish {day}{finish:%H:%M}"]
         return facts
 
-    def _picture(self) -> Group:
-        assert self._step is not None
-        progress = self._step.step / self._total
-        head = Text.assemble((f"step {self._step.step:,}", "bold"), f" of {self._total:,}  {progress:.0%}")
-        bar = ProgressBar(total=self._total, completed=self._step.step, width=40)
-        lines: list[Text | ProgressBar] = [head, bar, Text("  ".join(self._facts(self._step)))]
+    def stopping(self, message: str) -> None:
+        """Say that a stop was asked for. Safe in a signal handler: it touches no stream that is in use."""
+        if self._live:
+            self._notice = message  # the display's own thread shows it
+        elif self._show:
+            os.write(2, f"{message}\n".encode())
+
+    def __rich__(self) -> Table:
+        """The live part: step, bar, facts, the last validation, a notice; as many rows as the width needs."""
+        rows = Table.grid()
+        if self._step is not None:
+            progress = self._step.step / self._total
+            rows.add_row(
+                Text.assemble((f"step {self._step.step:,}", "bold"), f" of {self._total:,}  {progress:.0%}")
+            )
+            rows.add_row(ProgressBar(total=self._total, completed=self._step.step, width=40))
+            rows.add_row(Text("  ".join(self._facts(self._step))))
         if self._eval is not None:
-            lines.append(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))
-        return Group(*lines)
+            rows.add_row(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))
+        if self._notice:
+            rows.add_row(Text(self._notice, style="bold"))
+        return rows

@@ -2,21 +2,24 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM put their number into the list; a second one ends the process at once."""
+def stop_on_signal(on_first: Callable[[], None]) -> Iterator[list[int]]:
+    """SIGINT and SIGTERM put their number into the list; a second one ends the process at once.
+
+    `on_first` is called in the signal handler, so it must not write to a stream that may be in use.
+    """
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if received:
             os._exit(128 + number)
         received.append(number)
-        os.write(2, b"\nstopping after this step with a checkpoint; once more to stop at once\n")
+        on_first()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

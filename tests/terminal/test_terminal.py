@@ -64,11 +64,15 @@ def test_the_live_display_fits_the_terminal(monkeypatch, width):
         display.evaluation(EvalReport(500, 2.5, 1.25, 1.0))
         display.step(report(501))
     plain = Console(width=width, file=io.StringIO(), record=True)
-    plain.print(display._picture())
+    display.stopping("stopping after this step")
+    plain.print(display)
     text = plain.export_text()
     for word in ("step 501 of 1,000", "50%", "loss 3.2104", "tokens/s", "left", "finish", "val loss 2.5000"):
         assert word in " ".join(text.split())
-    assert all(len(line) <= width for line in text.splitlines())
+    lines = text.splitlines()
+    assert all(len(line) <= width for line in lines)
+    assert set(lines[1].strip()) <= set("━╺╸"), "the bar has a line of its own"
+    assert lines[-1].rstrip() == "stopping after this step"
     assert "val loss 2.5000" in screen.getvalue()
 
 
