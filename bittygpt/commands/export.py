@@ -1,10 +1,6 @@
 """`bittygpt export`: checkpoint -> a folder that other programs load."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +13,9 @@ from bittygpt.errors import UsageError
 from bittygpt.export.hf_tokenizer import UnderivableError, tokenizer_files
 from bittygpt.export.huggingface import DTYPES, check_layout, config_files, huggingface_weights
 from bittygpt.export.model_card import model_card
+from bittygpt.export.output_folder import check_output_folder, new_folder
 from bittygpt.export.verification import Verification, transformers_is_installed, verify
-from bittygpt.files import sync_folder, write_json, write_text
+from bittygpt.files import write_json, write_text
 from bittygpt.terminal.console import result, talk
 from bittygpt.training.checkpoint import load_checkpoint, read_state
 from bittygpt.training.checkpoint_folder import find_checkpoint
@@ -39,7 +36,7 @@ def export(
     """Write a checkpoint as a Hugging Face folder, compare it with the model, and only then put it at `out`.
 
     Raises:
-        UsageError: a flag is wrong, `out` is taken, or the model has no such layout.
+        UsageError: a flag is wrong, `out` is taken, or the model does not fit the layout or the dtype.
         CheckpointError: no good checkpoint is at `ckpt`.
         ExportError: what was written is not the model; nothing is left at `out`.
     """
@@ -47,16 +44,16 @@ def export(
         raise UsageError(f"--format {format} is not known; the formats are: hf")
     if dtype not in DTYPES:
         raise UsageError(f"--dtype {dtype} is none of {', '.join(DTYPES)}")
-    if out.exists() and not overwrite and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"--out {out} exists; name another folder, or replace it with --overwrite")
     checkpoint = find_checkpoint(ckpt, talk)
+    target = check_output_folder(out, overwrite, checkpoint)
+    talk(f"exporting {checkpoint}")
     run_config = load_config(checkpoint / "config.yaml")
     if config is not None:
         run_config = overlay_sample(run_config, config)
     model, tokenizer = load_checkpoint(checkpoint)
     check_layout(model.config)
-    with _new_folder(out) as folder:
-        _write(folder, out.name, checkpoint, run_config, model, tokenizer, dtype)
+    with new_folder(target) as folder:
+        _write(folder, target.name, checkpoint, run_config, model, tokenizer, dtype)
         verification = _verify(folder, model, tokenizer, dtype) if verify else None
         if not verify:
             talk("not verified (--no-verify)")
@@ -74,32 +71,10 @@ def export(
         result(json.dumps(report))
         return
     result(f"{out}: {', '.join(files)}")
-    if difference is not None:
-        result(f"the same model in transformers: logits differ by at most {difference:.1e}")
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out` that takes its place when the block ends well, and goes when it does not."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if out.exists():
-            os.rename(out, old)
-        os.rename(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not out.exists():
-            os.rename(old, out)
-        raise
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink(missing_ok=True)
-    sync_folder(out.parent)
+    if verification is not None:
+        texts = verification.texts_compared
+        ids = "" if texts is None else f"; equal ids for {texts} hard texts"
+        result(f"the same model in transformers: logits differ by at most {difference:.1e}{ids}")
 
 
 def _write(

@@ -1,32 +1,60 @@
 """Who is in the stories of `stories.py`, and where and when they live."""
 
-from bittygpt.data.story_template import Table, table
+from bittygpt.data.story_template import table, variants, words
 
-GIRLS = tuple(
-    """Ada Alice Amina Anna Anya Astrid Bella Beth Carmen Cara Celia Chloe Clara Dalia Edith Elena Ella Elsa Emma
-    Esther Eva Freya Greta Hana Hannah Helen Ida Ines Iris Ivy Jane Jasmine Joy Julia June Kate Keiko Lara Leah
-    Leila Lena Lily Lola Lucy Maria Martha Maya Mei Mia Mina Molly Nadia Nell Nina Nora Noor Olga Paula Priya Rita
-    Rosa Ruby Ruth Sally Sara Selma Sofia Stella Suki Tess Tina Vera Wanda Yara Zara Zoe""".split()
+GIRLS = words("""
+    Abby Ada Agnes Aisha Alice Alma Amara Amina Amy Anna Anya April Asha Astrid Audrey Aya Bella Beth Betty
+    Billie Bridget Camille Cara Carla Carmen Carol Celia Chloe Clara Cleo Connie Cora Dalia Daphne Dina Doris
+    Edith Edna Elena Elif Elin Elise Eliza Ella Elsa Emily Emma Erin Esther Etta Eva   Fatima Fiona
+    Flora Frances Freya Gemma Gina Gloria Grace Greta Gwen Hana Hannah Hattie Heidi Helen Hilda Holly Ida
+    Ines Ingrid Iris Irma Isla Ivy Jane Jasmine Jenny Jill Josie Joy Judy Julia June Kate Keiko Kim Kira
+    Klara Lana Lara Laura Layla Leah Leila Lena Lily Lina Lisa Livia Lola Lotte Louise Lucy Lulu Luz Mabel
+    Maggie Malia Mara Margo Maria Marta Martha Mary Matilda Maud Maya Mei Mia Mila Millie Mina Molly Mona
+    Nadia Nadine Naomi Nell Nelly Nia Nicole Nina Nola Noor Nora Norma Odette Olga Paige Pam Paula Peggy Pia
+    Polly Priya Rachel Rae Ramona Renata Rita Robin Romy Rosa Roxy Ruby Ruth Sadie Sally Salma Sandra Sara
+    Sasha Selma Shira Sigrid Sofia Sonia Stella Sue Suki Susan Sylvia Tamar Tara Tess Thea Tina Toni Trudy Uma
+    Una Ursula Vera Wanda Winnie Xenia Yara Zara Zoe
+""")
+BOYS = words("""
+    Aaron Abel Adam Ahmed Albert Alec Alex Alfie Ali Amir Anders Andre Andy Angus Anton Archie Arlo Arthur
+    Asher Austin Axel Barney Bart Basil Ben Bernie Bill Bjorn Bobby Boris Brian Bruce Calvin Carl Carlos
+    Casper Cecil Charlie Chen Chris Clem Cody Colin Conrad Dan Daniel Dario Dave David Dean Dennis Dev Diego
+    Dirk Dominic Doug Dylan Earl Eddie Edgar Edwin Eli Elias Elmer Emil Emmett Enzo Eric Ernie Ethan Evan Ezra
+    Farid Felix Fergus Finn Frank Fred Fritz Gabriel Gary Gavin George Gil Glen Greg Gunnar Gus Hamid Hank
+    Hans Harry Hector Henry Herman Homer Horace Howard Hugo Ian Idris Igor Imran Isaac Ivan Ivo Jack Jacob
+    Jamal James Jamie Jan Jared Jasper Jesse Jim Joe John Jonas Jorge Juan Jude Jules Kai Karl Keith Ken Kenji
+    Kevin Kirk Klaus Kofi Kurt Kyle Lars Leo Leon Levi Lewis Liam Linus Lloyd Lorenz Louis Luca Lucas Luke
+    Malik Marco Mario Mark Martin Mason Matt Maurice Max Mick Mike Miles Milo Mohan Moses Murray Nate Ned Neil
+    Nico Nigel Nils Noah Norman Olaf Oliver Omar Oscar Otto Owen Pablo Paul Pedro Percy Perry Peter Phil Quinn
+    Rafael Ralph Ravi Ray Remy Rex Rob Roger Roland Roman Ross Roy Rudy Rufus Sam Sami Scott Sean Silas Simon
+    Stan Stefan Steve Sven Tariq Ted Theo Tim Tobias Tom Tony Travis Ulf Victor Yusuf
+""")
+ANIMAL_GIRLS = words("""
+    Amber Aster Bean Berry Blossom Bluebell Buttercup Button Candy Cherry Cinnamon Clementine Clover Coco
+    Cookie Cricket Dahlia Daisy Dapple Dewdrop Dot Feather Fern Fidget Flicker Ginger Hazel Heather Holly
+    Honey Iris Ivy Jasmine Juniper Lavender Lilac Lily Mallow Maple Marigold Minnow Mint Misty Myrtle Nettle
+    Nutkin Olive Pansy Patches Peach Pearl Pebble Peony Petal Pipkin Plum Plume Poppy Posy Primrose Rosemary
+    Rosie Ruby Saffron Sage Shimmer Snowdrop Sparkle Speckle Sprig Star Strawberry Sunny Tansy Thimble Tilly
+    Truffle Tulip Twinkle Velvet Violet Willow
+""")
+ANIMAL_BOYS = words("""
+    Acorn Alder Ash Badge Bandit Barley Barnaby Basil Birch Biscuit Bracken Bramble Brisket Bristle Brook
+    Bruno Bumble Burr Buster Button Cedar Chester Chestnut Clay Cobble Cork Crumb Dasher Digby Dusty Elm Felix
+    Fennel Flint Frisk Gruff Gus Hickory Hobnob Hopper Hunter Jasper Jumper Knuckle Larch Linden Marbles Midge
+    Monty Moss Mulberry Muncher Noodle Nutmeg Oakley Oats Parsnip Patch Pepper Pickle Pine Pip Quick Ragwort
+    Ripple Rocky Rowan Rufus Rusty Scamp Scout Scruff Shadow Skip Smudge Snuffle Sorrel Spruce Stumpy Tangle
+    Teasel Thistle Timber Toby Tuffet Tumble Turnip Twig Waffles Wellington Whiskers Woody
+""")
+ANIMALS = words(
+    "badger bear beaver fox hamster hedgehog kitten mole mouse otter panda puppy rabbit raccoon squirrel"
 )
-BOYS = tuple(
-    """Adam Ali Amir Andy Anton Arlo Arthur Axel Ben Boris Carl Carlos Charlie Cody Dan Daniel David Diego Edgar
-    Eli Emil Eric Felix Finn Frank Fred George Gus Hans Harry Henry Hugo Ian Idris Ivan Jack Jacob James Jamal Joe
-    John Jonas Jude Kai Karl Kenji Kofi Leo Levi Liam Louis Luca Luke Marco Mark Martin Max Milo Mohan Nico Noah
-    Oliver Omar Oscar Otto Owen Paul Peter Ravi Rob Sam Simon Stefan Theo Tim Tom Victor Will Yusuf""".split()
-)
-ANIMAL_GIRLS = tuple(
-    """Bluebell Clover Cinnamon Daisy Dot Fern Hazel Honey Juniper Maple Marigold Minnow Myrtle Olive Pearl Petal
-    Plum Poppy Posy Primrose Rosie Snowdrop Tansy Tilly Tulip Violet Willow""".split()
-)
-ANIMAL_BOYS = tuple(
-    """Acorn Barley Basil Biscuit Bramble Bristle Bruno Buster Button Chester Digby Flint Moss Nutmeg Oakley Pepper
-    Pip Rowan Rufus Rusty Sorrel Thistle Toby Tumble Twig Waffles Whiskers""".split()
-)
-ANIMALS = "badger bear beaver fox hamster hedgehog kitten mole mouse otter panda puppy rabbit raccoon squirrel".split()
 
-TRAITS = """bright-eyed busy careful cheerful clever curious dreamy eager friendly gentle good-hearted hopeful kind
-    lively merry mild patient polite quick quiet sensible soft-hearted sunny sweet thoughtful warm-hearted
-    well-mannered""".split()
+TRAITS = words("""
+    brave-hearted bright-eyed calm careful chatty cheerful clever contented curious down-to-earth dreamy eager
+    earnest friendly gentle gentle-hearted giggly good-hearted hardworking helpful honest hopeful inventive
+    jolly kind kindhearted lighthearted lively loving merry modest neat patient playful plucky polite quiet
+    sensible soft-hearted soft-spoken spirited steady sweet thoughtful tidy tireless trusting warm-hearted
+""")
 
 ELDERS = table(
     "elder Elder sex dear",
@@ -34,19 +62,28 @@ ELDERS = table(
 mother | Mom | she | [my love/sweetheart/my dear/darling]
 father | Dad | he | [my dear/my little {kin}/sunshine/kiddo]
 grandmother | Grandma | she | [my dear/little one/sweet pea/my treasure]
-grandfather | Grandpa | he | [little one/my dear/my little friend/young {kin}]
+grandfather | Grandpa | he | [little one/my dear/my little friend/my friend]
 aunt | Aunt [Rose/May/Flora/Dora/Lottie] | she | [dear/honey/pumpkin/my little {kin}]
-uncle | Uncle [Bob/Ned/Walter/Theodore/Rob] | he | [my friend/champ/young {kin}/little one]
+uncle | Uncle [Bob/Ned/Walter/Theodore/Rob] | he | [my friend/champ/my friend/little one]
 """,
 )
-SURNAMES = """Apple Bell Berry Bloom Brook Brown Cherry Cook Dale Fairweather Field Frost Glen Green Gray Hill Hobbs
-    Lake Lark Marsh Moon Moss Nettle Parsley Pepper Potts Reed Rivers Snow Stone Thorn Tuttle White Wick
-    Winter Wood""".split()
-ANIMAL_SURNAMES = (
-    "Crane Crow Duck Goat Goose Hen Heron Newt Owl Pheasant Raven Sheep Stork Toad Tortoise Turkey".split()
-)
-JOBS = """baker beekeeper blacksmith bookseller boatbuilder carpenter clockmaker cook farmer gardener hatmaker
-    lamplighter miller musician painter potter shoemaker shopkeeper storyteller tailor teacher toymaker weaver""".split()
+SURNAMES = words("""
+    Abbot Apple Ash Barker Barley Beech Bell Berry Bird Bloom Bright Brook Brown Bunting Burns Carter Cherry
+    Clay Cook Cotton Crane Dale Dove Drake Fairweather Farley Fern Field Finch Flint Fox Frost Gale Garland
+    Glen Goodwin Gray Green Grove Hart Hay Heath Hill Hobbs Holly Hunt Iverson Jolly King Kipling Lake Lark
+    Lemon Little Long Lovell Marsh Meadows Merry Mills Moon Moss Nettle Nightingale Noble North Oakes Olsen
+    Park Parsley Peach Penny Pepper Pine Plum Potts Quill Reed Rivers Rose Rowan Sands Sharp Shore Snow Stone
+    Swan Swift Taylor Thistle Thorn Turner Tuttle Underhill Vale Waters Wells West Wheeler White Wick Winter
+    Wood Woods Young
+""")
+ANIMAL_SURNAMES = words("""
+    Crane Crow Duck Finch Gander Goat Goose Grouse Gull Hen Heron Lizard Newt Owl Partridge Peacock Pelican
+    Pheasant Pigeon Quail Raven Sheep Starling Stork Swan Toad Tortoise Turkey
+""")
+JOBS = words("""
+    baker beekeeper blacksmith boatbuilder bookseller carpenter clockmaker cook farmer gardener hatmaker
+    lamplighter miller musician painter potter shoemaker shopkeeper storyteller tailor teacher toymaker weaver
+""")
 
 HELPERS = table(
     "helper helper_look sound",
@@ -114,7 +151,7 @@ in a [sandy/stony] cave on the side of a hill | the cave
 in a cozy hole beneath the blackberry [hedge/bushes] | the blackberry bushes
 """,
 )
-PLACES: Table = table(
+PLACES = table(
     "place spot",
     """
 the meadow | [under a tall thistle/beside the old gate/behind a gray stone/in the long grass]
@@ -132,9 +169,56 @@ the old bridge | [under the first arch/beside a lamp post/behind a heap of leave
 """,
 )
 
-GARMENT_LOOKS = """blue checkered brown gray green orange patched pink plain purple red spotted striped velvet white
-    woolen yellow""".split()
-GARMENTS = "apron belt bow cap cape coat hat hood jacket ribbon scarf shawl sweater vest".split()
+GARMENT_LOOKS = words("""
+    blue brown checkered gray green orange patched pink plain purple red spotted striped velvet white woolen
+    yellow
+""")
+GARMENTS = words("apron belt bow cap cape coat hat hood jacket ribbon scarf shawl sweater vest")
+
+FOODS = variants("""
+[apple/plum/cherry/berry] pie
+[pumpkin/pea/leek/noodle] soup
+[cheese/egg/cucumber] sandwiches
+[honey/nut/seed/poppy] cake
+[roasted/boiled] chestnuts
+[corn/banana/rye] bread
+pancakes with [jam/syrup/lemon]
+baked [apples/potatoes/beans]
+dumplings with [butter/plums/mushrooms]
+[oat/barley/rice] porridge
+[vanilla/almond/caramel] pudding
+fried [fish/eggs/mushrooms]
+[lentil/carrot/cabbage] stew
+[raisin/cinnamon/sugar] buns
+waffles with [cream/berries]
+macaroni with [cheese/tomatoes]
+""")
+CHARMS = words(
+    "acorn button chestnut clover-leaf coin feather horseshoe pebble ribbon seashell thimble walnut"
+)
+CHARM_LOOKS = words(
+    "blue brass brown golden green gray little old polished red round silver tiny white yellow"
+)
+HABITS = variants("""
+hopped on [one leg/both feet]
+whistled [like a bird/an old tune/through {his} teeth]
+turned around [twice/three times]
+hummed [a march/a waltz/the same four notes]
+pulled {his} own [ear/nose]
+clapped [twice/three times/seven times]
+stood on {his} head
+sneezed [twice/three times]
+walked backward
+danced a [jig/polka/little dance]
+sang [out of tune/at the top of {his} voice/in a deep voice]
+wiggled {his} [ears/nose/toes]
+counted to [ten/twenty/a hundred] aloud
+bowed to [the moon/every tree/the nearest fence]
+talked in rhymes
+skipped [like a lamb/in circles]
+""")
+
+WEEKDAYS = words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 
 SEASONS = table(
     "season sky",
@@ -145,3 +229,5 @@ autumn | [crisp/windy/golden/cool/misty/mellow]
 winter | [cold/frosty/still/clear/chilly/white]
 """,
 )
+WARM_SEASONS = table("season", "spring\nsummer")
+MILD_SEASONS = table("season", "spring\nsummer\nautumn")

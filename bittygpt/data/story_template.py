@@ -9,39 +9,25 @@ from dataclasses import dataclass
 
 Row = dict[str, str]
 Table = tuple[Row, ...]
-Beat = tuple[str, ...]
-
-PARAGRAPH_BREAK: Beat = ("//",)
+Variants = tuple[str, ...]
 
 
-def table(columns: str, text: str) -> Table:
-    """Rows of `text`, one a line, cells parted by `|`, as dicts keyed by the names in `columns`."""
-    names = columns.split()
-    rows = [[cell.strip() for cell in line.split("|")] for line in variants(text)]
-    return tuple(dict(zip(names, cells, strict=True)) for cells in rows)
+@dataclass(frozen=True)
+class Beat:
+    """One step of a plot, told by one of its variants; an optional one may be left out of a short story."""
+
+    variants: Variants
+    optional: bool = False
 
 
-def variants(text: str) -> Beat:
-    """The lines of `text`; a line that starts with two spaces goes on with the line before it."""
-    return tuple(line for line in text.strip().replace("\n  ", " ").split("\n"))
-
-
-def beats(text: str) -> tuple[Beat, ...]:
-    """The beats of a plot in order, parted by empty lines; each beat is a tuple of interchangeable variants.
-
-    The line `-` alone is a variant that says nothing; the beat `//` is a place where a paragraph may end.
-    """
-    return tuple(
-        tuple("" if variant == "-" else variant for variant in variants(part))
-        for part in text.strip().split("\n\n")
-    )
+PARAGRAPH_BREAK = Beat(("//",))
 
 
 @dataclass(frozen=True)
 class Draw:
     """One row to be drawn from `rows`; its columns become slots, their names followed by `suffix`.
 
-    Two draws from the same table in one story never give the same row.
+    Two draws of one plot never give the same row.
     """
 
     rows: Table
@@ -56,3 +42,34 @@ class Plot:
     thread: str
     draws: tuple[Draw, ...]
     beats: tuple[Beat, ...]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `text`."""
+    return tuple(text.split())
+
+
+def variants(text: str) -> Variants:
+    """The lines of `text`; a line that starts with two spaces goes on with the line before it."""
+    return tuple(line for line in text.strip().replace("\n  ", " ").split("\n"))
+
+
+def table(columns: str, text: str) -> Table:
+    """Rows of `text`, one a line, cells parted by `|`, as dicts keyed by the names in `columns`."""
+    names = columns.split()
+    rows = [[cell.strip() for cell in line.split("|")] for line in variants(text)]
+    return tuple(dict(zip(names, cells, strict=True)) for cells in rows)
+
+
+def beats(text: str) -> tuple[Beat, ...]:
+    """The beats of a plot in order, parted by empty lines, a variant a line.
+
+    A beat whose first line is `?` is optional; the beat `//` is a place where a paragraph may end.
+    """
+    return tuple(_beat(part) for part in text.strip().split("\n\n"))
+
+
+def _beat(text: str) -> Beat:
+    if text == "//":
+        return PARAGRAPH_BREAK
+    return Beat(variants(text.removeprefix("?\n")), optional=text.startswith("?\n"))

@@ -4,6 +4,7 @@ bitty's file holds the tokens in merge order but not which two parts each was me
 by merging a token's bytes with the merges before it.
 """
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,8 @@ from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
 
 
 class UnderivableError(ValueError):
-    """A token that no merge of two earlier tokens gives: the vocabulary was edited, and no other program can use it."""
+    """The vocabulary has no `tokenizer.json`: it was edited, and a token is no merge of two earlier ones, or a special
+    token is spelled as another token is there."""
 
 
 def byte_characters() -> list[str]:
@@ -57,11 +59,26 @@ def _merge(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
     return parts
 
 
+def encode_with_special_tokens(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The ids that the exported tokenizer gives.
+
+    Hugging Face's tokenizers take the text of a special token for that token, the longest that fits at each place;
+    `Tokenizer.encode` takes it for plain text, as training does.
+    """
+    longest_first = sorted(tokenizer.special_ids, key=len, reverse=True)
+    pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text) if longest_first else [text]
+    ids = []
+    for piece in pieces:
+        special_id = tokenizer.special_ids.get(piece)
+        ids += tokenizer.encode(piece) if special_id is None else [special_id]
+    return ids
+
+
 def tokenizer_files(tokenizer: Tokenizer, context_length: int) -> dict[str, Any]:
     """`tokenizer.json` and `tokenizer_config.json` as values to be written as JSON, by file name.
 
     Raises:
-        UnderivableError: see `derive_merges`.
+        UnderivableError: no such file gives the same ids.
     """
     characters = byte_characters()
 
@@ -71,6 +88,9 @@ def tokenizer_files(tokenizer: Tokenizer, context_length: int) -> dict[str, Any]
     num_special = len(tokenizer.special_tokens)
     vocab = {token: token_id for token, token_id in tokenizer.special_ids.items()}  # else they get new ids
     vocab |= {spelled(token): num_special + i for i, token in enumerate(tokenizer.vocabulary[num_special:])}
+    if len(vocab) != tokenizer.vocab_size:
+        twice = next(token for token, token_id in tokenizer.special_ids.items() if vocab[token] != token_id)
+        raise UnderivableError(f"tokenizer.json spells another token as the special token {twice!r}")
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     model = {

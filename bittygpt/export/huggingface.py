@@ -52,7 +52,11 @@ def halves_first(weight: Tensor, head_dim: int) -> Tensor:
 
 
 def huggingface_weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The model's weights by their Hugging Face names. With tied embeddings there is no `lm_head.weight`."""
+    """The model's weights by their Hugging Face names. With tied embeddings there is no `lm_head.weight`.
+
+    Raises:
+        UsageError: a weight is too large for `dtype` (float16 ends at 65504).
+    """
     head_dim = model.config.d_model // model.config.num_heads
     weights = {}
     for name, tensor in model.state_dict().items():
@@ -64,7 +68,11 @@ def huggingface_weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, T
             part = f"model.layers.{layer}.{BLOCK_NAMES[inner]}"
         else:
             part = OUTER_NAMES[part]
-        weights[f"{part}.weight"] = tensor.detach().to("cpu", dtype, copy=True).contiguous()
+        rounded = tensor.detach().to("cpu", dtype, copy=True).contiguous()
+        if tensor.isfinite().all() and not rounded.isfinite().all():
+            largest = f"{name} goes up to {tensor.abs().max().item():.4g}"
+            raise UsageError(f"--dtype: {largest}, too large for {dtype}; take bfloat16 or float32")
+        weights[f"{part}.weight"] = rounded
     return weights
 
 
@@ -76,7 +84,7 @@ def config_files(
     Every value is written out, also those with a default: the defaults differ between layouts and versions.
     """
     qk_norm = config.qk_norm
-    tokens = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id, "pad_token_id": end_of_text_id}
+    tokens = {"bos_token_id": end_of_text_id, "eos_token_id": end_of_text_id}
     values: dict[str, Any] = {
         "architectures": ["Qwen3ForCausalLM" if qk_norm else "LlamaForCausalLM"],
         "model_type": "qwen3" if qk_norm else "llama",
@@ -90,11 +98,8 @@ def config_files(
         "hidden_act": HIDDEN_ACTIVATIONS[config.activation],
         "max_position_embeddings": config.context_length,
         "rms_norm_eps": config.norm_eps,
-        "rope_theta": config.rope_theta,  # where transformers 4 looks
-        "rope_parameters": {
-            "rope_type": "default",
-            "rope_theta": config.rope_theta,
-        },  # where transformers 5 does
+        "rope_theta": config.rope_theta,  # for transformers 4; version 5 reads the next line
+        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
         "attention_bias": False,
         "attention_dropout": 0.0,
         "tie_word_embeddings": config.tie_embeddings,
@@ -109,6 +114,7 @@ def config_files(
     }
     generation = {
         **tokens,
+        "pad_token_id": end_of_text_id,  # not in config.json: there it would stop the embedding's gradient
         "do_sample": not greedy,
         "max_new_tokens": sample["max_tokens"],
         "repetition_penalty": sample["repetition_penalty"],

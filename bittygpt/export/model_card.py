@@ -18,16 +18,16 @@ def model_card(
     """The card as Markdown; `state` is the checkpoint's, `events` are those of its run's `metrics.jsonl`."""
     step = state["step"]
     config = model.config
-    evaluation = next((e for e in events if e["event"] == "eval" and e["step"] == step), None)
+    evaluations = [e for e in events if e["event"] == "eval" and e["step"] <= step]
     facts = [
         f"- {model.num_parameters():,} parameters: {config.num_layers} layers, {config.d_model} wide, "
         f"{config.num_heads} heads, context {config.context_length:,}, vocabulary {config.vocab_size:,}",
         f"- trained on {', '.join(sources)}: {step:,} steps, {state['tokens']:,} tokens",
     ]
-    if evaluation is not None:
-        facts.append(
-            f"- validation loss {evaluation['val_loss']:.4f} nats per token, {evaluation['val_bpb']:.4f} bits per byte"
-        )
+    if evaluations:
+        last = evaluations[-1]
+        losses = f"{last['val_loss']:.4f} nats per token, {last['val_bpb']:.4f} bits per byte"
+        facts.append(f"- validation loss {losses} (at step {last['step']:,})")
     tokenizer_line = (
         'tokenizer = AutoTokenizer.from_pretrained("PATH")\n'
         'inputs = tokenizer("Once upon a time", return_tensors="pt")\n'

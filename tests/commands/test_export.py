@@ -1,93 +1,235 @@
-"""`bittygpt export` through the real command line."""
+"""`bittygpt export` from a checkpoint to a folder: twice through the real command line, else called directly."""
 
 import json
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-import bittygpt as package
+from bittygpt.commands import export as command
+from bittygpt.config import config_to_yaml, load_config
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.errors import CheckpointError, ExportError, UsageError
+from bittygpt.export import huggingface
+from bittygpt.training.checkpoint import load_checkpoint, save_checkpoint
+from bittygpt.training.run_folder import RunFolder
 
 transformers = pytest.importorskip("transformers")
+TEXT = "The owl said hello to the fox, and the foxes didn't say a thing to the owls at all. " * 10
+SPECIAL = ["<|endoftext|>"]
+MODEL_FILES = ["README.md", "config.json", "generation_config.json", "model.safetensors"]
+ALL_FILES = [*MODEL_FILES, "tokenizer.json", "tokenizer_config.json"]
+BYTES_AND_THE = [*(bytes([value]) for value in range(256)), b"the"]  # but neither "th" nor "he"
 
 
-def test_the_folder_loads_offline_and_is_the_model(trained, bittygpt):
-    run = trained.folder / "runs/tiny"
-    done = bittygpt("export", "--ckpt", str(run), "--format", "hf", "--out", "out")
-    assert "logits differ by at most" in done.stdout
-    folder = bittygpt.folder / "out"
-    expected = ["README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
-    assert sorted(p.name for p in folder.iterdir()) == [*expected, "tokenizer_config.json"]
-    assert [p.name for p in bittygpt.folder.iterdir() if p.name.startswith(".")] == []
-    model, tokenizer = package.load(run)
-    loaded = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    their_tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer.encode("The owl said hello.")
-    assert their_tokenizer("The owl said hello.")["input_ids"] == ids
-    with torch.no_grad():
-        ours, theirs = model(torch.tensor([ids])), loaded(torch.tensor([ids])).logits
-    assert (ours - theirs).abs().max() < 1e-4
-    assert "validation loss" in (folder / "README.md").read_text()
-    generation = json.loads((folder / "generation_config.json").read_text())
-    assert (generation["max_new_tokens"], generation["eos_token_id"]) == (12, 0)
+def save_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) -> Path:
+    """`folder/runs/tiny` with one checkpoint, of a model at which mistakes show."""
+    shape = {"context_length": 32, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64} | (
+        changes or {}
+    )
+    model = TransformerLM(ModelConfig(vocab_size=tokenizer.vocab_size, **shape))
+    for name, p in model.named_parameters():
+        if p.ndim == 1:
+            p.data.normal_(1, 0.3)
+        else:
+            p.data.mul_(2 if "layers" in name else 0.1 if "embeddings" in name else 1)
+    path = folder / "tiny.yaml"
+    path.write_text("data: {train: [owls.txt]}\nsample: {max_tokens: 9, temperature: 0.7, top_p: 0.9}\n")
+    run = RunFolder(folder / "runs/tiny")
+    state = {"tokens": 12345}
+    save_checkpoint(run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer)
+    run.log({"event": "eval", "step": 2, "val_loss": 3.25, "val_bpb": 1.75, "elapsed": 1.0})
+    return run.path
 
 
-def test_json_dtype_and_anothers_sample_section(trained, bittygpt):
-    (bittygpt.folder / "s.yaml").write_text("sample: {temperature: 0.5, top_k: 7}\n")
-    arguments = [
-        "--ckpt",
-        str(trained.folder / "runs/tiny"),
-        "--format",
-        "hf",
-        "--out",
-        "out",
-        "--dtype",
-        "bfloat16",
-    ]
-    report = json.loads(bittygpt("export", *arguments, "--config", "s.yaml", "--json").stdout)
-    assert report["verified"] is True
-    assert report["largest_difference"] < 1e-4
-    generation = json.loads((bittygpt.folder / "out/generation_config.json").read_text())
-    assert (generation["temperature"], generation["top_k"], generation["do_sample"]) == (0.5, 7, True)
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer(train_bpe(count_words([TEXT], SPECIAL), 300, SPECIAL), SPECIAL)
 
 
-def test_what_exists_is_kept_unless_it_may_be_replaced(trained, bittygpt):
-    (bittygpt.folder / "out").mkdir()
-    (bittygpt.folder / "out/mine.txt").write_text("precious")
-    arguments = [
-        "export",
-        "--ckpt",
-        str(trained.folder / "runs/tiny"),
-        "--format",
-        "hf",
-        "--out",
-        "out",
-        "--no-verify",
-    ]
-    assert "--overwrite" in bittygpt(*arguments, code=2).stderr
-    assert (bittygpt.folder / "out/mine.txt").read_text() == "precious"
-    assert "not verified" in bittygpt(*arguments, "--overwrite").stderr
-    assert not (bittygpt.folder / "out/mine.txt").exists()
-    assert (bittygpt.folder / "out/config.json").exists()
+@pytest.fixture
+def run(tmp_path, tokenizer, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return save_run(tmp_path, tokenizer)
 
 
-def test_bittys_encoding_leaves_without_a_tokenizer(bittygpt):
-    bittygpt("train", "tiny.yaml", "tokenizer.encoding=bitty", "train.max_steps=1", "optim.warmup_steps=1")
+def export(run: Path, out: str = "out", **changes) -> None:
+    options = {"format": "hf", "config": None, "dtype": "float32", "verify": True, "overwrite": False}
+    command.export(str(run), **({"out": Path(out), "as_json": False} | options | changes))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer):
+    run = save_run(bittygpt.folder, tokenizer)
     done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out")
-    assert "exported without a tokenizer: encoding: bitty" in done.stderr
-    names = {p.name for p in (bittygpt.folder / "out").iterdir()}
-    assert "vocab.json" in names
-    assert not {n for n in names if n.startswith("tokenizer")}
+    path, verdict = done.stdout.splitlines()
+    assert path == f"out: {', '.join(ALL_FILES)}"
+    assert verdict.startswith("the same model in transformers: logits differ by at most ")
+    assert done.stderr.splitlines() == [
+        "exporting runs/tiny/checkpoints/step-00000003",
+        "comparing with transformers ...",
+    ]
+    assert [name for name in names(bittygpt.folder) if name.startswith(".")] == []
+    model, _ = load_checkpoint(run / "checkpoints/step-00000003")
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(bittygpt.folder / "out", dtype=torch.float32)
+    their_tokenizer = transformers.AutoTokenizer.from_pretrained(bittygpt.folder / "out")
+    ids = their_tokenizer(TEXT[:80], return_tensors="pt")["input_ids"]
+    assert ids.tolist() == [tokenizer.encode(TEXT[:80])]
+    with torch.no_grad():
+        assert (model(ids) - loaded(ids).logits).abs().max() < 1e-4
 
 
-def test_a_model_without_a_layout_and_wrong_flags_are_exit_2_and_leave_nothing(trained, bittygpt):
-    overrides = ["model.activation=relu2", "train.max_steps=1", "optim.warmup_steps=1"]
-    bittygpt("train", "tiny.yaml", *overrides)
-    cases = {
-        ("--ckpt", "runs/tiny", "--format", "hf"): "model.activation: relu2",
-        ("--ckpt", "runs/nothing", "--format", "hf"): "there is no folder runs/nothing",
-        ("--ckpt", str(trained.folder / "runs/tiny"), "--format", "pt"): "--format pt is not known",
-        ("--ckpt", str(trained.folder / "runs/tiny"), "--format", "hf", "--dtype", "int3"): "--dtype int3",
+def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer):
+    save_run(bittygpt.folder, tokenizer, {"activation": "relu2"})
+    done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--json", code=2)
+    assert "model.activation: relu2 is; models with swiglu, geglu, reglu can be exported" in done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 2
+    assert "out" not in names(bittygpt.folder)
+
+
+def test_readme_tells_how_it_was_trained_and_its_lines_run(run, capsys):
+    export(run, verify=False)
+    readme = Path("out/README.md").read_text("utf-8")
+    for words in ("# out", "owls.txt: 3 steps, 12,345 tokens", "3.2500 nats per token, 1.7500 bits per byte"):
+        assert words in readme
+    code = readme.split("```python\n")[1].split("```")[0]
+    assert code.count("\n") <= 6
+    capsys.readouterr()
+    exec(code.replace("PATH", str(Path("out").resolve())), {})
+    assert capsys.readouterr().out.startswith("Once upon a time")
+
+
+def test_json_dtype_and_anothers_sample_section(run, capsys):
+    Path("s.yaml").write_text("sample: {temperature: 0.5, top_k: 7}\n")
+    export(run, dtype="bfloat16", config=Path("s.yaml"), as_json=True)
+    report = json.loads(capsys.readouterr().out)
+    assert report.pop("largest_difference") < 1e-4
+    assert report == {
+        "out": "out",
+        "format": "hf",
+        "dtype": "bfloat16",
+        "checkpoint": str(run / "checkpoints/step-00000003"),
+        "files": ALL_FILES,
+        "verified": True,
     }
-    for arguments, message in cases.items():
-        assert message in bittygpt("export", *arguments, "--out", "out", code=2).stderr
-        assert not (bittygpt.folder / "out").exists()
+    assert {t.dtype for t in load_file("out/model.safetensors").values()} == {torch.bfloat16}
+    generation = json.loads(Path("out/generation_config.json").read_text())
+    assert generation == {
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+        "do_sample": True,
+        "max_new_tokens": 9,
+        "repetition_penalty": 1.0,
+        "temperature": 0.5,
+        "top_k": 7,
+        "top_p": 0.9,
+    }
+
+
+def without_permutation(monkeypatch):
+    monkeypatch.setattr(huggingface, "halves_first", lambda weight, _: weight)
+
+
+def with_wrong(**wrong):
+    def plant(monkeypatch):
+        def files(*arguments):
+            right = huggingface.config_files(*arguments)
+            return right | {"config.json": right["config.json"] | wrong}
+
+        monkeypatch.setattr(command, "config_files", files)
+
+    return plant
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        without_permutation,
+        with_wrong(rope_theta=9e3, rope_parameters={"rope_type": "default", "rope_theta": 9e3}),
+        with_wrong(rms_norm_eps=1e-6),
+    ],
+    ids=["permutation left out", "wrong theta", "wrong eps"],
+)
+def test_a_wrong_export_is_caught_and_leaves_nothing(run, monkeypatch, capsys, plant):
+    plant(monkeypatch)
+    before = names(Path())
+    with pytest.raises(ExportError, match="logits differ by"):
+        export(run)
+    assert names(Path()) == before
+    Path("out").mkdir()
+    Path("out/mine").write_text("precious")
+    with pytest.raises(ExportError, match="logits differ by"):
+        export(run, overwrite=True)
+    assert (names(Path()), names(Path("out"))) == (sorted([*before, "out"]), ["mine"])
+    assert capsys.readouterr().out == ""
+
+
+def test_what_exists_is_kept_unless_it_may_be_replaced(run):
+    Path("out").mkdir()
+    Path("out/mine").write_text("precious")
+    with pytest.raises(UsageError, match=r"--out out exists.*--overwrite"):
+        export(run, verify=False)
+    assert names(Path("out")) == ["mine"]
+    export(run, verify=False, overwrite=True)
+    assert names(Path("out")) == ALL_FILES
+
+
+def test_the_run_itself_is_never_replaced(run):
+    with pytest.raises(UsageError, match="--out runs is or holds the checkpoint"):
+        export(run, "runs", verify=False, overwrite=True)
+    assert (run / "checkpoints/step-00000003/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Tokenizer([b"<|endoftext|>", *BYTES_AND_THE], SPECIAL), "token 257, b'the', is made of 3 earlier"),
+        (Tokenizer([b"<|endoftext|>", *BYTES_AND_THE[:-1]], SPECIAL, "bitty"), "encoding: bitty merges"),
+    ],
+    ids=["edited vocabulary", "encoding: bitty"],
+)
+def test_without_an_equal_tokenizer_the_weights_go_alone(tmp_path, monkeypatch, capsys, kind, reason):
+    monkeypatch.chdir(tmp_path)
+    export(save_run(tmp_path, kind))
+    output = capsys.readouterr()
+    assert f"exported without a tokenizer: {reason}" in output.err
+    assert "logits differ by at most" in output.out
+    assert names(Path("out")) == [*MODEL_FILES, "vocab.json"]
+    assert "AutoTokenizer.from_pretrained" not in Path("out/README.md").read_text("utf-8")
+
+
+def test_unverified_says_so(run, monkeypatch, capsys):
+    export(run, "asked", verify=False)
+    assert "not verified (--no-verify)" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
+    export(run, "missing", as_json=True)
+    output = capsys.readouterr()
+    assert "not verified: transformers is not installed (pip install 'bittygpt[verify]')" in output.err
+    report = json.loads(output.out)
+    assert (report["verified"], report["largest_difference"]) == (False, None)
+    assert names(Path("asked")) == names(Path("missing")) == ALL_FILES
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"format": "pt"}, UsageError, "--format pt is not known"),
+        ({"dtype": "int3"}, UsageError, "--dtype int3 is none of float32, float16, bfloat16"),
+        ({"run": "runs/nothing"}, CheckpointError, "there is no folder runs/nothing"),
+        ({"out": "tiny.yaml/out"}, UsageError, "no folder can be made there"),
+    ],
+    ids=["format", "dtype", "checkpoint", "place"],
+)
+def test_wrong_arguments_leave_nothing(run, changes, error, message):
+    before = names(Path())
+    with pytest.raises(error, match=message):
+        export(**({"run": run} | changes))
+    assert names(Path()) == before

@@ -7,19 +7,23 @@ from bittygpt.export.model_card import model_card
 def test_says_size_data_losses_and_how_to_load():
     model = TransformerLM(ModelConfig(10, 8, 16, 1, 2))
     events = [
+        {"event": "eval", "step": 4, "val_loss": 8.0, "val_bpb": 8.0},
         {"event": "eval", "step": 5, "val_loss": 1.25, "val_bpb": 0.5},
-        {"event": "eval", "step": 4, "val_loss": 9},
+        {"event": "step", "step": 6, "loss": 3.0},
+        {"event": "eval", "step": 7, "val_loss": 9.0, "val_bpb": 9.0},
     ]
     card = model_card("tiny", model, {"step": 5, "tokens": 640}, events, ["my.txt"], "run: {}", True)
     for words in (
         "# tiny",
         f"{model.num_parameters():,} parameters",
         "my.txt: 5 steps, 640 tokens",
-        "1.2500",
+        "1.2500 nats per token, 0.5000 bits per byte (at step 5)",
         "run: {}",
     ):
         assert words in card
     assert "AutoTokenizer.from_pretrained" in card
+    later = model_card("tiny", model, {"step": 6, "tokens": 768}, events, ["my.txt"], "", True)
+    assert "1.2500 nats per token, 0.5000 bits per byte (at step 5)" in later
     bare = model_card("tiny", model, {"step": 6, "tokens": 1}, [], ["a"], "", False)
     assert "validation loss" not in bare
     assert "AutoTokenizer.from_pretrained" not in bare

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
 from bittygpt.export import huggingface
 from bittygpt.export.hf_tokenizer import tokenizer_files
@@ -71,6 +72,9 @@ def test_logits_are_equal_in_transformers(tmp_path, tokenizer, name):
     with torch.no_grad():
         assert (model(ids) - loaded(ids).logits).abs().max() < 1e-4
     assert model(ids).std() > 0.5
+    assert (
+        loaded.model.embed_tokens.padding_idx is None
+    )  # else fine-tuning would leave <|endoftext|> as it is
     assert loaded.config.model_type == ("qwen3" if "qk" in name else "llama")
     assert verify(tmp_path, model, tokenizer, torch.float32).largest_difference < 1e-4
 
@@ -140,6 +144,72 @@ def test_another_tokenizer_is_caught(tmp_path, tokenizer):
     write_json(tmp_path / "tokenizer.json", data)
     with pytest.raises(ExportError, match="gives other ids"):
         verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_another_end_of_text_is_caught(tmp_path, tokenizer):
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    prompt = [0, *tokenizer.encode("Once upon")]
+    generation = json.loads((tmp_path / "generation_config.json").read_text())
+    generation["eos_token_id"] = int(model(torch.tensor([prompt]))[0, -1].argmax())
+    write_json(tmp_path / "generation_config.json", generation)
+    with pytest.raises(ExportError, match="ends after 1 tokens, not after 32"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_other_greedy_text_is_caught(tmp_path, tokenizer):
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    generation = json.loads((tmp_path / "generation_config.json").read_text())
+    likeliest = int(model(torch.tensor([[0, *tokenizer.encode("Once upon")]]))[0, -1].argmax())
+    write_json(tmp_path / "generation_config.json", generation | {"suppress_tokens": [likeliest]})
+    with pytest.raises(ExportError, match=rf"greedy text differs at token 1: \d+ instead of {likeliest}$"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_generation_config_leaves_nothing_to_transformers_own_defaults():
+    drawn, greedy = (
+        config_files(SHAPE, 0, "float32", SAMPLE | {"temperature": t})["generation_config.json"]
+        for t in (0.8, 0)
+    )
+    assert (drawn["do_sample"], drawn["temperature"], drawn["top_k"]) == (True, 0.8, 0)  # 0: from all tokens
+    assert greedy["do_sample"] is False
+    assert not {"temperature", "top_k"} & set(greedy)
+
+
+def test_logits_that_are_no_numbers_are_caught_wherever_they_are(tmp_path, tokenizer):
+    model = strong_model()
+    random_ids = torch.randint(0, 320, (2, 64), generator=torch.Generator().manual_seed(0))
+    only_in_text = sorted(set(tokenizer.encode("Once upon a time")) - set(random_ids.flatten().tolist()))
+    model.token_embeddings.weight.data[only_in_text[0]] = torch.nan
+    write(tmp_path, model, tokenizer)
+    with pytest.raises(ExportError, match="differ by nan"):
+        verify(tmp_path, model, tokenizer, torch.float32)
+
+
+def test_special_tokens_that_occur_in_the_texts_are_no_mismatch(tmp_path):
+    special = ["<|endoftext|>", "\n\n", "the"]
+    vocabulary = [*(token.encode() for token in special), *(bytes([value]) for value in range(256))]
+    tokenizer = Tokenizer(vocabulary, special)
+    model = strong_model(vocab_size=tokenizer.vocab_size)
+    write(tmp_path, model, tokenizer)
+    assert verify(tmp_path, model, tokenizer, torch.float32).texts_compared > 20
+
+
+def test_sampling_as_generation_config_says_runs(tmp_path, tokenizer):
+    model = strong_model()
+    write(tmp_path, model, tokenizer)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    ids = loaded.generate(torch.tensor([[0, 5]]), attention_mask=torch.ones(1, 2))
+    assert 2 < ids.shape[1] <= 2 + SAMPLE["max_tokens"]
+
+
+def test_weights_beyond_float16_are_refused():
+    model = strong_model()
+    model.layers[1].ffn.w2.weight.data[0, 0] = -1e6
+    with pytest.raises(UsageError, match=r"layers.1.ffn.w2.weight goes up to 1e\+06.*take bfloat16"):
+        huggingface_weights(model, torch.float16)
+    assert huggingface_weights(model, torch.bfloat16)
 
 
 def test_garbage_is_caught(tmp_path, tokenizer):

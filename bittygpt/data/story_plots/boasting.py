@@ -3,26 +3,28 @@
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 BOASTS = table(
-    "boast claim test fall save",
+    "claim season test fall save",
     """
-jump | jump farther than anyone | jump over the brook | landed in the middle, with a great splash | reached
+jump farther than anyone | [spring/summer] | jump over the brook | landed in the middle, with a great splash
+  | reached
   out a long branch
-climbing | climb higher than any squirrel | climb the church tower | got stuck halfway up and could not move
+climb higher than the birds can fly | {season} | climb the church tower | got stuck halfway up and could not
+  move
   | came up with a ladder
-swim | swim better than a fish | swim across the lake | got a cramp and began to sink | came with a boat
-riding | ride any horse in the land | ride the miller's black horse | flew off and landed in a dung heap |
+swim better than a fish | summer | swim across the lake | got a cramp and began to sink | came with a boat
+ride any horse in the land | {season} | ride the miller's black horse | flew off and landed in a dung heap |
   caught the horse
-strength | carry more than an ox | carry the big millstone | could not move it and then got it on {his} toe |
+carry more than an ox | {season} | carry the big millstone | could not move it and then got it on {his} toe |
   lifted the stone off
-cooking | cook better than any cook | cook dinner for everybody | filled the house with black smoke | threw
+cook better than any cook | {season} | cook dinner for everybody | filled the house with black smoke | threw
   open the windows
-map reading | find every path in the land | find the way through the marsh | sank into the mud up to {his}
+find every path in the land | {season} | find the way through the marsh | sank into the mud up to {his}
   belt | threw {him} a rope
-throwing | throw a ball over the moon | throw a ball over the mill | broke the mill window | helped {him}
+throw a ball over the moon | summer | throw a ball over the mill | broke the mill window | helped {him}
   explain it to the miller
-sailing | sail in any storm | sail around the island | turned the boat upside down | swam out and held on to
+sail in any storm | summer | sail around the island | turned the boat upside down | swam out and held on to
   {him}
-skating | skate faster than the wind | skate backward around the pond | crashed into a snowdrift, head first
+skate faster than the wind | winter | skate backward around the pond | crashed into a snowdrift, head first
   | pulled {him} out by the feet
 """,
 )
@@ -36,10 +38,11 @@ There was only one thing that people did not like about {name}. {He} boasted fro
 "Nobody is as good as I am," {he} said every day. "I can {claim}!"
 "Did you know that I can {claim}?" {he} asked each person {he} met, and nobody liked to hear it again.
 
-{day}, {pal} had had enough. "Show us!" said {friend}. "Let us see you {test}." {weather}
-{day}, {pal} said, "If you are so good, then {test}." {weather}
+{day}, {pal} had had enough. {weather} "Show us!" said {pal}. "Let us see you {test}."
+{day}, {pal} said, "If you are so good, then {test}."
 "We would like to see that," said {pal} {day}. "Can you {test}?"
 
+?
 "[That is easy/Nothing easier than that]!" said {name}, but {his} voice was a bit too loud.
 {name} had never tried to {test}. But now everyone was looking at {him}.
 {name} swallowed. "Of course I can," {he} said, "with one {hand}!"
@@ -50,30 +53,36 @@ There was only one thing that people did not like about {name}. {He} boasted fro
 Everybody came to watch. {name} waved to them, and then {he} {fall}.
 {name} shouted, "Look at me!" The next moment {he} {fall}.
 
+?
 Some of them laughed. {name} wished {he} were a stone.
 "Help!" cried {name}. {He} did not look so great anymore.
 It was very quiet. Then a small voice called for help, and it was {name}'s own.
 
-But {friend} did not laugh. {friend} {save}.
-{friend} was there at once and {save}.
-The only one who came to help was {friend}, who {save}.
+But {pal} did not laugh. {pal} {save}.
+{pal} was there at once and {save}.
+The only one who came to help was {pal}, who {save}.
 
 //
 
-"Are you hurt?" asked {friend}. "Only my pride," said {name}.
-"Why did you help me?" asked {name}. "Because you are my friend, even when you boast," said {friend}.
+?
+"Are you hurt?" asked {pal}. "Only my pride," said {name}.
+"Why did you help me?" asked {name}. "Because you are my friend, even when you boast," said {pal}.
 "<thanks>," said {name} in a very small voice. "You never boast, and you are the best of us all."
 
-"I cannot really {claim}," {name} said. "I only wanted you to like me." "We liked you before," said {friend}.
-{name} turned red. "It is not true that I can {claim}," {he} said. "Not even a little?" asked {friend}. They
+"I cannot really {claim}," {name} said. "I only wanted you to like me." "We liked you before," said {pal}.
+{name} turned red. "It is not true that I can {claim}," {he} said. "Not even a little?" asked {pal}. They
   both laughed.
-"I will never say again that I can {claim}," said {name}. "Good," said {friend}. "Then we can start to
+"I will never say again that I can {claim}," said {name}. "Good," said {pal}. "Then we can start to
   practice."
 
-<moral> {name} boasted less and practiced more.
-<moral>, when {name} wanted to boast, {friend} only had to cough, and they both began to laugh.
-<moral> {name} liked to talk about {friend}, and how {friend} had helped {him}.
+?
+<bedtime>
 
+<moral> {name} boasted less and practiced more.
+<moral>, when {name} wanted to boast, {pal} only had to cough, and they both began to laugh.
+<moral> {name} liked to talk about {pal}, and how {pal} had helped {him}.
+
+?
 <ending>
 """)
 

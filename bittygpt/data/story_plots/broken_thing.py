@@ -29,7 +29,7 @@ There was a {look} {thing} {use}, and nobody was allowed to touch it.
 In their home there was a {look} {thing} {use}. It was very old.
 
 {day}, {name} was [dancing/hopping/playing ball/chasing a fly] indoors.
-{day}, {name} and {friend} played [tag/pirates/hide and seek] in the house.
+{day}, {name} and {pal} played [tag/pirates/hide and seek] in the house.
 {day}, when {Elder} was [out/in the garden/at the market], {name} wanted to look at the {thing} up close.
 {day}, {name} [ran/skipped] through the house much too fast.
 
@@ -45,13 +45,15 @@ There was a loud bang. {name} opened {his} eyes, and the {thing} was in pieces.
 
 //
 
+?
 But {he} could not [play/eat/laugh] that day. {His} stomach felt [heavy/as if {he} had eaten a stone].
 All day long {he} thought about the {thing}. Even the [soup/cake/bread] did not taste good.
 {Elder} came home and [sang/hummed] a song, and that made {name} feel even worse.
 In the evening {Elder} asked, "Are you ill, {dear}?" {name} only shook {his} head.
 
-{friend} said, "You should tell the truth. It is hard for one minute, and then it is over."
-"What shall I do?" {he} asked {friend}. "Tell {e_him}," said {friend}. "I will come with you."
+?
+{pal} said, "You should tell the truth. It is hard for one minute, and then it is over."
+"What shall I do?" {he} asked {pal}. "Tell {e_him}," said {pal}. "I will come with you."
 {He} <thought>. A secret, {he} found, is [a heavy thing to carry/like a pebble in a shoe].
 {He} lay awake and looked at the ceiling. Then {he} [stood/got] up.
 
@@ -62,7 +64,7 @@ In the evening {Elder} asked, "Are you ill, {dear}?" {name} only shook {his} hea
 {name} brought the pieces. "I was too wild," {he} said, "and the {thing} broke. I should have told you."
 
 {Elder} was quiet for a moment. "I am sad about the {thing}," {e_he} said, "but I am glad that you told me."
-{E_His} eyes were [sad/serious], but {e_his} voice was [soft/kind]. "A {thing} can be mended," {e_he} said.
+{e_His} eyes were [sad/serious], but {e_his} voice was [soft/kind]. "A {thing} can be mended," {e_he} said.
   "So can a lie."
 "I knew something was wrong," said {Elder}. "Thank you for being honest, {dear}."
 {Elder} took {him} in {e_his} arms. "You are worth more than any {thing}, {dear}," {e_he} said.
@@ -76,6 +78,7 @@ There was still a [small/thin] crack in the {thing}, and it reminded {name} alwa
 Now the {thing} looked almost new, and {name} <glad>.
 <moral> {name} walked slowly past the {thing}, and {he} never hid a mistake again.
 
+?
 <ending>
 """)
 

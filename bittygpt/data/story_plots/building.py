@@ -37,31 +37,33 @@ BEATS = beats("""
 All {season} long {name} had wished for a {building}. {pal} wanted one, too.
 
 {day}, they got some {of} and began. {weather}
-{day}, they carried {of} to the right place. {weather} "This will be easy," said {friend}.
+{day}, they carried {of} to the right place. {weather} "This will be easy," said {pal}.
 So, {day}, they went to work. They had {of}, and they had a plan, more or less.
 
 They {first}. "Done!" said {name}. But it was not done at all: {ruin}.
 They were in a hurry, so they {first}. An hour later {ruin}.
 First they {first}. It looked very fine. But then {ruin}.
 
-"That was your fault!" said {friend}. "No, it was yours!" said {name}.
+?
+"That was your fault!" said {pal}. "No, it was yours!" said {name}.
 {name} <sad>. "All that work for nothing," {he} said.
-"Let us stop," said {friend}. "We are too small to build a {building}."
+"Let us stop," said {pal}. "We are too small to build a {building}."
 They looked at what was left. Then they looked at each other.
 
 //
 
-<soon> {n_intro} walked by. "I see what is wrong," said {neighbor}. "{advice}."
+<soon> {n_intro} walked by. "I see what is wrong," said {n_intro}. "{advice}."
 "May I say something?" asked {n_intro} who had been watching. "{advice}."
 "It is not so bad to fail," said {n_intro}. "My first {building} was no better. {advice}."
-{name} asked {n_intro} for help. "I will not do it for you," said {neighbor}, "but I will tell you something.
+{name} asked {n_intro} for help. "I will not do it for you," said {n_intro}, "but I will tell you something.
   {advice}."
 
+?
 {name} nodded. "Let us try again, and this time slowly," {he} said.
 "{advice}," {name} repeated. "That makes sense!"
-They thanked {neighbor} and began again from the beginning.
+They thanked {n_intro} and began again from the beginning.
 
-They {second}. {name} measured, and {friend} held everything tight.
+They {second}. {name} measured, and {pal} held everything tight.
 This time they {second}, and they did not hurry.
 So they {second}. It took them [two days/three days/a whole week].
 
@@ -71,15 +73,17 @@ They pushed it and shook it. It held! "Our {building} is finished!" <said_gladly
 In the evening the {building} was finished, and {name} <glad>.
 Then they stepped back. What a {building} it was!
 
-{neighbor} came to see it. "Now that is what I call a {building}," {n_he} said.
+?
+{n_intro} came to see it. "Now that is what I call a {building}," {n_he} said.
 Everyone came to look at the {building}, and {name} showed them how it was made.
 {Elder} brought [cookies/apples/hot cocoa] to eat, and they drank to the new {building}.
 
 {name} gave the {building} a name: the [Second/Good/Big] [Try/Luck/Dream].
-They put a flag on top of it and wrote on it: built by {name} and {friend}, the second time.
+They put a flag on top of it and wrote on it: built by {name} and {pal}, the second time.
 "I am glad that the first one broke," said {name}. "This {building} is so much better."
-<moral> {name} and {friend} met at the {building} every day.
+<moral> {name} and {pal} met at the {building} every day.
 
+?
 <ending>
 """)
 

@@ -2,46 +2,45 @@
 
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
-ANY_SEASON = "[spring/summer/autumn/winter]"
-
 FEARS = table(
-    "fear season moment truth deed",
-    f"""
-the dark | {ANY_SEASON} | the lamp went out, and everything turned black
+    "fear season hour moment truth deed",
+    """
+the dark | {season} | evening | the lamp went out, and everything turned black
   | The dark is only the day with its eyes closed
-  | counted to ten and looked again. Little by little {{he}} saw the chair, the door and the stars outside
-thunder | [spring/summer] | a storm came over the hills and shook the windows
+  | counted to ten and looked again. Little by little {he} saw the chair, the door and the stars outside
+thunder | [spring/summer] | afternoon | a storm came over the hills and shook the windows
   | Thunder is only the clouds bumping their heads
   | counted between the flash and the rumble. Each time the storm was farther away
-deep water | summer | the others jumped into the lake and called for {{him}} to come
+deep water | summer | {hour} | the others jumped into the lake and called for {him} to come
   | Water will carry you if you let it
-  | put in one foot, then the other, and lay back. The lake held {{him}} up like a big, soft bed
-the big dog | {ANY_SEASON} | a huge, shaggy dog stood in the middle of the path
+  | put in one foot, then the other, and lay back. The lake held {him} up like a big, soft bed
+the big dog | {season} | {hour} | a huge, shaggy dog stood in the middle of the path
   | A dog that wags its tail is asking to be friends
-  | held out one {{hand}}. The dog sniffed it, wagged its tail, and licked {{his}} nose
-the rope bridge | {ANY_SEASON} | the only way home led over the old rope bridge
+  | held out one {hand}. The dog sniffed it, wagged its tail, and licked {his} nose
+the rope bridge | {season} | {hour} | the only way home led over the old rope bridge
   | Don't look at the water, look at the other side
-  | fixed {{his}} eyes on a tree and took a step, and then another, until there was grass under {{his}} feet
-the cellar | {ANY_SEASON} | there were no more potatoes upstairs, and someone had to go down to the cellar
+  | fixed {his} eyes on a tree and took a step, and then another, until there was grass under {his} feet
+the cellar | {season} | {hour} | there were no more potatoes upstairs, and someone had to go down to the
+  cellar
   | A cellar is just a kitchen for spiders
   | went down one step at a time, singing. There was nothing there but potatoes and one very small spider
-the stage | {ANY_SEASON} | {{his}} turn came to sing in front of everyone
+the stage | {season} | evening | {his} turn came to sing in front of everyone
   | Pick out one friendly face and sing to that one
-  | found {{his}} {{elder}} in the crowd and sang to {{e_him}} alone, and soon {{his}} voice stopped shaking
-the wind | [autumn/winter] | something howled in the chimney all evening
+  | found {his} {elder} in the crowd and sang to {e_him} alone, and soon {his} voice stopped shaking
+the wind | [autumn/winter] | evening | something howled in the chimney all evening
   | The wind is only looking for someone to sing with
-  | howled back, as loud as {{he}} could. The wind howled again, and it was like a song for two
-the scarecrow | [summer/autumn] | the path led past the field with the scarecrow
+  | howled back, as loud as {he} could. The wind howled again, and it was like a song for two
+the scarecrow | [summer/autumn] | {hour} | the path led past the field with the scarecrow
   | A scarecrow is only an old coat with no one in it
   | walked up to it and shook its sleeve. A bit of straw fell out, and a mouse said hello
-the tall tree | summer | the others climbed the tall tree to pick cherries
-  | Climb with your {{hand}}s and not with your eyes
-  | reached for one branch, and then for the next, until {{he}} sat at the top and could see the whole valley
-geese | {ANY_SEASON} | seven geese came hissing down the road
+the tall tree | summer | {hour} | the others climbed the tall tree to pick cherries
+  | Climb with your {hand}s and not with your eyes
+  | reached for one branch, and then for the next, until {he} sat at the top and could see the whole valley
+geese | {season} | {hour} | seven geese came hissing down the road
   | Stand tall, and a goose will think twice
-  | stood as tall as {{he}} could and said good day. The geese looked at each other and marched away
-the forest | {ANY_SEASON} | {{his}} {{elder}} asked {{him}} to take some bread through the forest to
-  {{neighbor}}
+  | stood as tall as {he} could and said good day. The geese looked at each other and marched away
+the forest | {season} | {hour} | {his} {elder} asked {him} to take some bread through the forest to
+  {neighbor}
   | Every sound in the forest is somebody busy
   | listened. The knocking was a woodpecker, and the rustling was a bird looking for worms
 """,
@@ -53,15 +52,17 @@ There was one thing that {name} was afraid of, and that was {fear}.
 {name} was not afraid of [mice/wasps] or [cold baths/strangers]. But {he} was terribly afraid of {fear}.
 Nobody knew it, but {name} was afraid of {fear}.
 
+?
 "[Silly {kin}/You baby]," said {pal}. "Nobody is afraid of {fear}!"
 {He} never talked about it, because {he} thought everyone would laugh.
 When anyone so much as spoke of {fear}, {he} [covered {his} ears/hid behind {his} {elder}].
 {pal} was never afraid, and {name} wished to be just as brave.
 
-{day}, {moment}. {weather}
-Then, {day}, {moment}.
+{day}, {moment}.
+Then, {day}, it happened: {moment}.
 But {day} it happened: {moment}.
 
+?
 {name}'s knees began to shake. "I can't," {he} whispered.
 {His} heart was beating like a drum. "Help!" {he} squeaked.
 {name} wanted to run away, but {his} feet would not move.
@@ -74,28 +75,31 @@ But {day} it happened: {moment}.
 Then {he} remembered what {his} {elder} had once told {him}: "{truth}."
 {Elder} did not laugh. "{truth}," {e_he} said softly. "Try it, {dear}."
 
+?
 "Really?" asked {name}. "Really and truly," said {Elder}.
 "To be brave does not mean that you are not afraid," {Elder} added. "It means that you do it anyway."
 {name} <thought>. Then {he} nodded.
--
+"Now watch," said {Elder}.
 
 //
 
-So {name} took a deep breath and {deed}.
-{name} made a fist and {deed}.
+So {name} took a deep breath. {He} {deed}.
+{name} made a fist. {He} {deed}.
 Slowly, very slowly, {name} {deed}.
 And then, with a dry mouth, {name} {deed}.
 
+?
 "I did it!" <said_gladly>. "I was afraid, and I did it!"
 {name} began to laugh. Was that all?
 "That was not so bad," said {name}, quite surprised.
-{pal} stared at {him}. "You are braver than I am," said {friend}.
+{pal} stared at {him}. "You are braver than I am," said {pal}.
 
 <moral> {name} was no longer afraid of {fear}.
 {He} was still a little afraid of {fear}, but now {name} knew what to do about it.
 And when a smaller {kin} was afraid of {fear}, {name} said, "I know a secret. {truth}."
 "{fear}?" {name} would say later. "That is an old friend of mine."
 
+?
 <ending>
 """)
 

@@ -1,23 +1,23 @@
 """Plot: a thing is found and brought back to its owner."""
 
-from bittygpt.data.story_cast import PLACES
+from bittygpt.data.story_cast import MILD_SEASONS, PLACES
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 OWNERS = table(
     "thing look cry",
     """
-purse | [brown/leather/heavy] | "All my money is in it," {n_he} said
-ring | [golden/silver/thin] | "My mother gave it to me," {n_he} said
-key | [big/rusty/iron] | "Now I cannot open my own door," {n_he} said
-pair of glasses | [round/golden] | "I cannot read a word without them," {n_he} said
-letter | [long/blue/sealed] | "It is from my brother across the sea," {n_he} said
-hat | [black/straw/feathered] | "I have had it for forty years," {n_he} said
-necklace | [pearl/silver/coral] | "I wore it at my wedding," {n_he} said
-walking stick | [carved/knobby] | "My legs are weak without it," {n_he} said
-notebook | [red/little/thick] | "All my best ideas are in it," {n_he} said
-basket of eggs | [big/round] | "I wanted to sell them today," {n_he} said
-watch | [golden/pocket/silver] | "It has never been late," {n_he} said
-umbrella | [black/green/big] | "And it looks like rain," {n_he} said
+purse | [brown/leather/heavy] | All my money is in it
+ring | [golden/silver/thin] | My mother gave it to me
+key | [big/rusty/iron] | Now I cannot open my own door
+pair of glasses | [round/golden] | I cannot read a word without them
+letter | [long/blue/sealed] | It is from my brother across the sea
+hat | [black/straw/feathered] | I have had it for forty years
+necklace | [pearl/silver/coral] | I wore it at my wedding
+walking stick | [carved/knobby] | My legs are weak without it
+notebook | [red/little/thick] | All my best ideas are in it
+basket of eggs | [big/round] | I wanted to sell them today
+watch | [golden/pocket/silver] | It has never been late
+umbrella | [black/green/big] | And it looks like rain
 """,
 )
 REWARDS = table(
@@ -45,17 +45,20 @@ There, {spot}, lay a {look} {thing}.
 {spot} {he} saw something strange. It was a {look} {thing}!
 {He} nearly stepped on something {spot}. It was a {look} {thing}.
 
+?
 {name} picked it up and looked at it from all sides. What a fine {thing} it was!
 "A {thing}!" said {name}. "Now it is mine." But was it?
 {He} had always wanted a {thing} like that.
 "Finders, keepers," croaked a crow on a fence, but {name} was not so sure.
 
+?
 "I could keep it," {he} thought. "Nobody would know." But {he} would know.
 {He} wanted to put it in {his} pocket. Then {he} thought, "Somebody must be [looking for it/missing it]."
 "If I had lost my {thing}," thought {name}, "I would be very sad."
 
 //
 
+?
 So {name} went from [door to door/house to house] and asked, "Have you lost a {thing}?" Everyone shook their
   heads.
 {He} asked the [miller/priest/mayor] and the [mail carrier/sweep/soldier]. {He} asked everyone on the road.
@@ -67,8 +70,8 @@ At last {he} came to {n_intro} who was [looking under the table/turning out ever
 Near the end of the road {he} saw {n_intro} on {n_his} knees, looking for something in the grass.
 Then {he} heard someone sigh. It was {n_intro} and {n_he} looked very unhappy.
 
-"I have lost my {thing}," said {neighbor}. {cry}.
-"My {look} {thing} is gone!" {neighbor} told {him}. {cry}.
+"I have lost my {thing}," said {n_intro}. "{cry}."
+"My {look} {thing} is gone!" {n_intro} told {him}. "{cry}."
 
 //
 
@@ -76,19 +79,21 @@ Then {he} heard someone sigh. It was {n_intro} and {n_he} looked very unhappy.
 {name} [smiled/did not wait a moment]. "Look, {neighbor}, here is your {thing}. It was {spot}."
 "Don't cry, {neighbor}," said {name}. "I found your {thing} {spot}."
 
-{neighbor} could hardly believe it. "You honest {kin}! <thanks>!"
-"My {thing}!" cried {neighbor} and [hugged {him}/nearly danced]. "How can I ever thank you?"
+?
+{n_intro} could hardly believe it. "You honest {kin}! <thanks>!"
+"My {thing}!" cried {n_intro} and [hugged {him}/nearly danced]. "How can I ever thank you?"
 {neighbor}'s whole face lit up. "There are not many who would bring it back," {n_he} said.
 
-{name} did not want any money, but {neighbor} gave {him} {reward}.
+{name} did not want any money, but {n_intro} gave {him} {reward}.
 As a thank-you, {name} got {reward}.
-"Wait here," said {neighbor}, and came back with {reward}.
+"Wait here," said {n_intro}, and came back with {reward}.
 
-{reward} was nice, but it was even nicer to see {neighbor} smile at the {thing}.
-And whenever they met, {neighbor} [waved/winked] and showed {name} that the {thing} was still there.
+{reward} was nice, but it was even nicer to see {n_intro} smile at the {thing}.
+And whenever they met, {n_intro} [waved/winked] and showed {name} that the {thing} was still there.
 "It is better than keeping the {thing}," {name} told {his} {elder}, "because now I have a new friend."
 The {thing} was back where it belonged, and {name} felt [ten feet tall/as light as a feather].
 
+?
 <ending>
 """)
 
@@ -96,6 +101,7 @@ PLOT = Plot(
     "found thing",
     "thing",
     (
+        Draw(MILD_SEASONS),
         Draw(OWNERS),
         Draw(PLACES),
         Draw(REWARDS),

@@ -1,6 +1,6 @@
 """Plot: a hurt animal is cared for, set free, and comes back."""
 
-from bittygpt.data.story_cast import PLACES
+from bittygpt.data.story_cast import PLACES, WARM_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 PATIENTS = table(
@@ -9,21 +9,21 @@ PATIENTS = table(
 swallow | a broken wing | fed it flies and kept its wing in a splint | flew three times around the house
 butterfly | a torn wing | gave it sugar water from a spoon | sat on {his} nose for a moment and flew off
 fawn | a cut leg | washed the cut and brought it clover | touched {his} cheek with its nose and sprang away
-gosling | a thorn in its foot | pulled out the thorn and made a nest of straw | joined the wild geese in the
+gosling | a thorn in its foot | bathed its foot and shook up its nest of straw | joined the wild geese in the
   sky
-tortoise | a crack in its shell | sealed the crack with wax and brought it lettuce | walked off, slowly, as
+tortoise | a crack in its shell | rubbed oil on the crack and brought it lettuce | walked off, slowly, as
   tortoises do
 lamb | a cold from the rain | rubbed it dry and fed it warm milk | ran back to its mother
 bat | a sore wing | hung it in a dark box and caught moths for it | swooped away into the dusk
 blackbird | a bump on its head | put it in a shoe box and fed it worms | sang from the top of the roof
 ladybug | a bent leg | let it rest on a leaf and gave it dew | opened its red coat and flew away
-pony | a stone in its hoof | took out the stone and wrapped the hoof in a cloth | galloped over the hill
-kingfisher | a hook in its beak | took out the hook and fed it little fish | flashed over the water like a
+pony | a sore hoof | bathed the hoof and wrapped it in a clean cloth | galloped over the hill
+kingfisher | a hurt beak | rubbed the beak with oil and fed it little fish | flashed over the water like a
   blue spark
-seal pup | a net around its neck | cut the net and fed it herring | dived into the waves
+toad | a burned foot | put cool moss on its foot and caught flies for it | hopped off into the wet grass
 heron | a hurt leg | tied the leg to a stick and brought it frogspawn | rose up into the air with slow, wide
   wings
-dragonfly | wet wings | held it up to the sun and kept the wind away | rose into the air, shining green
+dragonfly | a crumpled wing | held it up to the sun and kept the wind away | rose into the air, shining green
 """,
 )
 RETURNS = table(
@@ -47,10 +47,12 @@ BEATS = beats("""
 It was a {patient}! It lay {spot} and could not get away, for it had {hurt}.
 A {patient} was lying {spot}. It had {hurt}.
 
+?
 "You poor thing," said {name}. "Don't be afraid of me."
 "Who did that to you?" {he} asked. The {patient} only looked at {him} with its dark eyes.
 {name} <thought>. {He} could not just leave the {patient} there.
 
+?
 {pal} said, "Leave it. You cannot help it." But {name} shook {his} head.
 "It will not live," said {pal}. "It will," said {name}.
 Very gently {he} went down on {his} knees. The {patient} trembled, but it let {him} come near.
@@ -65,6 +67,7 @@ Very gently {he} went down on {his} knees. The {patient} trembled, but it let {h
 Day after day {name} {care}, and {Elder} showed {him} how.
 {name} {care}. At night {he} got up to see if it was still breathing.
 
+?
 At first the {patient} would not eat. But on the third day it opened its eyes wide.
 {name} told it stories, and the {patient} seemed to listen.
 Slowly the {patient} grew stronger. It even began to play with {his} {hand}s.
@@ -79,6 +82,7 @@ Then the {patient} was well. "May I keep it?" asked {name}. "What would it say t
 They went out together. "Goodbye," whispered {name}. The {patient} {farewell}.
 {name} opened the door wide. The {patient} looked back once and {farewell}.
 
+?
 {name} was sad and happy at the same time.
 {He} waved until {he} could not see it anymore, and {name} wiped {his} eyes.
 "You did well, {dear}," said {Elder}. "To love something also means to let it go."
@@ -87,6 +91,7 @@ But that was not the end. One day the {patient} came back to {name} and {comebac
 Did the {patient} forget {name}? Oh no. The next {season} it {comeback}.
 And would you believe it? A year later the same {patient} {comeback}, and {name} knew it at once.
 
+?
 <ending>
 """)
 
@@ -94,6 +99,7 @@ PLOT = Plot(
     "hurt animal",
     "patient",
     (
+        Draw(WARM_SEASONS),
         Draw(PATIENTS),
         Draw(PLACES),
         Draw(RETURNS),

@@ -1,6 +1,6 @@
 """Plot: a beloved thing is lost, and someone helps to find it."""
 
-from bittygpt.data.story_cast import GUIDES, PLACES
+from bittygpt.data.story_cast import GUIDES, MILD_SEASONS, PLACES
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 TREASURES = table(
@@ -49,13 +49,15 @@ Of all {his} things, {name} loved {his} {look} {thing} best.
 But when it was time to go home, the {thing} was gone.
 Then {he} looked [around/down], and the {thing} was not there anymore.
 On the way home {he} reached for the {thing}, but {he} could not find it.
-{He} chased a [butterfly/grasshopper/leaf] for a while, and when {he} came back, the {thing} had disappeared.
+{He} chased a [butterfly/grasshopper/cat] for a while, and when {he} came back, the {thing} had disappeared.
 
+?
 "Oh no!" cried {name}. "Where is my {thing}?"
 "My {thing}!" {he} cried. "I have lost it!"
 {name} <sad>. "I will never see my {thing} again," {he} said.
 "It was here a moment ago," <said_sadly>.
 
+?
 {He} looked [high and low/left and right/here and there], but {he} found only [old leaves/a snail/a rusty
   nail].
 {He} went back the way {he} had come and looked [everywhere/at every step].
@@ -67,7 +69,7 @@ On the way home {he} reached for the {thing}, but {he} could not find it.
 <soon> {intro} came by. "{hail}," said {who}. "What are you looking for?"
 <soon> {intro} came along and asked why {he} was so sad.
 <soon> {name} met {intro} and told the whole story.
-Then {name} heard a voice. It was {who}. "{hail}. What is wrong?"
+Then {name} heard a voice. It was {intro}. "{hail}. What is wrong?"
 
 "Think," said {who}. "Where did you [sit down/stop/rest] last?" {name} <thought>. "{spot}!" {he} said.
 "I saw something {look} {spot}," said {who}. "Come, I will show you!"
@@ -82,17 +84,22 @@ There, {spot}, lay the {look} {thing}. {name} <glad>.
 Something {look} was shining {spot}. It was the {thing}! {name} <glad>.
 {name} [ran/hurried] there and, yes, there was the {thing}, {spot}!
 
+?
 "<thanks>, {called}!" <said_gladly>.
 "<thanks>, {called}," said {name}. "Without you I would have [given up/gone home without it]."
 {name} thanked {who} and held the {thing} tight.
 "<thanks>!" {name} said to {who}. "Do you want to play with us?"
 
+?
+<homeward>
+
 <moral> {name} always looked for {his} {thing} before {he} went home.
 <moral>, whenever {name} came to {place}, {he} kept one {hand} on {his} {thing}.
 <moral>, {name} tied a [string/ribbon] to {his} {thing} so that it could not get lost again.
-{name} carried the {thing} home and put it [under {his} pillow/beside {his} bed].
+<moral> the {thing} slept [under {name}'s pillow/beside {name}'s bed], where {he} could not lose it.
 {name} learned that a [calm/patient] search is better than tears, and the {thing} was never lost again.
 
+?
 <ending>
 """)
 
@@ -100,6 +107,7 @@ PLOT = Plot(
     "lost thing",
     "thing",
     (
+        Draw(MILD_SEASONS),
         Draw(TREASURES),
         Draw(PLACES),
         Draw(GUIDES),

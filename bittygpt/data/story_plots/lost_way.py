@@ -1,5 +1,6 @@
 """Plot: the way is lost, and good advice leads home."""
 
+from bittygpt.data.story_cast import MILD_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 SIGNS = table(
@@ -38,9 +39,8 @@ a rainbow
 )
 
 BEATS = beats("""
-"If you ever get lost," {his} {elder} used to say, "{advice}." {name} had never needed it.
-"Don't go too far," said {Elder}. "And if you get lost, {advice}." "Yes, yes," said {name}, who was hardly
-  listening.
+"If you ever get lost," {his} {elder} used to say, "{advice}."
+"If you get lost, {advice}," said {Elder}. "Yes, yes," said {name}, who was hardly listening.
 {Elder} had taught {name} many things. One of them was this: "If you get lost, {advice}."
 
 {day}, {name} saw {lure} and went after it. {weather}
@@ -52,23 +52,24 @@ BEATS = beats("""
 When {he} stopped at last, {he} did not know where {he} was.
 Then a fog came down, and there was no path anymore.
 
+?
 "Hello?" {he} called. Nobody answered but the echo.
 {He} went to the left, and {he} went to the right. Each tree looked like the other.
 "This is not the way home," <said_sadly>.
 
-It was getting dark and cold. {name} <sad>.
-The sun went down. Somewhere an owl called. {name} shivered.
-{He} was tired and hungry, and {he} thought of {his} warm bed.
+It was getting dark, and {name} <sad>.
+The sun went down. {name} shivered.
+{name} was tired and hungry, and it grew dark.
+Soon it was night, and {name} thought of {his} warm bed.
 
 //
 
-<soon> {he} met a {helper_look} {helper}. "{sound}," said the {helper}. "Are you lost?"
-"{sound}!" said someone. It was a {helper_look} {helper}. "What are you doing here, so late?"
-
-"I want to go home," said {name}, "but I don't know the way." "What did they teach you?" asked the {helper}.
-"I am lost," said {name}. "Don't cry," said the {helper}. "You have a head. Think!"
-{name} told the {helper} everything. "I cannot take you home," said the {helper}, "but you know more than you
-  think."
+?
+<soon> {he} met a {helper_look} {helper}. "{sound}," said the {helper}. "Are you lost? Think! What did they
+  teach you?"
+"{sound}!" said someone. It was a {helper_look} {helper}. "Don't cry. You have a head, so use it!"
+{name} told a {helper_look} {helper} that {he} was lost. "{sound}," said the {helper}. "You know more than
+  you think."
 
 {name} <thought>. Then {he} remembered the words of {his} {elder}: "If you get lost, {advice}."
 Then it came back to {him}. "{Elder} told me what to do!" {he} said.
@@ -80,10 +81,11 @@ And {he} {followed}.
 {He} did just as {he} had been told, and soon {he} {followed}.
 So {name} stood still and waited. After a while {he} {followed}.
 
-{He} walked and walked, and at last {he} saw a light. It was {home}!
-The trees grew fewer, the ground grew flat, and there, behind the last bush, was {home}.
-{He} stumbled, {he} fell, {he} got up again. And then {he} smelled soup and knew that {he} was near {home}.
+At last {he} saw a light. It was {home}!
+And there, behind the last bush, was {home}.
+Then {he} smelled soup and knew that {he} was near {home}.
 
+?
 {Elder} was standing at the door with a lamp. "There you are, {dear}!" {e_he} cried and held {him} tight.
 {Elder} came running, with wet eyes. "I looked for you everywhere!" {e_he} said.
 
@@ -91,10 +93,14 @@ The trees grew fewer, the ground grew flat, and there, behind the last bush, was
 "I did as you said," said {name}, "and the {sign} brought me home."
 "I will always listen to you," said {name}. "But without the {sign} I would still be out there."
 
-<moral> {name} did not go so far anymore, and {he} always thought of the {sign}.
-<moral>, when {name} told a smaller {kin} about it, {he} said, "If you get lost, {advice}."
-The next day {name} went back with a [cake/bun] for the {helper}, but only as far as {he} could see {home}.
+?
+<bedtime>
 
+<moral> {name} did not go so far anymore, and {he} always thought of the {sign}.
+<moral>, when {name} told a smaller {kin} about it, {he} said, "Remember the {sign}."
+{name} still likes to go out alone, but never without a thought of the {sign}.
+
+?
 <ending>
 """)
 
@@ -102,6 +108,7 @@ PLOT = Plot(
     "lost way",
     "sign",
     (
+        Draw(MILD_SEASONS),
         Draw(SIGNS),
         Draw(LURES),
     ),

@@ -11,9 +11,9 @@ boat | sail around the world | gave {him} an old boat, and together they mended 
 golden crown | be a king for a day | made {him} a crown of golden leaves
 castle | live in a tower | built {him} a tower of old boxes, with a flag on top
 dragon | have a friend who could breathe fire | carved {him} a dragon from the root of an oak
-garden of {his} own | grow roses and beans | gave {him} a corner of the field for a garden
+garden | grow roses and beans | gave {him} a corner of the field for a garden
 telescope | count the stars | let {him} look through the big telescope on the hill
-piano | play for everyone | showed {him} the old piano in the attic and said it was {his}
+piano | play for everyone | showed {him} the old piano in the attic and said it was {hers}
 bicycle | ride to the next town | put together a bicycle from three broken ones
 parrot | never be alone | brought {him} a parrot that nobody wanted
 magic wand | make people laugh | taught {him} six tricks and gave {him} a wand of hazel wood
@@ -30,7 +30,7 @@ tiny old man with a green beard | stuck under a root
 white deer | tangled in the ivy
 water sprite | lying in a dry ditch
 firefly with a crown | trapped in a lantern
-talking swan | frozen to the ice
+talking swan | caught in the reeds
 cloud, no bigger than a sheep, | snagged on a church spire
 """,
 )
@@ -55,7 +55,7 @@ BEATS = beats("""
 Every evening {name} looked at the stars and wished for a {wish}. {He} wanted to {want}.
 If you had asked {name} what {he} wanted most, {he} would have said, "A {wish}! Then I could {want}."
 
-{day}, in a lonely place, {he} found a {granter} {trapped}. {weather}
+{day}, in a lonely place, {he} found a {granter} {trapped}.
 {day}, {name} heard a thin voice calling for help. It was a {granter} {trapped}.
 {day}, {he} could hardly believe {his} eyes. There was a {granter} {trapped}!
 
@@ -63,8 +63,9 @@ If you had asked {name} what {he} wanted most, {he} would have said, "A {wish}! 
 {name} did not think twice and set it free.
 "Don't move," said {name}, and carefully, very carefully, {he} set it free.
 
-"<thanks>," it said. "For that you may have one wish. But only one, so choose well!"
-"You have a good heart," it said. "I will grant you one wish. Say it aloud before the sun goes down."
+"<thanks>," it said. "For that you may have one wish, but only one."
+"You have a good heart," it said. "I will grant you one wish."
+"Now you may wish for something," it said. "Choose well!"
 
 "I know what I want!" cried {name}. "I wish for..." But then {he} stopped.
 {name} <glad>. At last {he} would have a {wish}! {He} opened {his} mouth and then closed it again.
@@ -75,6 +76,7 @@ For {he} had to think of home, where {need}.
 {He} remembered how things were at home: {need}.
 That very morning {he} had heard some bad news: {need}.
 
+?
 "A {wish} would be for me alone," thought {name}.
 {name} thought of the {wish}, and then {he} thought of all the sad faces.
 It was not easy. {He} wanted the {wish} so much!
@@ -83,9 +85,10 @@ It was not easy. {He} wanted the {wish} so much!
 {name} took a deep breath. "Please help them," {he} said. "That is my wish."
 "Help them instead of me," said {name}.
 
-"Are you sure?" it asked. {name} nodded. There was a [flash/golden light/sound like a small bell], and it was
-  gone.
+?
+"Are you sure?" it asked. {name} nodded.
 "That is the best wish I have ever heard," it said. There was a puff of [silver/blue/green] smoke.
+There was a [flash/golden light/sound like a small bell], and then {name} was alone.
 
 //
 
@@ -93,18 +96,20 @@ When {name} came home, {relief}.
 {He} ran home as fast as {he} could. And see, {relief}!
 At that very moment {relief}.
 
+?
 Everybody [laughed and sang/hugged each other], and nobody knew how it had happened. Only {name} knew.
 "It is a wonder!" they all said. {name} just smiled.
 "Who did that?" everyone asked. At last {name} told them the whole story.
 
-And the {wish}? When {neighbor} heard about it, {n_he} {got}.
-But {neighbor} had found out what {name} had given up. And so {n_he} {got}.
-"You wanted a {wish}, didn't you?" {neighbor} said one day. Then {n_he} {got}.
+And the {wish}? When {n_intro} heard about it, {n_he} {got}.
+But {n_intro} had found out what {name} had given up. And so {n_he} {got}.
+"You wanted a {wish}, didn't you?" {n_intro} said one day. Then {n_he} {got}.
 
 That was not magic, but {name} liked it even better.
 So {name} had {his} {wish} after all, and everyone was happy with {him}.
 "Sometimes," said {name}, "you get your wish by giving it away."
 
+?
 <ending>
 """)
 

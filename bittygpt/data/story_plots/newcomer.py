@@ -34,18 +34,20 @@ There was one thing {name} liked above all, and that was {hobby}. But {he} alway
 {day}, {name} saw a new face at the window across the way. {weather}
 
 The newcomer was a [shy/quiet/pale] {f_kid} named {friend}, who looked at the ground and said nothing.
-With them came a [shy/quiet/pale] {f_kid}. "This is {friend}," said {neighbor}, "from far away."
+With them came a [shy/quiet/pale] {f_kid}. "This is {friend}," said {n_intro}, "from far away."
 Behind a pile of boxes sat a [shy/quiet/pale] {f_kid} called {friend}, all alone.
 
+?
 The others whispered, "{friend} never talks. {friend} must be proud."
 The others did not ask {friend} to play. "We have enough friends," they said.
 Everyone stared at {friend}, but no one said hello.
 
 //
 
+?
 But {name} thought, "I would be scared too, in a new place."
 {name} remembered how {he} had once felt [alone/lonely], and {he} was sorry for {friend}.
-"{friend} is not proud," {name} told them, "only shy."
+"I think {friend} is only shy," {name} said to {himself}.
 
 Then {he} saw something: {friend} was holding {carried}!
 <soon> {friend} dropped something. It was {carried}.
@@ -65,14 +67,19 @@ That same day they {together}.
 So they went off side by side and {together}.
 The next day they met and {together}.
 
+?
 Soon the others came to watch, and {friend} showed them how it was done.
 "May we join you?" asked the others. {friend} looked at {name}, and both of them nodded.
 {friend} talked and laughed so much that the others could hardly believe it.
+
+?
+<bedtime>
 
 <moral> {name} and {friend} met every day for {hobby}.
 {name} never had to be alone with {his} {hobby} again, and {friend} felt at home.
 "{hobby} is good," said {name}, "but {hobby} with a friend is better."
 
+?
 <ending>
 """)
 

@@ -5,20 +5,20 @@ from bittygpt.data.story_template import Draw, Plot, beats, table
 PRESENTS = table(
     "gift of work used",
     """
-birdhouse | three old boards | sawed and hammered | hung it in the tree by the window
+birdhouse | three old boards | sawed the wood and hammered in the nails | hung it in the tree by the window
 necklace | acorns and red string | drilled tiny holes and threaded them | wore it to the market
-bookmark | a pressed fern and stiff paper | cut and glued | put it into {e_his} best-loved book
-cushion | an old curtain and soft wool | sewed, stitch by stitch, | took {e_his} nap on it
-picture frame | driftwood and shells | glued and polished | put a picture of {name} in it
-walking stick | a hazel branch | carved and sanded | took it along on every walk
-lamp | a jar and colored paper | cut and pasted | lit it every evening
-wind chime | spoons and blue glass | tied and tested | hung it over the door
-basket | willow twigs | bent and wove | carried eggs in it
-candle | beeswax and a string | dipped and cooled | lit it at once
-teacup | brown clay | pressed and smoothed | drank tea from it every morning
-puppet | a wooden spoon and a scrap of velvet | carved and painted | made it bow and dance
-scarf | the wool of three old socks | knitted and counted | wrapped it around {e_his} neck at once
-calendar | twelve sheets of paper | drew and painted | looked at it day after day
+bookmark | a pressed fern and stiff paper | cut, glued and pressed | put it into {e_his} best-loved book
+cushion | an old curtain and soft wool | sewed the seams, stitch by stitch, | took {e_his} nap on it
+picture frame | driftwood and shells | glued the corners and polished the shells | put a picture of {name} in it
+walking stick | a hazel branch | carved off the bark and sanded the wood | took it along on every walk
+lamp | a jar and colored paper | cut the paper and pasted it on | lit it every evening
+wind chime | spoons and blue glass | tied the strings and tested the sound | hung it over the door
+basket | willow twigs | bent the twigs and wove them | carried eggs in it
+candle | beeswax and a string | dipped the string into the wax, again and again, | lit it at once
+teacup | brown clay | shaped the clay and smoothed the rim | drank tea from it every morning
+puppet | a wooden spoon and a scrap of velvet | carved a face and sewed a coat | made it bow and dance
+scarf | the wool of three old socks | knitted and counted the stitches | wrapped it around {e_his} neck at once
+calendar | twelve sheets of paper | drew twelve pictures and painted them | looked at it day after day
 song | seven notes and a few kind words | hummed and wrote and crossed out | sang it all day long
 wooden spoon | a piece of cherry wood | carved and rubbed it smooth | stirred every soup with it
 """,
@@ -48,10 +48,12 @@ In the shop window {he} saw {luxury}. But it cost [ten/twenty/a hundred] coins, 
 At the market {he} wanted to buy {luxury}, but {his} money was not nearly enough.
 {n_intro} had {luxury} for sale. {name} counted {his} coins. There were three of them, and one was a button.
 
+?
 {name} <sad>. "I have no money for a present," {he} said.
 "Then I have nothing for {Elder}," <said_sadly>.
 {name} walked home slowly and kicked a stone.
 
+?
 "[Why don't you make something/Make something yourself]!" said {pal}. "That is worth more than gold."
 Then {he} remembered what {Elder} always said: "The best presents come from your own {hand}s."
 At home {name} <thought>. Then {he} jumped up. {He} would make something!
@@ -66,6 +68,7 @@ What could {he} make from {of}? A {gift}! {He} began at once.
 Behind a closed door {name} {work} until late.
 {name} {work}. The first one went wrong, and so did the second one. The third one was good.
 
+?
 "What are you doing in there?" called {Elder}. "Nothing!" called {name}, and hid the {gift}.
 It was not perfect. The {gift} was a little crooked, and {name} was worried. Would {Elder} like it?
 {pal} helped a bit and promised not to tell anyone about the {gift}.
@@ -89,6 +92,7 @@ And right away {Elder} {used}.
 It was better than {luxury}, and {name} knew why: there was love in that {gift}.
 For years and years {his} {elder} kept the {gift}, and {name} never forgot {e_his} smile.
 
+?
 <ending>
 """)
 

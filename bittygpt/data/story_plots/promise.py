@@ -1,5 +1,6 @@
 """Plot: a promise is forgotten and made good."""
 
+from bittygpt.data.story_cast import MILD_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 PROMISES = table(
@@ -34,11 +35,12 @@ BEATS = beats("""
 {day}, {name} promised to {duty}. It was not hard, and {he} was proud to be asked.
 "Can I count on you?" asked {n_intro}. "Of course," said {name}. {He} was to {duty}.
 
-But then {pal} came by with a new [kite/ball/boat]. "Come and play!" said {friend}.
+But then {pal} came by with a new [kite/ball/boat]. "Come and play!" said {pal}.
 On the way {he} met {pal} who was [flying a kite/building a dam/climbing trees]. "Come with me!" said
-  {friend}.
+  {pal}.
 But it was such a fine day! {weather} And there was {pal} with a [wagon/rope/drum].
 
+?
 "Just for a minute," said {name}. But one minute became an hour, and the hour became a whole afternoon.
 {name} forgot everything and played until {his} shadow was long.
 "I can do it later," {name} thought. They played and played, and {he} forgot all about {his} promise.
@@ -53,6 +55,7 @@ All at once {name} stood still. "The {wards}!" {he} cried.
 {He} raced down the road. But oh dear, {result}.
 When {he} got there, {his} heart sank, for {result}.
 
+?
 {name} <sad>. "It is all my fault," {he} said.
 First {he} wanted to hide. But hiding would not help the {wards}.
 "I could say that it was not me," {name} thought. But that would be a second wrong on top of the first.
@@ -61,28 +64,37 @@ First {he} wanted to hide. But hiding would not help the {wards}.
 {name} did not wait for anyone to tell {him}. {He} {repair}.
 "A promise is a promise, even if it is late," said {name}, and {he} {repair}.
 
+?
 {pal} came to help, and together they got it done.
 It was hard work, and {he} was wet and tired and hungry, but {he} did not stop.
 {pal} said, "It was my fault, too," and helped.
 
 //
 
-Then {he} went to {neighbor} and told {n_him} the truth. "I forgot the {wards}, and I am sorry."
-When {neighbor} came, {name} said, "I broke my promise. I was playing, and I forgot."
+{name} told {n_intro} the truth. "I forgot the {wards}, and I am sorry."
+When {n_intro} came, {name} said, "I was playing, and I broke my promise."
 
-{neighbor} looked at the {wards} and then at {name}. "Anyone can forget," {n_he} said. "Not everyone makes it
-  good."
-{neighbor} frowned, but then {n_he} smiled. "You told me the truth, and you worked hard. I trust you."
-"I was going to be angry," said {neighbor}, "but look at your muddy {hand}s! You have paid for it."
+{n_intro} frowned, but then {n_he} smiled. "You told me the truth, and you worked hard. I trust you."
+"I was going to be angry," said {n_intro}, "but look at your muddy {hand}s! You have paid for it."
+"Anyone can forget," said {n_intro}. "Not everyone makes it good."
 
-"May I look after the {wards} again?" asked {name}. "Tomorrow," said {neighbor}, "at [six/seven/eight]
+"May I take care of the {wards} again?" asked {name}. "Tomorrow," said {n_intro}, "at [six/seven/eight]
   o'clock."
 The next day {name} came back to the {wards} an hour early, just to be sure.
 <moral> {name} tied a knot in {his} handkerchief whenever {he} promised something, and the {wards} were never
   forgotten.
 <moral> {name} first did what {he} had promised and then played, and the {wards} were well cared for.
 
+?
 <ending>
 """)
 
-PLOT = Plot("promise", "wards", (Draw(PROMISES),), BEATS)
+PLOT = Plot(
+    "promise",
+    "wards",
+    (
+        Draw(MILD_SEASONS),
+        Draw(PROMISES),
+    ),
+    BEATS,
+)

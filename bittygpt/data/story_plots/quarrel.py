@@ -1,12 +1,13 @@
 """Plot: two friends quarrel about a thing and make up."""
 
+from bittygpt.data.story_cast import MILD_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 QUARRELED_OVER = table(
     "thing look used",
     """
 swing | [old/rope/wooden] | pushed each other, higher and higher
-sled | [red/new/wooden] | slid down the slope together, one behind the other
+telescope | [old/brass/long] | looked at the moon, first one and then the other
 wagon | [red/little/green] | pulled each other around the yard
 hammock | [striped/blue/big] | lay in it side by side
 trumpet | [tin/golden/brass] | took turns, one tune for each
@@ -33,6 +34,7 @@ BEATS = beats("""
 But {day}, there was a quarrel about the {thing}.
 Then, {day}, they could not agree who should have the {thing} first.
 
+?
 "[It is my turn/I had it first]!" said {name}. "No, it is mine!" said {friend}.
 "You always have it!" shouted {friend}. "That is not true!" {name} shouted back.
 "Me first!" cried {name}. "Me first!" cried {friend}. They sounded just like two [crows/parrots/geese].
@@ -49,13 +51,15 @@ Now {name} had the {thing}, but nobody to [laugh/talk/play] with. It was very qu
 {name} looked at the {thing} and did not feel like playing at all. {He} <sad>.
 The {thing} just stood there. All at once it was the dullest thing in the world.
 
+?
 "What is the matter, {dear}?" asked {Elder}. {name} told {e_him} everything.
 {Elder} saw {his} long face. "Where is {friend} today?" {e_he} asked. {name} told {e_him} about the quarrel.
 
 "The first one to say sorry is the braver one," said {Elder}.
 "What is worth more," asked {Elder}, "a {thing} or a friend?"
-"A quarrel is like a knot," {e_he} said. "You cannot pull it open. You must be gentle with it."
-"It takes two to quarrel," {e_he} said, "but only one to end it."
+"A quarrel is like a knot," said {Elder}. "You cannot pull it open. You must be gentle with it."
+"It takes two to quarrel," said {Elder}, "but only one to end it."
+{name} did not know what to do. "Go and say sorry," said {Elder}. "Somebody has to begin."
 
 //
 
@@ -67,6 +71,7 @@ The next morning {name} waited by {friend}'s [gate/door], and {his} heart was be
 "I am sorry that I shouted," said {name}. "You may have the {thing} first." "No, you first!" said {friend}.
 "I am sorry," said {name}. "I don't want the {thing} without you." "I am sorry too," said {friend}.
 
+?
 They went back to the {thing} and {used}.
 After that they fetched the {look} {thing} and {used}.
 And what did they do with the {thing}? They {used}.
@@ -75,7 +80,16 @@ And what did they do with the {thing}? They {used}.
 <moral> {name} and {friend} took turns with the {thing}, and if they forgot, one of them said, "You first!"
 The {thing} was fun again, and {name} knew why: it takes a friend to play.
 
+?
 <ending>
 """)
 
-PLOT = Plot("quarrel", "thing", (Draw(QUARRELED_OVER),), BEATS)
+PLOT = Plot(
+    "quarrel",
+    "thing",
+    (
+        Draw(MILD_SEASONS),
+        Draw(QUARRELED_OVER),
+    ),
+    BEATS,
+)

@@ -1,5 +1,6 @@
 """Plot: a seed is planted and waited for."""
 
+from bittygpt.data.story_cast import WARM_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 PLANTS = table(
@@ -14,7 +15,7 @@ rosebush | a thorny little twig | full of [red/white/yellow] roses | every frien
 melon | a small black seed | as round as the full moon | everyone had a slice
 strawberry plant | a seed like a grain of sand | covered with sweet red berries | {name} shared the berries
   with {friend}
-corn | a yellow grain | as high as a horse | they all ate it hot, with butter
+corn plant | a yellow grain | as high as a horse | they all ate it hot, with butter
 tulip | an ugly brown bulb | the reddest tulip anyone had ever seen | {name} gave it to {his} {elder}
 carrot | a seed as thin as a hair | as long as {his} arm | the old donkey next door got half of it
 oak tree | a shiny acorn | strong enough to hold a swing | birds came to live in it
@@ -24,7 +25,7 @@ cherry tree | a cherry stone | white with blossoms | there were cherries for all
 
 BEATS = beats("""
 {day}, {name} found {seed} on the path. {weather}
-{day}, {n_intro} gave {name} {seed}. "Plant it," said {neighbor}, "and wait."
+{day}, {n_intro} gave {name} {seed}. "Plant it," said {n_intro}, "and wait."
 {day}, a bird dropped {seed} right in front of {name}'s feet.
 For {his} birthday {name} got only {seed} from {his} {elder}. "It is more than it seems," said {Elder}.
 
@@ -40,7 +41,8 @@ The next day {he} ran out to look, but there was nothing to see. "Grow!" {he} or
 {He} sat beside it and waited the whole day for the {plant}. Nothing came up.
 Every morning {he} asked, "Is my {plant} awake?" But the ground was bare.
 
-{pal} laughed at {him}. "That is just a heap of dirt," said {friend}. "Dig it up and see!"
+?
+{pal} laughed at {him}. "That is just a heap of dirt," said {pal}. "Dig it up and see!"
 "Nothing will come of it," said {pal}. "Come and play instead."
 {name} wanted to dig it up again to see what was wrong. "Wait," said {Elder}. "It is working in secret."
 
@@ -54,6 +56,7 @@ Then, one morning, there was a tiny green tip!
 And after [two/three] weeks something green looked out of the ground, as small as a mouse's ear.
 One day after the rain there were two little leaves. {name} <glad>.
 
+?
 When a storm came, {name} ran out and held [a board/an umbrella/{his} coat] over it.
 One night it grew very cold, and {name} put [a pot/straw/an old hat] over it to keep it warm.
 A hungry snail came by. "Not this one," said {name}, and carried the snail to the other side of the wall.
@@ -64,10 +67,12 @@ The {plant} grew and grew. In the end it was {grown}.
 Week after week the {plant} grew, until it was {grown}.
 And what a {plant} it became! It was {grown}.
 
-"So it was not just dirt!" said {friend}. {name} only smiled.
+?
+"So it was not just dirt!" said {pal}. {name} only smiled.
 {pal} came to see it and was amazed. "How did you do that?" "I waited," said {name}.
 People stopped at the fence and said, "What a {plant}!"
 
+?
 In the end {used}.
 {name} did not keep it to {himself}, and so {used}.
 
@@ -75,7 +80,16 @@ Next to the {plant}, {name} put a new seed into the ground. "Sleep well," {he} w
 "The {plant} did the growing," {name} said, "but I did the waiting."
 <moral> {name} knew that a {plant} needs water, sun, and somebody who believes in it.
 
+?
 <ending>
 """)
 
-PLOT = Plot("seed", "plant", (Draw(PLANTS),), BEATS)
+PLOT = Plot(
+    "seed",
+    "plant",
+    (
+        Draw(WARM_SEASONS),
+        Draw(PLANTS),
+    ),
+    BEATS,
+)

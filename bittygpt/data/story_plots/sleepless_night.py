@@ -1,19 +1,20 @@
 """Plot: a noise in the night becomes a lullaby."""
 
+from bittygpt.data.story_cast import MILD_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 SLEEP_THIEVES = table(
     "thief worry found",
     """
-clock | went tick, tock, tick, tock | telling {him} that everything was in its place
-moon | shone right into {his} eyes | keeping watch over {him}
+clock | went tick, tock, tick, tock | counting the steps of the night
+moon | shone right into {his} eyes | keeping watch over all the roofs
 rain | drummed on the roof | playing a song for the flowers
 owl | called and called from the barn | saying good night to its children
 river | gurgled and splashed | telling a long story on its way to the sea
 wind | hummed in the chimney | rocking the trees to sleep
 frogs' choir | croaked and croaked in the pond | singing a lullaby for the fish
 old staircase | creaked and cracked | stretching after a long day
-sea | rolled and hissed on the shore | breathing in and out, just like {him}
+sea | rolled and hissed on the shore | breathing in and out in its sleep
 crickets' song | went on without end | counting the stars, one chirp for each
 donkey next door | brayed in its stable | telling jokes to the cows
 night train | whistled behind the hill | bringing sleepy travelers home
@@ -23,12 +24,13 @@ night train | whistled behind the hill | bringing sleepy travelers home
 BEATS = beats("""
 One {season} night {name} could not sleep.
 One {season} night {name} lay in bed with {his} eyes wide open.
-It was a {sky} night in {season}. Everyone was asleep but {name}.
+It was late on a {season} night. Everyone was asleep but {name}.
 
 {He} turned to the left, and {he} turned to the right. But the {thief} {worry}.
 Every time {he} was nearly asleep, it started again: the {thief} {worry}.
-It was all because of the {thief}, that {worry} all night long.
+It was all because of the {thief}, which {worry} all night long.
 
+?
 "Be quiet, please!" said {name}. But the {thief} did not listen.
 {He} put {his} head under the pillow. It did not help.
 {He} counted sheep. At the [tenth/hundredth] sheep {he} was still awake.
@@ -53,10 +55,12 @@ At last {name} got up and went to find {his} {elder}.
 "Do you know what it is doing?" {Elder} asked. "It is {found}."
 "I think," {name} said slowly, "it is {found}." "I think so too," said {Elder}.
 
+?
 "Then it is not so bad," {name} yawned.
 "Oh," said {name}. {His} eyes were already small.
 {name} smiled and leaned against {Elder}. {His} head was growing heavy.
 
+?
 {Elder} hummed an old song about [a ship/a star/a sleepy bear], and soon {name} did not hear the end of it.
 {Elder} told a story about a {kin} who sailed to the moon in a [shoe/teacup/nutshell].
 {Elder} tucked {him} in and [kissed {him}/stroked {his} head].
@@ -72,4 +76,12 @@ The next night {name} was sorry when it was quiet.
 And if you cannot sleep tonight, do as {name} did, and listen.
 """)
 
-PLOT = Plot("sleepless night", "thief", (Draw(SLEEP_THIEVES),), BEATS)
+PLOT = Plot(
+    "sleepless night",
+    "thief",
+    (
+        Draw(MILD_SEASONS),
+        Draw(SLEEP_THIEVES),
+    ),
+    BEATS,
+)

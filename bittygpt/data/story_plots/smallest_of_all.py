@@ -3,27 +3,28 @@
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 SMALL_DEEDS = table(
-    "event chore mishap deed",
+    "event season chore mishap deed",
     """
-harvest feast | carry the long tables | the key to the hall fell through a crack in the floor
+harvest feast | autumn | carry the long tables | the key to the hall fell through a crack in the floor
   | squeezed through the crack and came up with the key
-lantern parade | lift the big lanterns | the matches rolled into a narrow pipe
+lantern parade | [autumn/winter] | lift the big lanterns | the matches rolled into a narrow pipe
   | crept into the pipe and pushed the matches out
-spring fair | pull the heavy carts | the rope of the flag slipped into a tiny hole
+spring fair | spring | pull the heavy carts | the rope of the flag slipped into a tiny hole
   | reached into the hole and pulled out the rope
-puppet show | hold up the heavy curtain | the smallest puppet fell behind the wall
+puppet show | {season} | hold up the heavy curtain | the smallest puppet fell behind the wall
   | slid behind the wall and saved the puppet
-wedding | carry the great cake | the ring rolled under the heavy oven
+wedding | [spring/summer] | carry the great cake | the ring rolled under the heavy oven
   | crawled under the oven and brought back the ring
-winter concert | push the piano | a mouse's nest blocked the inside of the tuba
+winter concert | winter | push the piano | a mouse's nest blocked the inside of the tuba
   | climbed into the tuba and moved the nest, very gently, to a safe place
-boat parade | drag the boats to the water | a knot got stuck deep inside the biggest boat
+boat parade | summer | drag the boats to the water | a knot got stuck deep inside the biggest boat
   | wriggled under the boards and untied the knot
-birthday party | hang up the garlands | the music box stopped, with a crumb deep inside
+birthday party | {season} | hang up the garlands | the music box stopped, with a crumb deep inside
   | reached between the tiny wheels and took out the crumb
-bell festival | ring the giant bell | the bell stopped, and nobody could get into the narrow tower window
+bell festival | [spring/summer/autumn] | ring the giant bell | the bell stopped, and nobody could get into
+  the narrow tower window
   | slipped through the window and freed the bell
-great market | roll the barrels | the only scale stopped working because of a pebble
+great market | [spring/summer/autumn] | roll the barrels | the only scale stopped working because of a pebble
   | put a thin arm inside and took out the pebble
 """,
 )
@@ -41,12 +42,14 @@ Then came the day of the {event}, and everybody was hard at work. {weather}
 {name} tried to {chore}, but {he} was not [big/strong] enough.
 "I want to {chore} too!" said {name}. "You are too small for that," said {n_intro} and shook {n_his} head.
 
+?
 "Go and play," said {pal}. "Come back when you have grown."
 {pal} laughed. "Watch out, or someone will step on you!"
 {pal} only smiled and said, "Maybe next year."
 
 //
 
+?
 {name} <sad>. "If only I were big," {he} said.
 {name} sat down in a corner. "I am no use to anyone," <said_sadly>.
 "Small is no good for anything," sighed {name}.
@@ -55,9 +58,10 @@ Then something bad happened: {mishap}. Without it there could be no {event}!
 <soon> there was a shout. Oh dear, {mishap}!
 But an hour before the {event}, {mishap}. What now?
 
-{friend} tried to help, but {friend} was too big.
+?
+{pal} tried to help, but {pal} was too big.
 The strong ones pulled, the tall ones reached, but it was no use. They were all too big.
-"My {hand}s are too big!" said {neighbor}. "So are mine!" said everyone else.
+"My {hand}s are too big!" said {n_intro}. "So are mine!" said everyone else.
 
 //
 
@@ -69,18 +73,23 @@ Then they all turned around and looked at {name}.
 {He} made {himself} as thin as {he} could, {deed}.
 And {name}, the smallest of all, {deed}.
 
+?
 "Hurrah for {name}!" they shouted. "The {event} is saved!"
-"You saved the {event}!" said {friend}. "Sometimes it takes someone small."
-{neighbor} lifted {him} high into the air. "Without you there would be no {event}!"
+"You saved the {event}!" said {pal}. "Sometimes it takes someone small."
+{n_intro} lifted {him} high into the air. "Without you there would be no {event}!"
 
 And at the {event} {name} sat [in the best seat/at the head of the table/right in front].
 So the {event} could begin, and {name} was allowed to start it.
 Nobody at the {event} danced as long as {name}.
 
+?
+<homeward>
+
 <moral> nobody told {name} that {he} was too small.
 Being small, {name} found, can be a very big thing.
 {name} was still small, but {he} felt as tall as a tower.
 
+?
 <ending>
 """)
 

@@ -1,5 +1,6 @@
 """Plot: a thing is stuck, and only three together get it free."""
 
+from bittygpt.data.story_cast import MILD_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 STUCK_THINGS = table(
@@ -17,7 +18,7 @@ bucket | [tin/blue/wooden] | at the bottom of the well | catch it with a hook | 
   | {neighbor} turned the handle, {friend} held the lamp, and {name} guided the rope
 cart | [little/green/hay] | in a ditch | push it from behind | The wheels sank even deeper
   | {neighbor} lifted, {friend} pulled, and {name} pushed a flat board under the wheels
-sled | [red/old/wooden] | between two trees | shake it hard | Only some bark fell on {his} head
+ladder | [long/old/wooden] | between two trees | shake it hard | Only some bark fell on {his} head
   | {neighbor} bent one tree, {friend} bent the other, and {name} pulled the rope
 toy boat | [white/little/green] | on a rock in the stream | blow at it | It did not move at all
   | {neighbor} stood in the water, {friend} held on to {n_him}, and {name} reached out with a rake
@@ -42,23 +43,25 @@ A moment later the {thing} was stuck {where}.
 {He} looked away for [one/a] moment, and the {thing} got stuck {where}.
 But oh dear! All at once the {thing} was stuck {where}.
 
+?
 "Oh no, my {thing}!" cried {name}.
 "How will I ever get my {thing} back?" <said_sadly>.
 "Give me back my {thing}!" called {name}, but that did not help.
 {name} <sad>.
 
+?
 First {he} tried to {first}. {wrong}.
 {name} had an idea. {He} tried to {first}. {wrong}.
 "I can do this [alone/by myself]," said {name}, and {he} tried to {first}. {wrong}.
 
 //
 
-<soon> {pal} came running. "Let me help," said {friend}. But {friend} could not do it alone either.
-<soon> {pal} saw the trouble and tried too. "It is no use," said {friend}. "It is too hard for one."
+<soon> {pal} came running. "Let me help," said {pal}. But {pal} could not do it alone either.
+<soon> {pal} saw the trouble and tried too. "It is no use," said {pal}. "It is too hard for one."
 {pal} tried next. {f_he} [huffed and puffed/did {f_his} best], but the {thing} stayed where it was.
 
-<soon> {n_intro} walked by. "Even I cannot do it alone," said {neighbor}, "but there are three of us!"
-{n_intro} heard the noise and came out. "One and one and one makes three," said {neighbor}. "Let us do it
+<soon> {n_intro} walked by. "Even I cannot do it alone," said {n_intro}, "but there are three of us!"
+{n_intro} heard the noise and came out. "One and one and one makes three," said {n_intro}. "Let us do it
   together!"
 "Wait for me!" called {n_intro} from across the road. "This is a job for three."
 
@@ -73,16 +76,26 @@ And suddenly the {thing} came loose, so fast that all three of them fell [down/o
 It creaked, it wobbled, and then the {thing} was free.
 At last {name} held the {look} {thing} in {his} {hand}s again.
 
+?
 "<thanks>!" {name} said. "What one cannot do, three can."
 "<thanks>, {friend}! <thanks>, {neighbor}!" <said_gladly>.
-"We are a good team," said {friend}, and {neighbor} nodded.
+"We are a good team," said {pal}, and {n_intro} nodded.
 
-After that they all played with the {thing} until [the sun went down/it was time to eat].
-{name} let {friend} and {neighbor} have a turn with the {thing}, and then they had a cup of tea.
+After that they all had [lemonade/tea/a rest], and the {thing} lay beside {name} in the [grass/sun].
+{name} brought [apples/cookies/cake] for the three of them, and they sat around the {thing} like kings.
 <moral> {name} was not too proud to ask for help, with a {thing} or with anything else.
-{name} shared {his} [bread/apples/cookies] with them, and the {thing} never got stuck {where} again.
+{name} never forgot how to free a {thing}: with friends.
 
+?
 <ending>
 """)
 
-PLOT = Plot("stuck thing", "thing", (Draw(STUCK_THINGS),), BEATS)
+PLOT = Plot(
+    "stuck thing",
+    "thing",
+    (
+        Draw(MILD_SEASONS),
+        Draw(STUCK_THINGS),
+    ),
+    BEATS,
+)

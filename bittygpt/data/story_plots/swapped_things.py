@@ -1,5 +1,6 @@
 """Plot: one thing is swapped for another until the wished-for thing is reached."""
 
+from bittygpt.data.story_cast import MILD_SEASONS
 from bittygpt.data.story_template import Draw, Plot, beats, table
 
 GOALS = table(
@@ -72,61 +73,61 @@ traveler | at the crossroads
 )
 
 BEATS = beats("""
-{He} wanted a {goal} more than anything, for {he} wished to {why}.
-More than anything in the world {name} wanted a {goal}. {He} wanted to {why}.
-Every night {name} dreamed of a {goal}. With it {he} could {why}.
+More than anything {name} wanted a {goal}, to {why}. But all {he} had was a {item1}.
+Every night {name} dreamed of a {goal}. {He} wanted to {why}. But {he} had only a {item1}.
+{name} wished for a {goal}, to {why}. But {his} {elder} had no money. "Take this {item1}," {Elder} said.
+{name} wanted to {why}. But for that {he} needed a {goal}, and {he} had nothing but a {item1}.
 
-But {he} had no money, only a {item1}.
-{He} looked in {his} box and found no money there, just a {item1}.
-{His} {elder} had no money to give {him}. "But you may have this {item1}," {Elder} said.
-
-{day}, {name} took the {item1} and set out. {weather}
-So, {day}, {he} put the {item1} under {his} arm and went out to try {his} luck.
-"Well," said {name} {day}, "I will see how far I get with that."
+So, {day}, {name} set out.
+{day}, {name} set out to try {his} luck.
+{day}, {he} took the {item1} and set out.
 
 //
 
-First {he} met {n_intro} at the gate. "A {item1}!" said {neighbor}. "I need one {need1}. Take my {item2} for
+First {he} met {n_intro} at the gate. "A {item1}!" said {n_intro}. "I need one {need1}. Take my {item2} for
   it."
-Soon {he} met {n_intro} who called, "Please give me that {item1}! I need it {need1}. I will give you a
-  {item2}."
+"Oh, a {item1}!" called {n_intro} from the window. "I need one {need1}. I will give you a {item2}."
+"A {item1}? I need one {need1}!" said {n_intro}. "May I have it for this {item2}?"
 
-{name} agreed. "A {item2} is as good as a {item1}," {he} said, and walked on.
-They shook {hand}s, and {name} walked on with the {item2}.
-"Why not?" said {name}. Now {he} had a {item2}.
+?
+{name} agreed and walked on.
+"Why not?" said {name}.
+They shook {hand}s.
+"A {item2} is as good as a {item1}," said {name}.
 
-{at1} there was a {trader1}. "I have looked all day for a {item2}," said the {trader1}, "{need2}.
-  All I have is this {item3}."
-Next, {at1}, {he} met a {trader1}. "Oh, if only I had a {item2} {need2}!" said the {trader1}. "I would give
-  my {item3} for it."
+{at1} stood a {trader1}. "I need a {item2} {need2}," said the {trader1}. "All I have is this {item3}."
+Next, {at1}, {he} met a {trader1}. "If only I had a {item2}! I need one {need2}. Take my {item3} for it."
+Then {he} saw a {trader1} {at1}. "Will you take my {item3} for that {item2}? I need it {need2}."
 
 //
 
-"You need it more than I do," said {name}, and took the {item3}.
-{name} gave away the {item2} and got the {item3}. "I still have no {goal}," {he} thought, "but I made
-  somebody happy."
+?
+"Take it," said {name}, and [went on/walked away] with the {item3}.
+So {name} gave away the {item2} and got the {item3}.
 "Here you are," said {name}, and so the {item2} became a {item3}.
+"I still have no {goal}," {name} thought, but {he} took the {item3}.
 
-It was getting late when {he} saw a {trader2} {at2}. The {trader2} stared. "Is that a {item3}? I need one
+It was getting late when {he} came to a {trader2} {at2}. "A {item3}!" cried the {trader2}. "I need one
   {need3}!"
-Last of all {he} came to a {trader2} {at2}. "Will you sell me your {item3}?" asked the {trader2}. "I need it
-  {need3}."
+Last of all {he} met a {trader2} {at2}. "May I have your {item3}?" asked the {trader2}. "I need it {need3}."
+And {at2} a {trader2} stopped {him}. "Is that a {item3}? I need one {need3}!"
 
-"What do you want for it? I have nothing but this old {goal}."
-"I have no money either," the {trader2} went on, "but would you like this {goal}?"
-"Take anything you like," said the {trader2}, and on the shelf, among the pots, {name} saw a {goal}.
+"I have nothing to give you but this {goal}."
+"Would you like this {goal} for it?"
+"Take what you like from my cart." And on the cart, among the pots, {name} saw a {goal}.
 
 //
 
-{name} <glad>. The {goal} was {his}!
-"That is just what I have been dreaming of!" <said_gladly>, and {he} took the {goal} in {his} {hand}s.
-{name} could not speak for joy. {He} gave away the {item3} and ran home with the {goal}.
+{name} <glad>. The {goal} was {hers}!
+"That is just what I have been dreaming of!" <said_gladly>.
+{name} could not speak for joy.
 
 So a {item1} had become a {goal}, and four people were happy.
-"All that for a {item1}!" laughed {Elder} when {he} showed {e_him} the {goal}.
+"All that for a {item1}!" laughed {Elder} when {name} showed {e_him} the {goal}.
 Now at last {name} could {why}, and the {goal} was never far from {his} side.
-And the very next day {name} used the {goal} to {why}.
+The very next day {name} used the {goal} to {why}.
 
+?
 <ending>
 """)
 
@@ -134,6 +135,7 @@ PLOT = Plot(
     "swapped things",
     "goal",
     (
+        Draw(MILD_SEASONS),
         Draw(GOALS),
         Draw(SWAPS, "1"),
         Draw(SWAPS, "2"),

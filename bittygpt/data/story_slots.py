@@ -1,0 +1,146 @@
+"""The facts of one story of `stories.py`: who, where, when and what, drawn once and kept in named slots."""
+
+import random
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+from bittygpt.data import story_cast as cast
+from bittygpt.data.story_motifs import MOTIFS
+from bittygpt.data.story_phrases import PHRASES, WEATHER
+from bittygpt.data.story_template import Draw, Plot, Row
+
+T = TypeVar("T")
+Slots = dict[str, str]
+
+FRIEND, NEIGHBOR = "\1", "\2"
+"""Marks that `{pal}` and `{n_intro}` leave: a name that is to be introduced where it is first used."""
+
+_PHRASE = re.compile(r"<(\w+)>")
+_CHOICE = re.compile(r"\[([^\[\]]*)\]")
+_PRONOUN_SLOTS = ("he", "him", "his", "hers", "himself", "He", "His")
+_PRONOUNS = {
+    "he": ("he", "him", "his", "his", "himself", "He", "His"),
+    "she": ("she", "her", "her", "hers", "herself", "She", "Her"),
+}
+
+
+def pick(rng: random.Random, options: Sequence[T]) -> T:
+    """One of `options`. `Random.choice` would not do: what it draws may change from one Python to the next."""
+    return options[int(rng.random() * len(options))]
+
+
+def pick_other(rng: random.Random, options: Sequence[T], *taken: T) -> T:
+    """One of `options` that is none of `taken`."""
+    while True:
+        option = pick(rng, options)
+        if option not in taken:
+            return option
+
+
+def draw_slots(plot: Plot, rng: random.Random) -> Slots:
+    """All facts of one story: the cast, the rows of the plot's tables, and the day it happens on."""
+    slots: Slots = {"hour": pick(rng, ("morning", "afternoon"))}
+    slots |= _row(pick(rng, cast.SEASONS), slots, rng)
+    is_animal = rng.random() < 0.4
+    _draw_hero_and_friend(slots, is_animal, rng)
+    _draw_grown_ups(slots, is_animal, rng)
+    drawn: list[Row] = []
+    for draw in plot.draws:
+        drawn.append(pick_other(rng, draw.rows, *drawn))
+        slots |= _suffixed(_row(drawn[-1], slots, rng), draw)
+    _draw_day(slots, rng)
+    return slots
+
+
+def _row(row: Row, slots: Slots, rng: random.Random) -> Slots:
+    return {column: expand(cell, slots, rng) for column, cell in row.items()}
+
+
+def _suffixed(row: Slots, draw: Draw) -> Slots:
+    return {column + draw.suffix: cell for column, cell in row.items()} if draw.suffix else row
+
+
+def _pronouns(sex: str, prefix: str = "") -> Slots:
+    return {prefix + slot: form for slot, form in zip(_PRONOUN_SLOTS, _PRONOUNS[sex], strict=True)}
+
+
+def _draw_hero_and_friend(slots: Slots, is_animal: bool, rng: random.Random) -> None:
+    sex, friend_sex = pick(rng, ("he", "she")), pick(rng, ("he", "she"))
+    if is_animal:
+        names = {"he": cast.ANIMAL_BOYS, "she": cast.ANIMAL_GIRLS}
+        kin = pick(rng, cast.ANIMALS)
+        friend_kin = pick_other(rng, cast.ANIMALS, kin)
+        kid = pick(rng, ("little ", "young ")) + kin
+    else:
+        names = {"he": cast.BOYS, "she": cast.GIRLS}
+        kin, friend_kin = ("boy" if s == "he" else "girl" for s in (sex, friend_sex))
+        kid = pick(rng, ("", "little ")) + kin
+    name = pick(rng, names[sex])
+    friend = pick_other(rng, names[friend_sex], name)
+    trait = pick(rng, cast.TRAITS)
+    slots |= _pronouns(sex) | _pronouns(friend_sex, "f_")
+    slots |= {"name": name, "kin": kin, "kid": kid, "kin_plural": _plural(kin)}
+    slots |= {"friend": friend, "f_kid": friend_kin, "pal": FRIEND, "hand": "paw" if is_animal else "hand"}
+    slots["friend_intro"] = f"{friend} the {friend_kin}" if is_animal else f"{slots['his']} friend {friend}"
+    slots |= {"trait": trait, "trait2": pick_other(rng, cast.TRAITS, trait)}
+    slots |= _row(pick(rng, cast.ANIMAL_HOMES if is_animal else cast.CHILD_HOMES), slots, rng)
+    slots["motif"] = pick(rng, tuple(MOTIFS))
+    slots["garment"] = f"{pick(rng, cast.GARMENT_LOOKS)} {pick(rng, cast.GARMENTS)}"
+    slots["charm"] = f"{pick(rng, cast.CHARM_LOOKS)} {pick(rng, cast.CHARMS)}"
+    slots["food"] = expand(pick(rng, cast.FOODS), slots, rng)
+    slots["habit"] = expand(pick(rng, cast.HABITS), slots, rng)
+
+
+def _plural(kin: str) -> str:
+    irregular = {"fox": "foxes", "mouse": "mice", "puppy": "puppies"}
+    return irregular.get(kin, kin + "s")
+
+
+def _draw_grown_ups(slots: Slots, is_animal: bool, rng: random.Random) -> None:
+    elder = _row(pick(rng, cast.ELDERS), slots, rng)
+    slots |= elder | _pronouns(elder["sex"], "e_")
+    sex = pick(rng, ("he", "she"))
+    title = "Mr." if sex == "he" else pick(rng, ("Mrs.", "Mrs.", "Miss"))
+    neighbor = f"{title} {pick(rng, cast.ANIMAL_SURNAMES if is_animal else cast.SURNAMES)}"
+    job = pick(rng, cast.JOBS)
+    slots |= _pronouns(sex, "n_") | {"neighbor": neighbor, "job": job, "n_intro": NEIGHBOR}
+    slots["neighbor_intro"] = f"{neighbor}, the {job},"
+    slots |= _row(pick(rng, cast.HELPERS), slots, rng)
+
+
+def _draw_day(slots: Slots, rng: random.Random) -> None:
+    season, hour = slots["season"], slots["hour"]
+    skies = next(row["sky"] for row in cast.SEASONS if row["season"] == season)
+    sky = "quiet" if hour == "evening" else expand(skies, slots, rng)
+    weekday = pick(rng, cast.WEEKDAYS)
+    day, slots["day_name"] = pick(
+        rng,
+        (
+            (f"one {sky} {season} {hour}", "day"),
+            (f"one {sky} {hour}", hour),
+            (f"one {season} {hour}", "day"),
+            (f"on a {sky} {hour} in {season}", "day"),
+            (f"one {weekday} {hour}", weekday),
+            (f"one {weekday} in {season}", weekday),
+            (f"one {hour}", hour),
+        ),
+    )
+    slots["day"] = day
+    slots["weather"] = expand(pick(rng, WEATHER[season]), slots, rng)
+
+
+def expand(text: str, slots: Slots, rng: random.Random) -> str:
+    """`text` with its phrases and choices drawn and its slots filled."""
+
+    def phrase(match: re.Match[str]) -> str:
+        motif = MOTIFS[slots["motif"]]
+        if match[1] in motif and rng.random() < 0.6:
+            return pick(rng, motif[match[1]])
+        return pick(rng, PHRASES[match[1]])
+
+    if "<" in text:
+        text = _PHRASE.sub(phrase, text)
+    while "[" in text:
+        text = _CHOICE.sub(lambda match: pick(rng, match[1].split("/")), text)
+    return text.format_map(slots) if "{" in text else text
