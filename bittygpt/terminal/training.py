@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from datetime import datetime, timedelta
 from types import TracebackType
 
@@ -14,14 +15,15 @@ from bittygpt.terminal.console import duration, talk, talk_console
 from bittygpt.training.reports import EvalReport, StepReport
 
 LINE_EVERY = 1.0  # seconds between two plain lines, at least
+WINDOW = 50  # reports that the time left is estimated from
 
 
 class TrainingDisplay:
     """Shows the reports of a run; use it as a context manager, so that the terminal is left as it was found."""
 
     def __init__(self, total_steps: int, first_step: int, show: bool = True) -> None:
-        self._total, self._first, self._show = total_steps, first_step, show
-        self._started = time.monotonic()
+        self._total, self._show = total_steps, show
+        self._recent = deque([(time.monotonic(), first_step)], maxlen=WINDOW)
         self._last_line = 0.0
         self._step: StepReport | None = None
         self._eval: EvalReport | None = None
@@ -42,15 +44,14 @@ class TrainingDisplay:
             self._live.stop()
 
     def seconds_left(self) -> float | None:
-        """An estimate from all that this process has done so far, evaluations and checkpoints counted in."""
-        if self._step is None or self._step.step <= self._first:
-            return None
-        done = self._step.step - self._first
-        return (time.monotonic() - self._started) / done * (self._total - self._step.step)
+        """An estimate from the speed of late, evaluations and checkpoints counted in; None before the first step."""
+        (before, first), (now, step) = self._recent[0], self._recent[-1]
+        return (now - before) / (step - first) * (self._total - step) if step > first else None
 
     def step(self, report: StepReport) -> None:
         """Show a step."""
         self._step = report
+        self._recent.append((time.monotonic(), report.step))
         if (
             self._show
             and not self._live

@@ -108,3 +108,17 @@ def test_the_picture_is_a_png_of_a_readable_size(tmp_path, with_evals):
     with Image.open(tmp_path / "loss.png") as image:
         assert image.size == (960, 600)
         assert len(set(image.convert("L").tobytes())) > 10
+
+
+def test_time_left_is_that_of_the_speed_of_late(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
+    with TrainingDisplay(1000, 0, show=False) as display:
+        assert display.seconds_left() is None
+        clock[0] = 100.0  # a slow first step: compilation
+        display.step(report(1))
+        assert display.seconds_left() == pytest.approx(99_900)
+        for step in range(2, 202):
+            clock[0] += 1.0
+            display.step(report(step))
+        assert display.seconds_left() == pytest.approx(799)
