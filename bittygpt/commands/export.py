@@ -1,6 +1,7 @@
 """`bittygpt export`: checkpoint -> a folder that other programs load."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def export(
     if verification is not None:
         texts = verification.texts_compared
         ids = "" if texts is None else f"; equal ids for {texts} hard texts"
-        result(f"the same model in transformers: logits differ by at most {difference:.1e}{ids}")
+        where = f"in the first {verification.positions_compared} positions"
+        result(f"the same model in transformers: logits differ by at most {difference:.1e} {where}{ids}")
 
 
 def _write(
@@ -101,6 +103,9 @@ def _write(
         tokenizer.save(folder / "vocab.json")
     for file_name, value in files.items():
         write_json(folder / file_name, value)
+    shutil.copymode(
+        folder / "config.json", folder / "model.safetensors"
+    )  # safetensors' own is for no other user
     events = list(RunFolder(checkpoint.parent.parent).events())
     yaml = (checkpoint / "config.yaml").read_text("utf-8")
     card = model_card(name, model, read_state(checkpoint), events, config.data.train, yaml, not reason)

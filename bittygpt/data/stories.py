@@ -25,7 +25,7 @@ NUM_STORIES = 24_000
 MIN_WORDS, MAX_WORDS = 80, 190
 
 _START = "\3"  # stands where a beat begins, and with it a sentence
-_SENTENCE_START = re.compile(r'(?:(?<=[.!?] )|(?<=\." )|(?<=" )(?=")|\x03 *)"?[a-z]')
+_SENTENCE_START = re.compile(r'(?:[.!?] "?|\." "?|" "|\x03 *"?)[a-z]')
 _AN = re.compile(r"\b([Aa]) (?=[aeiou]|honest|hour)")
 
 
@@ -118,4 +118,5 @@ def _polish(text: str, slots: Slots) -> str:
         text = text.replace(mark, slots[who + "_intro"], 1).replace(mark, slots[who])
     text = _SENTENCE_START.sub(lambda match: match[0].upper(), re.sub(r",(?=[,.!?])", "", text))
     text = _AN.sub(r"\1n ", text.replace(_START, ""))
-    return re.sub(r"\s*\n\n\s*", "\n\n", re.sub(r"  +", " ", text)).strip()
+    paragraphs = (" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)

@@ -8,7 +8,7 @@ from typing import TypeVar
 from bittygpt.data import story_cast as cast
 from bittygpt.data.story_motifs import MOTIFS
 from bittygpt.data.story_phrases import PHRASES, WEATHER
-from bittygpt.data.story_template import Draw, Plot, Row
+from bittygpt.data.story_template import Draw, Plot, Row, Variants
 
 T = TypeVar("T")
 Slots = dict[str, str]
@@ -132,15 +132,14 @@ def _draw_day(slots: Slots, rng: random.Random) -> None:
 
 def expand(text: str, slots: Slots, rng: random.Random) -> str:
     """`text` with its phrases and choices drawn and its slots filled."""
-
-    def phrase(match: re.Match[str]) -> str:
-        motif = MOTIFS[slots["motif"]]
-        if match[1] in motif and rng.random() < 0.6:
-            return pick(rng, motif[match[1]])
-        return pick(rng, PHRASES[match[1]])
-
     if "<" in text:
-        text = _PHRASE.sub(phrase, text)
+        text = _PHRASE.sub(lambda match: _phrase(match[1], MOTIFS[slots["motif"]], rng), text)
     while "[" in text:
         text = _CHOICE.sub(lambda match: pick(rng, match[1].split("/")), text)
     return text.format_map(slots) if "{" in text else text
+
+
+def _phrase(name: str, motif: dict[str, Variants], rng: random.Random) -> str:
+    if name in motif and rng.random() < 0.6:
+        return pick(rng, motif[name])
+    return pick(rng, PHRASES[name])

@@ -72,6 +72,7 @@ def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer)
     path, verdict = done.stdout.splitlines()
     assert path == f"out: {', '.join(ALL_FILES)}"
     assert verdict.startswith("the same model in transformers: logits differ by at most ")
+    assert " in the first 32 positions; equal ids for " in verdict
     assert done.stderr.splitlines() == [
         "exporting runs/tiny/checkpoints/step-00000003",
         "comparing with transformers ...",
@@ -99,6 +100,7 @@ def test_readme_tells_how_it_was_trained_and_its_lines_run(run, capsys):
     readme = Path("out/README.md").read_text("utf-8")
     for words in ("# out", "owls.txt: 3 steps, 12,345 tokens", "3.2500 nats per token, 1.7500 bits per byte"):
         assert words in readme
+    assert len({path.stat().st_mode for path in Path("out").iterdir()}) == 1
     code = readme.split("```python\n")[1].split("```")[0]
     assert code.count("\n") <= 6
     capsys.readouterr()

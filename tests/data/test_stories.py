@@ -116,7 +116,7 @@ def test_every_quotation_is_closed_in_its_paragraph(texts):
     badly_spaced = [p for p in paragraphs if re.search(r'\w"|"\w|" [.,!?]', spoken.sub("", p))]
     assert badly_spaced == []
     quotations = [quotation for p in paragraphs for quotation in spoken.findall(p)]
-    assert [q for q in quotations if not re.fullmatch(r'"[A-Z].*[.,!?]"', q)][:5] == []
+    assert [q for q in quotations if not re.fullmatch(r'"[A-Za-z].*[.,!?]"', q)][:5] == []
 
 
 def test_articles_fit_the_next_word(texts):
@@ -127,6 +127,7 @@ def test_articles_fit_the_next_word(texts):
 
 def test_sentences_begin_with_a_capital_and_end_with_a_stop(texts):
     assert offending(texts, r'(?:^|\n|(?<!\.\.)[.!?] |\." )"?[a-z]') == []
+    assert offending(texts, r'[^,] "[a-z]') == []
     assert offending(texts, r'[^.!?"\n]\n|[^.!?"]$|[^.!?]"$') == []
 
 

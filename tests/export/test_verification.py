@@ -204,6 +204,12 @@ def test_sampling_as_generation_config_says_runs(tmp_path, tokenizer):
     assert 2 < ids.shape[1] <= 2 + SAMPLE["max_tokens"]
 
 
+def test_a_long_context_is_no_mismatch(tmp_path, tokenizer):
+    model = strong_model(context_length=2048)
+    write(tmp_path, model, tokenizer)
+    verify(tmp_path, model, tokenizer, torch.float32)
+
+
 def test_weights_beyond_float16_are_refused():
     model = strong_model()
     model.layers[1].ffn.w2.weight.data[0, 0] = -1e6
