@@ -1,11 +1,8 @@
 """`bittygpt export`: checkpoint -> a folder that other programs load."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
-
-from safetensors.torch import save_file
 
 from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.core import TransformerLM
@@ -18,7 +15,7 @@ from bittygpt.export.output_folder import check_output_folder, new_folder
 from bittygpt.export.verification import Verification, transformers_is_installed, verify
 from bittygpt.files import write_json, write_text
 from bittygpt.terminal.console import result, talk
-from bittygpt.training.checkpoint import load_checkpoint, read_state
+from bittygpt.training.checkpoint import load_checkpoint, read_state, save_tensors
 from bittygpt.training.checkpoint_folder import find_checkpoint
 from bittygpt.training.run_folder import RunFolder
 
@@ -89,7 +86,7 @@ def _write(
     dtype: str,
 ) -> None:
     weights = huggingface_weights(model, DTYPES[dtype])
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    save_tensors(folder / "model.safetensors", weights)
     files = config_files(model.config, tokenizer.end_of_text_id, dtype, config.sample.model_dump())
     reason = (
         "encoding: bitty merges greedily, and no other program does" if tokenizer.encoding == "bitty" else ""
@@ -103,9 +100,6 @@ def _write(
         tokenizer.save(folder / "vocab.json")
     for file_name, value in files.items():
         write_json(folder / file_name, value)
-    shutil.copymode(
-        folder / "config.json", folder / "model.safetensors"
-    )  # safetensors' own is for no other user
     events = list(RunFolder(checkpoint.parent.parent).events())
     yaml = (checkpoint / "config.yaml").read_text("utf-8")
     card = model_card(name, model, read_state(checkpoint), events, config.data.train, yaml, not reason)

@@ -27,7 +27,6 @@ from bittygpt.training.reports import DivergedReport, InterruptedReport
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.stop_signals import stop_on_signal
 
-
 STOPPING = "stopping after this step with a checkpoint; once more to stop at once"
 
 

@@ -7,7 +7,7 @@ under another name and moved into place as a whole; `manifest.json` holds the ha
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,8 @@ def save_checkpoint(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        metadata = {"format": "pt"}
-        save_file(_contiguous(model.state_dict()), temporary / "model.safetensors", metadata)
-        save_file(
-            _contiguous(optimizer_tensors(model, optimizers)), temporary / "optimizer.safetensors", metadata
-        )
+        save_tensors(temporary / "model.safetensors", model.state_dict())
+        save_tensors(temporary / "optimizer.safetensors", optimizer_tensors(model, optimizers))
         shape = {**vars(model.config)}
         kind = {"special_tokens": tokenizer.special_tokens, "encoding": tokenizer.encoding}
         write_json(
@@ -70,8 +67,12 @@ def save_checkpoint(
     return target
 
 
-def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as safetensors, readable by whom the umask lets (the library itself leaves them to the owner)."""
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path, {"format": "pt"})
+    path.chmod(mode)
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:

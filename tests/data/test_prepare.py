@@ -52,7 +52,9 @@ def test_finished_tokens_are_taken_wherever_the_same_text_lies(make, tmp_path):
 )
 def test_other_settings_or_sources_are_refused(make, override):
     make()
-    with pytest.raises(DataError, match=r"tokens of other text or settings: .*set data.dir to another folder"):
+    with pytest.raises(
+        DataError, match=r"tokens of other text or settings: .*set data.dir to another folder"
+    ):
         make(override)
 
 

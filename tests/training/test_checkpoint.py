@@ -113,5 +113,8 @@ def test_load_warns_of_a_damaged_checkpoint(run):
 def test_nothing_is_pickled_and_the_state_is_json(run):
     folder = run.checkpoints / "step-00000008"
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "manifest.json"])
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1, (
+        "one may be read by fewer than another"
+    )
     state = json.loads((folder / "state.json").read_text())
     assert (state["step"], state["tokens"]) == (8, 8 * 64)
