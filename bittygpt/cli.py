@@ -4,13 +4,15 @@ import json as json_module
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
 from bittygpt import __version__
-from bittygpt.errors import BittyGPTError, UsageError
+from bittygpt.errors import BittyGPTError, InterruptedRunError, UsageError
 
 app = typer.Typer(
     name="bittygpt",
@@ -168,26 +170,25 @@ def export(
 
 def main() -> None:
     """Run the program and end with the exit code of CONTRACT: a BittyGPTError's own, 1 for anything else."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # the same clean way out as Ctrl-C
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except BittyGPTError as error:
         _exit_with(error, error.exit_code)
-    except KeyboardInterrupt:
-        print("bittygpt: interrupted", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # the reader of a pipe (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         _exit_with(error, 1)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-C and SIGTERM outside of the training loop: nothing is half-written, so it can be run again."""
+    raise InterruptedRunError("interrupted; run the same command again")
 
 
 def _exit_with(error: Exception, code: int) -> None:
     """One message on stderr, with --json also as an object on stdout; a traceback only with BITTYGPT_DEBUG=1."""
     if os.environ.get("BITTYGPT_DEBUG") == "1":
-        raise error
+        traceback.print_exception(error)
     expected = isinstance(error, BittyGPTError | OSError)
     message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
     is_other_rank = isinstance(error, UsageError) and os.environ.get("RANK", "0") != "0"

@@ -24,6 +24,10 @@ class DataError(UsageError):
     """A source, a vocabulary or the tokens on disk are missing or not what they should be."""
 
 
+class SourceMissingError(DataError):
+    """A source of text is not where the config says, or not on this machine."""
+
+
 class CheckpointError(UsageError):
     """A checkpoint is missing, damaged or does not fit what is asked of it."""
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from bittygpt.errors import DataError
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
@@ -44,6 +46,23 @@ def write_json(path: Path, value: Any) -> None:
 def as_json(value: Any) -> str:
     """The one form in which bittygpt writes JSON files."""
     return json.dumps(value, indent=2) + "\n"
+
+
+def make_folder(folder: Path, key: str) -> None:
+    """Make a folder that a config key names.
+
+    Raises:
+        DataError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError as error:
+        raise DataError(
+            f"{key}: the folder {folder} cannot be made ({error.strerror}); set {key} to another"
+        ) from None
+    if not writable:
+        raise DataError(f"{key}: the folder {folder} cannot be written to; set {key} to another")
 
 
 def sync_folder(folder: Path) -> None:

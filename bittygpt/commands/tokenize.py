@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bittygpt.config import load_config
-from bittygpt.data.prepare import PreparedTokens, prepare_tokens
-from bittygpt.errors import InterruptedRunError
+from bittygpt.data.prepare import prepare_tokens
+from bittygpt.data.prepared import PreparedTokens
 from bittygpt.terminal.console import result, talk
 from bittygpt.terminal.preparation import PreparationProgress
 
@@ -15,11 +15,8 @@ from bittygpt.terminal.preparation import PreparationProgress
 def tokenize(config_path: Path, overrides: Sequence[str], *, as_json: bool) -> None:
     """Make the tokens of a config, or say that they are there."""
     config = load_config(config_path, overrides)
-    try:
-        with PreparationProgress() as progress:
-            tokens, made = prepare_tokens(config, progress)
-    except KeyboardInterrupt:
-        raise InterruptedRunError("interrupted; run the same command again") from None
+    with PreparationProgress() as progress:
+        tokens, made = prepare_tokens(config, progress)
     if as_json:
         result(json.dumps({"dir": str(tokens.folder), "made": made, **tokens.manifest}))
         return

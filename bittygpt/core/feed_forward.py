@@ -16,9 +16,12 @@ PLAIN: dict[str, Activation] = {"gelu": gelu, "relu": relu, "relu2": relu2}
 
 
 def default_d_ff(d_model: int) -> int:
-    """8/3 of d_model, to the nearest multiple of 64: the three matrices of a gated layer then hold about as many
-    numbers as the two matrices of a plain layer of 4 d_model (Shazeer 2020)."""
-    return max(64, 64 * round(d_model * 8 / 3 / 64))
+    """8/3 of d_model, to the nearest multiple of 64, the greater of two as near.
+
+    The three matrices of a gated layer then hold about as many numbers as the two matrices of a plain layer of
+    4 d_model (Shazeer 2020).
+    """
+    return max(64, (d_model + 12) // 24 * 64)
 
 
 class GatedFeedForward(nn.Module):

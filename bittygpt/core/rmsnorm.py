@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last dimension, with a learned gain that starts at 1.
 
-    Squares of bfloat16 numbers overflow or lose their digits, so the arithmetic is float32 whatever comes in,
+    Squares overflow in float16 and lose their digits in bfloat16, so the arithmetic is float32 whatever comes in,
     and the result goes back to the dtype that came.
 
     Oracle: `torch.nn.RMSNorm`.

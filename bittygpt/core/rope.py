@@ -17,7 +17,7 @@ class RotaryEmbedding(nn.Module):
     """Tables of cosines and sines for positions 0..max_positions-1, and the turning itself.
 
     The angles are worked out in float64 and only their cosine and sine are kept, in float32: at position 100,000 a
-    float32 angle would already be off by some thousandths of a turn. The tables stay float32 when the model is
+    float32 angle would already be off by some thousandths of a radian. The tables stay float32 when the model is
     cast to another dtype. They hold nothing learned, so no checkpoint has them.
 
     Raises:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from bittygpt.data.download import fetch
+from bittygpt.data.download import cached_path, fetch
 from bittygpt.data.stories import NUM_STORIES, stories, story
-from bittygpt.errors import DataError
+from bittygpt.errors import DataError, SourceMissingError
 from bittygpt.files import sha256_of
 
 BUILTIN = "builtin:stories"
@@ -56,12 +56,13 @@ class ReadOptions:
 
 
 def find_sources(
-    entries: Iterable[str], key: str, on_progress: Callable[[str, int, int], None]
+    entries: Iterable[str], key: str, on_progress: Callable[[str, int, int], None], may_download: bool = True
 ) -> list[Source]:
     """The files that the entries of `data.train` or `data.val` (named by `key`) stand for; globs in sorted order.
 
     Raises:
-        DataError: nothing is there, or its format is none that bittygpt reads.
+        SourceMissingError: nothing is there, or a URL is not in the cache and must not be fetched.
+        DataError: the format is none that bittygpt reads, or a server says no.
     """
     sources: list[Source] = []
     for entry in entries:
@@ -70,6 +71,8 @@ def find_sources(
                 raise DataError(f"{key}: there is no {entry!r}; the builtin corpus is {BUILTIN}")
             sources.append(Source(BUILTIN, None))
         elif entry.startswith(("http://", "https://")):
+            if not may_download and not cached_path(entry).exists():
+                raise SourceMissingError(f"{key}: {entry} has not been downloaded")
             sources.append(Source(entry, fetch(entry, on_progress)))
         else:
             sources.extend(Source(str(path), path) for path in _expand(entry, key))
@@ -91,7 +94,7 @@ def _expand(entry: str, key: str) -> list[Path]:
         found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
     if not found:
         what = "no file matches" if glob.has_magic(entry) else "there is no file"
-        raise DataError(
+        raise SourceMissingError(
             f"{key}: {what} {entry} (looked from {Path.cwd()}); give a path, a glob, a folder of "
             f"{', '.join(SUFFIXES)} files, an http(s) URL or {BUILTIN}"
         )
@@ -114,7 +117,8 @@ def read_documents(sources: Iterable[Source], options: ReadOptions) -> Iterator[
         opener = gzip.open if source.path.name.endswith(".gz") else open
         try:
             with cast("IO[bytes]", opener(source.path, "rb")) as file:
-                records = _from_jsonl if ".jsonl" in source.path.suffixes else _from_text
+                is_jsonl = source.path.name.endswith((".jsonl", ".jsonl.gz"))
+                records = _from_jsonl if is_jsonl else _from_text
                 yield from (document for document in records(file, source.name, options) if document)
         except (OSError, EOFError, zlib.error) as error:  # the last two: a damaged .gz
             raise DataError(f"{source.name} cannot be read: {error}") from error
@@ -176,8 +180,7 @@ def split_off_validation(documents: Iterator[str], fraction: float) -> Iterator[
     first, second = next(documents, None), next(documents, None)
     if first is not None and second is None and fraction > 0:
         cut = int(len(first) * (1 - fraction))
-        yield "train", first[:cut]
-        yield "val", first[cut:]
+        yield from (pair for pair in (("train", first[:cut]), ("val", first[cut:])) if pair[1])
         return
     limit = int(fraction * 2**64)
     for document in _chain(first, second, documents):

@@ -1,5 +1,6 @@
 """A text by http(s): fetched once into a cache, going on where a broken transfer stopped."""
 
+import fcntl
 import hashlib
 import http.client
 import os
@@ -31,12 +32,26 @@ def fetch(url: str, on_progress: Callable[[str, int, int], None]) -> Path:
     Raises:
         DataError: the server says no, or cannot be reached.
     """
-    name = Path(unquote(urlparse(url).path)).name or "index.txt"
-    target = cache_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
+    target = cached_path(url)
+    name = target.name.partition("-")[2]
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
+    with open(target.with_name(target.name + ".lock"), "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching the same text: wait for it
+        return target if target.exists() else _fetch_to(target, url, name, partial, on_progress)
+
+
+def cached_path(url: str) -> Path:
+    """Where the text of a URL lies once it is downloaded."""
+    name = Path(unquote(urlparse(url).path)).name or "index.txt"
+    return cache_folder() / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}"
+
+
+def _fetch_to(
+    target: Path, url: str, name: str, partial: Path, on_progress: Callable[[str, int, int], None]
+) -> Path:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             _transfer(url, partial, lambda done, total: on_progress(f"downloading {name}", done, total))

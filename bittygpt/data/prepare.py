@@ -1,7 +1,7 @@
 """Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are."""
 
+import re
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,14 @@ from bittygpt.data.prepared import (
 )
 from bittygpt.data.shards import ShardWriter
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.errors import DataError
-from bittygpt.files import write_json
+from bittygpt.errors import DataError, SourceMissingError
+from bittygpt.files import make_folder, write_json
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
-DOCUMENTS_AT_ONCE = 512
+CHARACTERS_AT_ONCE = 1 << 22
+LEFTOVER = re.compile(r"(train|val)-\d{5}\.npy|\.(train|val)-\d{5}\.npy\.\d+\.tmp")
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
 
@@ -47,21 +48,27 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
         DataError: a source is missing or broken, no text is left to train on, or `data.dir` holds the tokens of other
             sources or settings (which are never overwritten).
     """
-    folder = Path(config.data.dir)
+    folder = Path(config.data.dir).expanduser()
     settings = _settings(config)
-    train = find_sources(config.data.train, "data.train", on_progress)
-    val = find_sources(config.data.val, "data.val", on_progress)
     known = read_manifest(folder)
+    try:
+        train = find_sources(config.data.train, "data.train", on_progress, may_download=known is None)
+        val = find_sources(config.data.val, "data.val", on_progress, may_download=known is None)
+    except SourceMissingError:
+        if known is None:
+            raise
+        refuse_others(folder, known, settings, known["sources"])
+        return PreparedTokens(folder, known), False  # tokens that were made elsewhere need no text
     sources = [describe_source(source, "train", known, on_progress) for source in train]
     sources += [describe_source(source, "val", known, on_progress) for source in val]
     if known is not None:
         refuse_others(folder, known, settings, sources)
         return PreparedTokens(folder, known), False
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "data.dir")
     options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
     tokenizer = _vocabulary(config, train, options, on_progress)
-    tokenizer.save(folder / VOCABULARY)
+    _save_vocabulary(tokenizer, folder / VOCABULARY)
     splits = _write_splits(config, folder, tokenizer, train, val, options, on_progress)
     if not splits["train"]["tokens"]:
         raise DataError(f"data.train: no text to train on in {', '.join(s.name for s in train)}")
@@ -81,6 +88,26 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
     return PreparedTokens(folder, manifest), True
 
 
+def read_prepared(config: "RunConfig") -> PreparedTokens:
+    """The finished tokens of a config as they lie, for a rank that another one has prepared them for.
+
+    Raises:
+        DataError: they are not there.
+    """
+    folder = Path(config.data.dir).expanduser()
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(f"data.dir: {folder} holds no finished tokens; all ranks must see the same folder")
+    return PreparedTokens(folder, manifest)
+
+
+def _save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
+    """Write vocab.json, but not over another one: without a manifest beside it, it may be anybody's."""
+    if path.exists() and Tokenizer.load(path).vocabulary != tokenizer.vocabulary:
+        raise DataError(f"{path} is another vocabulary; set data.dir to another folder, or delete the file")
+    tokenizer.save(path)
+
+
 def _settings(config: "RunConfig") -> dict[str, Any]:
     """All of the config that the tokens depend on besides the text itself."""
     data, tokenizer = config.data, config.tokenizer
@@ -91,7 +118,9 @@ def _settings(config: "RunConfig") -> dict[str, Any]:
         "data.on_bad_record": data.on_bad_record,
         "tokenizer.vocab_size": tokenizer.vocab_size,
         "tokenizer.special_tokens": list(tokenizer.special_tokens),
-        "tokenizer.vocab": Tokenizer.load(Path(tokenizer.vocab)).hash() if tokenizer.vocab else None,
+        "tokenizer.vocab": Tokenizer.load(Path(tokenizer.vocab).expanduser()).hash()
+        if tokenizer.vocab
+        else None,
         "tokenizer.train_bytes": tokenizer.train_bytes,
         "tokenizer.encoding": tokenizer.encoding,
     }
@@ -104,7 +133,9 @@ def _vocabulary(
     settings = config.tokenizer
     if settings.vocab or settings.vocab_size is None:
         assert settings.vocab is not None  # the config sees to it that one of the two is given
-        return Tokenizer.load(Path(settings.vocab), list(settings.special_tokens), settings.encoding)
+        return Tokenizer.load(
+            Path(settings.vocab).expanduser(), list(settings.special_tokens), settings.encoding
+        )
     total = sum(source.expected_bytes() for source in train)
     documents = _counting_bytes(read_documents(train, options), "counting words", total, on_progress)
     if settings.train_bytes is not None and total > settings.train_bytes:
@@ -141,8 +172,9 @@ def _write_splits(
     on_progress: Progress,
 ) -> dict[str, Any]:
     """Encode every document, followed by `<|endoftext|>`, into the shards of its split."""
-    for leftover in folder.glob("*-[0-9]*.npy"):
-        leftover.unlink()  # of a call that was killed before its manifest
+    for leftover in folder.iterdir():
+        if LEFTOVER.fullmatch(leftover.name):
+            leftover.unlink()  # of a call that was killed before its manifest
     dtype = np.dtype(tokenizer.token_dtype)
     writers = {name: ShardWriter(folder, name, dtype) for name in ("train", "val")}
     totals = {name: {"tokens": 0, "bytes": 0, "documents": 0} for name in writers}
@@ -150,7 +182,7 @@ def _write_splits(
     labelled = _join(labelled, (("val", document) for document in read_documents(val, options)))
     size = sum(source.expected_bytes() for source in [*train, *val])
     done = 0
-    while block := list(islice(labelled, DOCUMENTS_AT_ONCE)):
+    for block in _blocks(labelled):
         encoded = tokenizer.encode_documents(document for _, document in block)
         for (name, document), ids in zip(block, encoded, strict=True):
             num_bytes = len(document.encode("utf-8", "replace"))
@@ -162,6 +194,20 @@ def _write_splits(
     for writer in writers.values():
         writer.close()
     return {name: totals[name] | {"shards": writer.shards} for name, writer in writers.items()}
+
+
+def _blocks(labelled: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """Documents in lists of some megabytes, however long or short each is."""
+    block: list[tuple[str, str]] = []
+    size = 0
+    for pair in labelled:
+        block.append(pair)
+        size += len(pair[1])
+        if size >= CHARACTERS_AT_ONCE:
+            yield block
+            block, size = [], 0
+    if block:
+        yield block
 
 
 def _join(first: Iterator[tuple[str, str]], second: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,8 @@ from rich.console import Console
 
 def talk_console() -> Console:
     """A console on stderr that is plain unless stderr is a terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    is_terminal = sys.stderr.isatty()  # and not what FORCE_COLOR and the like claim
+    return Console(stderr=True, highlight=False, soft_wrap=not is_terminal, force_terminal=is_terminal)
 
 
 def talk(message: str) -> None:

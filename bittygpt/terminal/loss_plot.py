@@ -1,6 +1,7 @@
 """`loss.png`: training and validation loss, and where a guess would lie."""
 
 import math
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,13 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_
         color="#666666",
         fontsize=9,
     )
-    axes.set(title=title, xlabel="step", ylabel="loss (nats per token)")
+    axes.set_title(title, parse_math=False)
+    axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.25)
     axes.legend(loc="center right", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    with atomic_file(path) as file:
+    with warnings.catch_warnings(), atomic_file(path) as file:
+        warnings.simplefilter("ignore")  # of a run's name in letters that the font lacks
         figure.savefig(file, format="png")
 
 

@@ -72,7 +72,13 @@ class RunLog:
 
     def draw(self) -> None:
         """Replace loss.png."""
+        try:
+            self._draw()
+        except Exception as error:  # a picture is never worth a run
+            self.display.say(f"loss.png was not drawn: {type(error).__name__}: {error}")
+        self.drawn_at = time.monotonic()
+
+    def _draw(self) -> None:
         draw_losses(
             self.run.events(), self.run.plot, self.trainer.config.run.name, self.trainer.tokenizer.vocab_size
         )
-        self.drawn_at = time.monotonic()

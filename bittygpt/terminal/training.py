@@ -63,8 +63,8 @@ class TrainingDisplay:
     def evaluation(self, report: EvalReport) -> None:
         """Show an evaluation; it stays above the live part."""
         self._eval = report
-        line = f"step {report.step}  val loss {report.val_loss:.4f}  {report.val_bpb:.3f} bits per byte"
-        self.say(line)
+        bits = "" if report.val_bpb is None else f"  {report.val_bpb:.3f} bits per byte"
+        self.say(f"step {report.step}  val loss {report.val_loss:.4f}{bits}")
 
     def say(self, message: str) -> None:
         """A line that stays."""

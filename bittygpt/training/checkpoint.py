@@ -132,5 +132,5 @@ def load_model(path: str | Path, device: str = "cpu") -> tuple[TransformerLM, To
     """What `bittygpt.load` does; damaged checkpoints are passed over with a warning."""
     import warnings
 
-    found = find_checkpoint(str(path), lambda message: warnings.warn(message, stacklevel=4))
+    found = find_checkpoint(str(path), lambda message: warnings.warn(message, stacklevel=4), asked_by="path")
     return load_checkpoint(found, device)

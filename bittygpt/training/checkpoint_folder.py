@@ -56,6 +56,31 @@ def newest_good(folder: Path, on_damaged: Callable[[str], None]) -> Path | None:
     return None
 
 
+def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
+    """Rename damaged checkpoints that are newer than the newest good one, so that they count for nothing.
+
+    Raises:
+        CheckpointError: there are checkpoints, and not one is good.
+    """
+    damaged: list[tuple[Path, str]] = []
+    checkpoints = list_checkpoints(folder)
+    for _, path in checkpoints:
+        fault = find_fault(path)
+        if fault is None:
+            break
+        damaged.append((path, fault))
+    if damaged and len(damaged) == len(checkpoints):
+        path, fault = damaged[0]
+        raise CheckpointError(
+            f"{path}: {fault}, and no other checkpoint of the run is good; --fresh starts over (the old run is kept)"
+        )
+    for path, fault in damaged:
+        aside = path.with_name(f"damaged-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(path, aside)
+        say(f"{path}: {fault}; kept as {aside.name}, and the checkpoint before it is taken")
+
+
 def best_step(steps: Iterable[int], val_losses: dict[int, float]) -> int | None:
     """Of the steps that were evaluated, the one of the lowest validation loss; the earlier of two equal ones."""
     evaluated = sorted(step for step in steps if step in val_losses)
@@ -81,30 +106,32 @@ def clean_up(folder: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def find_checkpoint(spec: str, on_damaged: Callable[[str], None]) -> Path:
+def find_checkpoint(spec: str, on_damaged: Callable[[str], None], asked_by: str = "--ckpt") -> Path:
     """The checkpoint folder that `--ckpt` means: `runs/NAME` (newest good), `runs/NAME:best`, or the folder itself.
 
     Raises:
         CheckpointError: there is none, or the one that is named is damaged.
     """
     name, wants_best = (spec[: -len(":best")], True) if spec.endswith(":best") else (spec, False)
-    path = Path(name)
+    path = Path(name).expanduser()
     if not path.is_dir():
         raise CheckpointError(
-            f"--ckpt {spec}: there is no folder {path}; give runs/NAME, runs/NAME:best or a checkpoint"
+            f"{asked_by} {spec}: there is no folder {path}; give runs/NAME, runs/NAME:best or a checkpoint"
         )
     if (path / "state.json").exists() or NAME.fullmatch(path.resolve().name):
         if fault := find_fault(path):
-            raise CheckpointError(f"--ckpt {spec}: {fault}; take another checkpoint of the run")
+            raise CheckpointError(f"{asked_by} {spec}: {fault}; take another checkpoint of the run")
         return path
     run = RunFolder(path)
     if wants_best:
         steps = dict(list_checkpoints(run.checkpoints))
         best = best_step((s for s, p in steps.items() if find_fault(p) is None), run.validation_losses())
         if best is None:
-            raise CheckpointError(f"--ckpt {spec}: no checkpoint of the run has been evaluated; take {path}")
+            raise CheckpointError(
+                f"{asked_by} {spec}: no checkpoint of the run has been evaluated; take {path}"
+            )
         return steps[best]
     found = newest_good(run.checkpoints, on_damaged)
     if found is None:
-        raise CheckpointError(f"--ckpt {spec}: no complete checkpoint in {run.checkpoints}; train first")
+        raise CheckpointError(f"{asked_by} {spec}: no complete checkpoint in {run.checkpoints}; train first")
     return found

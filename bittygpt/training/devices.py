@@ -50,7 +50,8 @@ class Device:
         if not self.is_cuda or self.precision != "bf16":
             return None
         name = torch.cuda.get_device_name(self.torch_device)
-        return next((peak for key, peak in PEAK_BF16.items() if key in name), None)
+        words = f" {name.replace('-', ' ')} "  # as in "NVIDIA A100-SXM4-80GB"; an L40 is no L4
+        return next((peak for key, peak in PEAK_BF16.items() if f" {key} " in words), None)
 
     def synchronize(self) -> None:
         """Wait until all that was started is done, so that a clock read next means something."""

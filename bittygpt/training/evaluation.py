@@ -15,10 +15,11 @@ from bittygpt.training.distributed import Ranks
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`loss`: nats per token. `bits_per_byte`: the same surprise per byte of text, comparable between tokenizers."""
+    """`loss`: nats per token. `bits_per_byte`: the same surprise per byte of text, comparable between tokenizers;
+    None when no target is text."""
 
     loss: float
-    bits_per_byte: float
+    bits_per_byte: float | None
     num_tokens: int
 
 
@@ -44,9 +45,11 @@ def evaluate(
             logits_BTV = model(ids)
         losses_BT = cross_entropy(logits_BTV, batch.targets.to(device.torch_device), reduction="none")
         valid = batch.targets[batch.targets != IGNORE_INDEX]
-        sums += torch.tensor([losses_BT.double().sum().item(), len(valid), int(token_bytes[valid].sum())])
+        sums += torch.tensor(
+            [losses_BT.cpu().double().sum().item(), len(valid), int(token_bytes[valid].sum())]
+        )
     model.train(was_training)
     on_device = ranks.sum(sums.to(device.torch_device) if device.is_cuda else sums)
     total, tokens, num_bytes = on_device.tolist()
-    bits = total / math.log(2) / num_bytes if num_bytes else math.nan
+    bits = total / math.log(2) / num_bytes if num_bytes else None
     return Evaluation(total / max(1, tokens), bits, int(tokens))

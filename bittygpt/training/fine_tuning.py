@@ -19,7 +19,7 @@ def start_from(
         ConfigError: its tokens or its shape are others.
         CheckpointError: there is no good checkpoint.
     """
-    source, source_tokenizer = load_checkpoint(find_checkpoint(spec, on_damaged))
+    source, source_tokenizer = load_checkpoint(find_checkpoint(spec, on_damaged, asked_by="train.init_from"))
     if source_tokenizer.hash() != tokenizer.hash():
         raise ConfigError(
             f"train.init_from: {spec} was trained on other tokens; set tokenizer.vocab to its vocab.json, "

@@ -17,7 +17,7 @@ from bittygpt.training.checkpoint_folder import remove_old
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks, share_gradients
 from bittygpt.training.evaluation import Evaluation, evaluate
-from bittygpt.training.memory import largest_micro_batch, out_of_memory
+from bittygpt.training.memory import is_out_of_memory, largest_micro_batch, out_of_memory
 from bittygpt.training.optimizers import build_optimizers, learning_rate
 from bittygpt.training.reports import DivergedReport, EvalReport, InterruptedReport, Report, SavedReport
 from bittygpt.training.speed import SpeedMeter
@@ -99,6 +99,14 @@ class Trainer:
         Raises:
             OutOfMemoryError: says on what the memory went, and which key to change.
         """
+        try:
+            yield from self._run(stop_asked, val_losses)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory(self.model, self.micro_batch_size, self.moments, self.device) from error
+            raise
+
+    def _run(self, stop_asked: Callable[[], bool], val_losses: Mapping[int, float]) -> Iterator[Report]:
         train = self.config.train
         losses = dict(val_losses)
         model = self._prepare_model()
@@ -149,22 +157,17 @@ class Trainer:
         batch_hash = batch.hash() if with_hash else ""
         meter.waited += time.perf_counter() - waiting_since
         lr = learning_rate(step, self.config.optim, self.total_steps)
-        try:
-            result = train_step(
-                model,
-                self.optimizers,
-                batch,
-                lr=lr,
-                grad_clip=self.config.optim.grad_clip,
-                micro_batch_size=self.micro_batch_size,
-                device=self.device,
-                ranks=self.ranks,
-                stop_asked=stop_asked,
-            )
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-                raise out_of_memory(self.model, self.micro_batch_size, self.moments, self.device) from error
-            raise
+        result = train_step(
+            model,
+            self.optimizers,
+            batch,
+            lr=lr,
+            grad_clip=self.config.optim.grad_clip,
+            micro_batch_size=self.micro_batch_size,
+            device=self.device,
+            ranks=self.ranks,
+            stop_asked=stop_asked,
+        )
         return result, lr, batch_hash
 
     def _is_evaluated(self, step: int) -> bool:
@@ -174,12 +177,14 @@ class Trainer:
     def _evaluate(self, losses: dict[int, float]) -> EvalReport:
         result = self.evaluate()
         losses[self.step] = result.loss
+        if self.ranks.is_main:  # now it is known whether an older one is still the best
+            remove_old(self.checkpoints, self.config.train.keep, losses)
         return EvalReport(self.step, result.loss, result.bits_per_byte, self.elapsed())
 
     def evaluate(self) -> Evaluation:
         """Loss and bits per byte over the validation split, or over `train.eval_tokens` of it."""
         context = self.config.model.context_length
-        size = max(1, 8192 // context)
+        size = max(1, min(2 * self.micro_batch_size, 8192 // context))  # without gradients twice as many fit
         batches = evaluation_batches(
             self.val_tokens, context, size, self.config.train.eval_tokens, self.ignored
         )

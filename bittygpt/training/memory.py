@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from bittygpt.core import TransformerLM
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
@@ -66,6 +68,11 @@ def largest_micro_batch(model: TransformerLM, sequences: int, moments: int, devi
         if sequences % size == 0 and estimate_memory(model, size, moments, device.precision).total <= limit:
             return size
     return 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether PyTorch or Python could not get memory; the CPU's allocator says so in a plain RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def out_of_memory(

@@ -27,7 +27,7 @@ class EvalReport:
 
     step: int
     val_loss: float
-    val_bpb: float
+    val_bpb: float | None
     elapsed: float
 
 

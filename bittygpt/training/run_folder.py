@@ -45,7 +45,7 @@ class RunFolder:
     def log(self, event: dict[str, Any]) -> None:
         """Append an event; it is in the file, whole, when this returns."""
         with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(json.dumps(event, allow_nan=False) + "\n")
 
     def sync_log(self) -> None:
         """Flush the log to the disk, for a checkpoint that is about to rely on it."""

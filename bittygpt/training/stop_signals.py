@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +18,8 @@ def stop_on_signal(on_first: Callable[[], None]) -> Iterator[list[int]]:
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if received:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # the live display has hidden the cursor
             os._exit(128 + number)
         received.append(number)
         on_first()

@@ -200,3 +200,37 @@ def test_help_version_and_unknown_commands(bittygpt):
     assert all(verb in text for verb in ("tokenize", "train", "sample", "export"))
     assert "--fresh" in bittygpt("train", "--help").stdout
     assert "No such command" in bittygpt("trian", "tiny.yaml", code=2).stderr
+
+
+def test_a_finished_run_needs_neither_its_text_nor_its_log(trained, bittygpt):
+    for name in ("runs", "data"):
+        shutil.copytree(trained.folder / name, bittygpt.folder / name)
+    (bittygpt.folder / "text.txt").unlink()
+    (bittygpt.folder / "runs/tiny/metrics.jsonl").unlink()
+    done = bittygpt("train", "tiny.yaml")
+    assert "is finished" in done.stderr
+    assert "finished after 12 steps" in done.stdout
+
+
+def test_a_signal_while_starting_exits_75_without_a_traceback(bittygpt):
+    process = bittygpt.start("train", "tiny.yaml")
+    said = bittygpt.stop_when("data/tiny", process, signal.SIGTERM)
+    assert process.returncode == 75, said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(bittygpt):
+    bittygpt.environment["BITTYGPT_DEBUG"] = "1"
+    process = bittygpt.start("train", "nowhere.yaml", "--json")
+    out, said = process.communicate()
+    assert process.returncode == 2
+    assert "Traceback" in said
+    assert json.loads(out)["exit_code"] == 2
+
+
+def test_odd_names_and_forced_colours_change_nothing(bittygpt):
+    bittygpt.environment["FORCE_COLOR"] = "1"
+    overrides = ["run.name=日本 $x_$", "train.max_steps=1", "optim.warmup_steps=1"]
+    done = bittygpt("train", "tiny.yaml", *overrides)
+    assert "Warning" not in done.stderr
+    assert (bittygpt.folder / "runs/日本 $x_$/loss.png").exists()

@@ -88,7 +88,9 @@ def test_feed_forward_refuses_an_unknown_activation():
         make_feed_forward(4, 8, "swish")
 
 
-@pytest.mark.parametrize(("d_model", "d_ff"), [(8, 64), (128, 320), (512, 1344), (768, 2048), (1024, 2752)])
+@pytest.mark.parametrize(
+    ("d_model", "d_ff"), [(8, 64), (128, 320), (512, 1344), (768, 2048), (1024, 2752), (60, 192)]
+)
 def test_default_d_ff_is_the_nearest_multiple_of_64(d_model, d_ff):
     assert default_d_ff(d_model) == d_ff
     assert SwiGLU(d_model).w1.weight.shape == (d_ff, d_model)

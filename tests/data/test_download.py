@@ -1,7 +1,11 @@
 """Downloads against a server of our own on the loopback address, which stops in the middle and refuses."""
 
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -68,3 +72,18 @@ def test_a_refusal_names_url_and_answer(server):
 def test_an_unreachable_server_is_an_error_with_a_remedy():
     with pytest.raises(DataError, match="check the network and run the same command again"):
         fetch("http://127.0.0.1:9/text.txt", lambda *_: None)
+
+
+def test_processes_that_fetch_the_same_text_at_once_do_not_mix_their_bytes(server, tmp_path):
+    code = "import sys; from bittygpt.data.download import fetch; print(fetch(sys.argv[1], lambda *_: None))"
+    environment = {**os.environ, "BITTYGPT_CACHE": str(tmp_path / "cache")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, f"{server}/text.txt"], env=environment, stdout=subprocess.PIPE
+        )
+        for _ in range(3)
+    ]
+    paths = {process.communicate()[0] for process in processes}
+    assert len(paths) == 1
+    assert Path(paths.pop().decode().strip()).read_bytes() == BODY
+    assert len(Server.requests) == 2  # one process alone fetched, and went on once

@@ -103,3 +103,48 @@ def test_bytes_and_documents_of_the_manifest_are_those_of_the_text(make, tmp_pat
     assert sum(s["documents"] for s in splits.values()) == 200
     assert sum(s["bytes"] for s in splits.values()) == sum(len(d) for d in TEXT.split(END))
     assert tokens.split("train").num_tokens == splits["train"]["tokens"]
+
+
+def test_files_that_are_not_ours_are_left_alone(make, tmp_path):
+    folder = tmp_path / "tokens"
+    folder.mkdir()
+    (folder / "embeddings-2024.npy").write_bytes(b"mine")
+    make()
+    assert (folder / "embeddings-2024.npy").read_bytes() == b"mine"
+
+
+def test_anothers_vocabulary_is_not_overwritten(make, tmp_path):
+    make("data.dir=other", "tokenizer.vocab_size=280")
+    (tmp_path / "tokens").mkdir()
+    before = (tmp_path / "other/vocab.json").read_bytes()
+    (tmp_path / "tokens/vocab.json").write_bytes(before)
+    with pytest.raises(DataError, match=r"vocab\.json is another vocabulary"):
+        make()
+    assert (tmp_path / "tokens/vocab.json").read_bytes() == before
+
+
+def test_finished_tokens_need_no_text(make, tmp_path):
+    first, _ = make()
+    (tmp_path / "text.txt").unlink()
+    again, made = make()
+    assert not made
+    assert again.hash() == first.hash()
+    url = "http://127.0.0.1:9/never-fetched.txt"
+    assert make(f"data.train=[{url}]")[0].hash() == first.hash()
+    with pytest.raises(DataError, match="there is no file"):
+        make("data.dir=new")
+
+
+def test_a_folder_that_cannot_be_made_names_the_key(make):
+    with pytest.raises(DataError, match=r"data\.dir: the folder text\.txt/deep cannot be made"):
+        make("data.dir=text.txt/deep")
+
+
+def test_blocks_are_bounded_by_their_text_and_not_by_their_number(monkeypatch):
+    monkeypatch.setattr(prepare, "CHARACTERS_AT_ONCE", 10)
+    pairs = [("train", "x" * size) for size in (4, 4, 4, 30, 1, 1)]
+    assert [[len(text) for _, text in block] for block in prepare._blocks(iter(pairs))] == [
+        [4, 4, 4],
+        [30],
+        [1, 1],
+    ]

@@ -16,6 +16,7 @@ from bittygpt.training.checkpoint_folder import (
     find_fault,
     list_checkpoints,
     newest_good,
+    set_damaged_aside,
 )
 from bittygpt.training.run_folder import RunFolder
 
@@ -118,3 +119,21 @@ def test_nothing_is_pickled_and_the_state_is_json(run):
     )
     state = json.loads((folder / "state.json").read_text())
     assert (state["step"], state["tokens"]) == (8, 8 * 64)
+
+
+def test_damaged_newer_checkpoints_neither_count_for_keep_nor_vanish(run):
+    newest = run.checkpoints / "step-00000008"
+    (newest / "state.json").write_text("{}")
+    said = []
+    set_damaged_aside(run.checkpoints, said.append)
+    assert "state.json is not what was written" in said[0]
+    assert (run.checkpoints / "damaged-step-00000008" / "state.json").read_text() == "{}"
+    assert [step for step, _ in list_checkpoints(run.checkpoints)] == [6, 4, 2]
+
+
+def test_a_run_without_a_good_checkpoint_is_not_started_over_in_silence(run):
+    for path in run.checkpoints.iterdir():
+        (path / "state.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="no other checkpoint of the run is good; --fresh"):
+        set_damaged_aside(run.checkpoints, pytest.fail)
+    assert len(list_checkpoints(run.checkpoints)) == 4

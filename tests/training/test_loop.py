@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.checkpoint_folder import list_checkpoints, newest_good
 from bittygpt.training.evaluation import Evaluation
 from bittygpt.training.reports import EvalReport, SavedReport, StepReport
@@ -98,3 +99,24 @@ def test_micro_batch_size_of_an_auto_run_is_kept_when_it_resumes(make_trainer, f
     assert second.micro_batch_size == 4
     second.resume(newest_good(second.checkpoints, pytest.fail))
     assert second.micro_batch_size == 2
+
+
+def test_after_the_last_evaluation_no_checkpoint_too_many_stays(make_trainer, finish, monkeypatch):
+    trainer = make_trainer("train.keep=1", "train.eval_every=2")
+    monkeypatch.setattr(trainer, "evaluate", lambda: Evaluation(1 / trainer.step, 1.0, 1))
+    finish(trainer)
+    assert [step for step, _ in list_checkpoints(trainer.checkpoints)] == [8]
+
+
+def test_out_of_memory_in_an_evaluation_is_told_like_one_in_a_step(make_trainer, finish, monkeypatch):
+    trainer = make_trainer()
+    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+    monkeypatch.setattr(trainer, "evaluate", lambda: (_ for _ in ()).throw(error))
+    with pytest.raises(OutOfMemoryError, match=r"train\.micro_batch_size below 4"):
+        finish(trainer)
+
+
+def test_bits_per_byte_of_special_tokens_alone_is_null(make_trainer):
+    trainer = make_trainer()
+    trainer.token_bytes = torch.zeros_like(trainer.token_bytes)
+    assert trainer.evaluate().bits_per_byte is None

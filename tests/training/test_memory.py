@@ -1,5 +1,6 @@
 """The micro-batch that fits, and the message when it does not."""
 
+import pytest
 import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
@@ -44,3 +45,17 @@ def test_the_message_names_the_parts_and_the_key():
     ):
         assert word in text
     assert "model.context_length" in str(out_of_memory(MODEL, 1, 2, gpu(10**9)))
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA L40", None),
+        ("NVIDIA RTX A1000", None),
+    ],
+)
+def test_the_peak_of_a_device_is_that_of_its_whole_name(monkeypatch, name, peak):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    assert Device(torch.device("cuda"), "bf16").peak_flops() == peak

@@ -1,0 +1,124 @@
+"""Everything before the first step of `bittygpt train`: tokens, model, and where the run stands."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bittygpt.commands.tokenize import describe
+from bittygpt.config import RunConfig, config_to_yaml, fit_differences, load_config
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.data.prepare import prepare_tokens, read_prepared
+from bittygpt.data.prepared import PreparedTokens
+from bittygpt.errors import ConfigError
+from bittygpt.files import make_folder, write_text
+from bittygpt.terminal.console import talk
+from bittygpt.terminal.preparation import PreparationProgress
+from bittygpt.training.checkpoint import read_state
+from bittygpt.training.checkpoint_folder import clean_up, newest_good, set_damaged_aside
+from bittygpt.training.devices import Device
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.fine_tuning import freeze_all_but, start_from
+from bittygpt.training.loop import Trainer
+from bittygpt.training.run_folder import RunFolder
+
+
+def prepare(config: RunConfig, ranks: Ranks) -> PreparedTokens:
+    """The tokens; rank 0 makes them, the others wait and read."""
+    if ranks.is_main:
+        with PreparationProgress() as progress:
+            tokens, made = prepare_tokens(config, progress)
+        if made:
+            for line in describe(tokens):
+                talk(line)
+    ranks.wait()
+    return tokens if ranks.is_main else read_prepared(config)
+
+
+def set_up(
+    config: RunConfig, run: RunFolder, tokens: PreparedTokens, device: Device, ranks: Ranks, fresh: bool
+) -> Trainer | None:
+    """A trainer at its first step or where the run stopped; None when the run is finished."""
+    if ranks.is_main:
+        if fresh:
+            run.set_aside(lambda old: talk(f"the old run is kept as {old}"))
+        make_folder(run.path, "run.dir")
+        clean_up(run.checkpoints)
+        set_damaged_aside(run.checkpoints, talk)
+    ranks.wait()
+    checkpoint = newest_good(run.checkpoints, talk)
+    state = _read_fitting(checkpoint, config, tokens) if checkpoint else None
+    if (
+        state is not None
+        and state["step"] >= config.train.max_steps
+        and run.read_status().get("state") == "finished"
+    ):
+        if ranks.is_main:
+            talk(f"{run.path} is finished; --fresh starts it over")
+        return None
+
+    torch.manual_seed(config.run.seed)
+    model = TransformerLM(_model_config(config, tokens.tokenizer.vocab_size))
+    if checkpoint is None and config.train.init_from:
+        start_from(model, tokens.tokenizer, config.train.init_from, talk)
+    freeze_all_but(model, config.train.trainable)
+    yaml = config_to_yaml(config)
+    trainer = Trainer(
+        config,
+        model,
+        tokens.tokenizer,
+        tokens.split("train"),
+        tokens.split("val"),
+        tokens.hash(),
+        device,
+        ranks,
+        run.checkpoints,
+        yaml,
+    )
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    if ranks.is_main:
+        write_text(run.config, yaml)
+        run.forget_after(trainer.step)
+        _introduce(trainer, run)
+    ranks.wait()
+    return trainer
+
+
+def _model_config(config: RunConfig, vocab_size: int) -> ModelConfig:
+    """The shape of the model that the `model:` section and a vocabulary describe."""
+    return ModelConfig(vocab_size=vocab_size, **config.model.model_dump())
+
+
+def _read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens) -> dict[str, Any]:
+    """The state of a checkpoint that the config and the tokens of today fit.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    state = read_state(checkpoint)
+    differences = fit_differences(load_config(checkpoint / "config.yaml"), config)
+    if state["data_hash"] != tokens.hash():
+        differences.append("data: the checkpoint was trained on other tokens")
+    if differences:
+        raise ConfigError(
+            f"{checkpoint} does not fit the config:\n  " + "\n  ".join(differences) + "\n"
+            "put the config back, give the run another run.name, or start over with --fresh (the old run is kept)"
+        )
+    return state
+
+
+def _introduce(trainer: Trainer, run: RunFolder) -> None:
+    device, batch = trainer.device, trainer.config.train.batch_size
+    passes = -(-batch // (trainer.micro_batch_size * trainer.ranks.world_size))
+    talk(
+        f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {device.precision}, "
+        f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
+        f"{trainer.total_steps:,} steps of {trainer.tokens_per_step:,} tokens "
+        f"({passes} forward pass{'es' if passes > 1 else ''} a step), "
+        f"{trainer.batches.epoch(trainer.total_steps):.2f} passes over the text"
+    )
+    if trainer.val_tokens.num_tokens < 2:
+        talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
+    if trainer.step:
+        talk(f"going on after step {trainer.step:,}")
