@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 
 demo: install         ## train a small model on the builtin stories, and let it tell one
 	$(BIN)/bittygpt train configs/quickstart.yaml
-	$(BIN)/bittygpt sample --ckpt runs/quickstart
+	$(BIN)/bittygpt sample --ckpt runs/quickstart < /dev/null
 
 test: install         ## all tests that need no GPU
 	$(BIN)/python -m pytest -n 2 -m 'not gpu'

