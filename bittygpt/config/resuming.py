@@ -4,8 +4,9 @@ from bittygpt.config.messages import shown
 from bittygpt.config.run_config import SECTIONS, RunConfig
 
 # Where the run lies, what is done with the model, and how often one looks or saves do not change a step.
-# Data is compared elsewhere, by the hash of the tokens.
+# What the tokens are is compared elsewhere, by their hash; how they are cut into windows is not seen there.
 _FREE_SECTIONS = frozenset({"data", "sample"})
+_FIXED_KEYS = frozenset({"data.windows"})
 _FREE_KEYS = frozenset(
     {
         "run.name",
@@ -28,6 +29,7 @@ def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:
         for name in model.model_fields:
             key = f"{section}.{name}"
             was, is_now = getattr(getattr(old, section), name), getattr(getattr(new, section), name)
-            if section not in _FREE_SECTIONS and key not in _FREE_KEYS and was != is_now:
+            free = key in _FREE_KEYS or (section in _FREE_SECTIONS and key not in _FIXED_KEYS)
+            if not free and was != is_now:
                 lines.append(f"{key}: the checkpoint has {shown(was)}, the config says {shown(is_now)}")
     return lines

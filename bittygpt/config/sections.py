@@ -70,6 +70,11 @@ class DataSection(Section):
     on_bad_record: Literal["error", "skip"] = Field(
         "error", description="What to do with an unreadable record."
     )
+    windows: Literal["stream", "documents"] = Field(
+        "stream",
+        description="Where the model's windows begin: stream: anywhere, none of the T positions unused; documents: "
+        "with a document, as many whole ones as fit.",
+    )
     dir: Text = _derived("Folder for the tokens; null: data/NAME, NAME being run.name.")
 
 

@@ -1,8 +1,9 @@
 """Tokens -> batches, as a pure function of seed and step: nothing to save, nothing to fast-forward after a resume.
 
-The tokens of a split form a ring. In every epoch the ring is cut into windows of T tokens, from a starting point of
-that epoch's own; together they cover every token as a target exactly once, and they come in an order of that epoch's
-own. Window number n of the whole run is thus found directly, whatever came before it.
+The tokens of a split form a ring. In every epoch the ring is cut into windows of at most T tokens (see `windows.py`),
+from a starting point of that epoch's own where the cut is free; together they cover every token as a target exactly
+once, and they come in an order of that epoch's own. Window number n of the whole run is thus found directly, whatever
+came before it.
 
 Shapes: B batch, T context length.
 """
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bittygpt.core.cross_entropy import IGNORE_INDEX
+from bittygpt.data.windows import DocumentWindows, StreamWindows, Windows
 
 
 class Tokens(Protocol):
@@ -26,6 +28,9 @@ class Tokens(Protocol):
 
     def read(self, start: int, length: int) -> np.ndarray:
         """`length` tokens from `start` on, around the ring."""
+
+    def positions_of(self, token: int) -> np.ndarray:
+        """Where `token` stands, ascending; asked for only where windows begin with documents."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,12 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 class TrainingBatches:
-    """The batches of a training run; `ignore_tokens` are ids that are read but are no targets."""
+    """The batches of a training run.
+
+    Args:
+        ignore_tokens: ids that are read but are no targets.
+        document_end: id of `<|endoftext|>` where windows are to begin with documents; None: cut anywhere.
+    """
 
     def __init__(
         self,
@@ -92,10 +102,12 @@ class TrainingBatches:
         batch_size: int,
         seed: int,
         ignore_tokens: tuple[int, ...] = (),
+        document_end: int | None = None,
     ) -> None:
         self.tokens, self.context_length, self.batch_size = tokens, context_length, batch_size
         self.seed, self.ignore_tokens = seed, ignore_tokens
-        self.windows_per_epoch = -(-tokens.num_tokens // context_length)
+        self.windows = _windows(tokens, tokens.num_tokens, context_length, document_end)
+        self.windows_per_epoch = self.windows.count
 
     def epoch(self, step: int) -> float:
         """Passes over the data that are behind the run after `step` steps."""
@@ -105,17 +117,15 @@ class TrainingBatches:
         """The whole batch of a step, counted from 1, over all ranks."""
         numbers = np.arange((step - 1) * self.batch_size, step * self.batch_size)
         epochs, windows = numbers // self.windows_per_epoch, numbers % self.windows_per_epoch
-        size = self.tokens.num_tokens
         rows = np.empty((self.batch_size, self.context_length + 1), dtype=np.int64)
-        valid = np.full(self.batch_size, self.context_length)
+        valid = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
             order = shuffled(windows[here], self.windows_per_epoch, _key(self.seed, "order", int(epoch)))
-            phase = _key(self.seed, "phase", int(epoch)) % size
-            for row, window in zip(np.flatnonzero(here), order, strict=True):
-                start = int(window) * self.context_length
-                rows[row] = self.tokens.read(phase + start, self.context_length + 1)
-                valid[row] = min(self.context_length, size - start)
+            phase = _key(self.seed, "phase", int(epoch)) % self.tokens.num_tokens
+            starts, valid[here] = self.windows.spans(order, phase)
+            for row, start in zip(np.flatnonzero(here), starts, strict=True):
+                rows[row] = self.tokens.read(int(start), self.context_length + 1)
         return _batch(rows, valid, self.ignore_tokens)
 
 
@@ -125,22 +135,29 @@ def evaluation_batches(
     batch_size: int,
     max_tokens: int | None,
     ignore_tokens: tuple[int, ...] = (),
+    document_end: int | None = None,
 ) -> Iterator[Batch]:
-    """Fixed windows over a split, in order, without overlap: every token but the first is a target once.
+    """Fixed windows over a split, in order, without overlap: every token is a target once.
 
-    With `max_tokens`, so many windows as hold about that number, spread evenly over the split.
+    Where windows are cut anywhere, the split's first token is none, for nothing stands before it. With `max_tokens`,
+    so many windows as hold about that number, spread evenly over the split.
     """
     num_targets = tokens.num_tokens - 1
-    num_windows = -(-num_targets // context_length)
-    chosen = np.arange(num_windows)
+    windows = _windows(tokens, num_targets, context_length, document_end)
+    chosen = np.arange(windows.count)
     if max_tokens is not None and max_tokens < num_targets:
-        count = max(1, round(max_tokens / context_length))
-        chosen = np.unique(np.linspace(0, num_windows - 1, count).round().astype(np.int64))
+        count = max(1, round(max_tokens / num_targets * windows.count))
+        chosen = np.unique(np.linspace(0, windows.count - 1, count).round().astype(np.int64))
     for first in range(0, len(chosen), batch_size):
-        starts = chosen[first : first + batch_size] * context_length
+        starts, valid = windows.spans(chosen[first : first + batch_size], 0)
         rows = np.stack([tokens.read(int(start), context_length + 1) for start in starts])
-        valid = np.minimum(context_length, num_targets - starts)
         yield _batch(rows, valid, ignore_tokens)
+
+
+def _windows(tokens: Tokens, num_targets: int, context_length: int, document_end: int | None) -> Windows:
+    if document_end is None:
+        return StreamWindows(num_targets, context_length)
+    return DocumentWindows(tokens.positions_of(document_end), context_length)
 
 
 def _batch(rows: np.ndarray, valid: np.ndarray, ignore_tokens: tuple[int, ...]) -> Batch:

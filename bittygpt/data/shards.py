@@ -74,6 +74,14 @@ class TokenSplit:
             position = (position + len(piece)) % self.num_tokens
         return out
 
+    def positions_of(self, token: int) -> np.ndarray:
+        """Every position at which `token` stands, ascending, int64. Reads the whole split, a shard at a time."""
+        firsts = self._ends - [len(array) for array in self._arrays]
+        found = [
+            np.flatnonzero(array == token) + first for array, first in zip(self._arrays, firsts, strict=True)
+        ]
+        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+
 
 def _open_shard(path: Path, tokens: int) -> np.ndarray:
     remedy = f"delete {path.parent} and run `bittygpt tokenize` again"

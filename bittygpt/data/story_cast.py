@@ -2,22 +2,52 @@
 
 from bittygpt.data.story_template import table, variants, words
 
-# Few names, each in many stories: a small model can then learn within minutes to keep to the one it began with.
+# A small cast that comes back in every story, as in a series of picture books, everybody always in the same part:
+# a model of a million weights then learns within minutes to keep to the hero it began with.
 
-GIRLS = words("""
-    Ada Alice Amy Anna Clara Ella Emma Greta Iris June Lena Lily Maya Mia Nora Ruby Sonia Zoe
-""")
-BOYS = words("""
-    Anton Arthur Ben Charlie Dylan Finn Hugo Jack Leo Linus Max Nils Oscar Peter Roy Sam Ted Theo
-""")
-ANIMAL_GIRLS = words("""
-    Amber Clover Dahlia Fern Hazel Honey Ivy Minnow Patches Plume Sage Willow
-""")
-ANIMAL_BOYS = words("""
-    Acorn Biscuit Bramble Buster Gus Jasper Linden Oakley Pip Rusty Thistle Whiskers
-""")
-ANIMALS = words(
-    "badger bear beaver fox hamster hedgehog kitten mole mouse otter panda puppy rabbit raccoon squirrel"
+CHILDREN = table(
+    "name sex kin",
+    """
+Ada | she | girl
+Lena | she | girl
+Mia | she | girl
+Ben | he | boy
+Max | he | boy
+Theo | he | boy
+""",
+)
+CHILD_FRIENDS = table(
+    "name sex kin",
+    """
+Emma | she | girl
+Nora | she | girl
+Ruby | she | girl
+Finn | he | boy
+Jack | he | boy
+Sam | he | boy
+""",
+)
+ANIMALS = table(
+    "name sex kin",
+    """
+Clover | she | rabbit
+Fern | she | fox
+Honey | she | bear
+Gus | he | hedgehog
+Pip | he | mouse
+Rusty | he | squirrel
+""",
+)
+ANIMAL_FRIENDS = table(
+    "name sex kin",
+    """
+Hazel | she | badger
+Ivy | she | mole
+Willow | she | otter
+Biscuit | he | puppy
+Bramble | he | raccoon
+Whiskers | he | kitten
+""",
 )
 
 TRAITS = words("""
@@ -34,20 +64,32 @@ mother | Mom | she | [my love/sweetheart/my dear/darling]
 father | Dad | he | [my dear/my little {kin}/sunshine/kiddo]
 grandmother | Grandma | she | [my dear/little one/sweet pea/my treasure]
 grandfather | Grandpa | he | [little one/my dear/my little friend/my friend]
-aunt | Aunt [Rose/May/Flora/Dora/Lottie] | she | [dear/honey/pumpkin/my little {kin}]
-uncle | Uncle [Bob/Ned/Walter/Theodore/Rob] | he | [my friend/champ/my friend/little one]
+aunt | Aunt Dora | she | [dear/honey/pumpkin/my little {kin}]
+uncle | Uncle Ned | he | [my friend/champ/my friend/little one]
 """,
 )
-SURNAMES = words("""
-    Bell Brown Clay Dove Finch Fox Frost Green Hill Lark Mills Park Potts Rose Stone Wood
-""")
-ANIMAL_SURNAMES = words("""
-    Crow Duck Goat Goose Heron Owl Pelican Raven Swan Toad Tortoise Turkey
-""")
-JOBS = words("""
-    baker beekeeper blacksmith boatbuilder bookseller carpenter clockmaker cook farmer gardener hatmaker
-    lamplighter miller musician painter potter shoemaker shopkeeper storyteller tailor teacher toymaker weaver
-""")
+NEIGHBORS = table(
+    "name sex job",
+    """
+Mr. Bell | he | baker
+Mr. Stone | he | clockmaker
+Mr. Wood | he | carpenter
+Miss Lark | she | painter
+Mrs. Finch | she | teacher
+Mrs. Rose | she | gardener
+""",
+)
+ANIMAL_NEIGHBORS = table(
+    "name sex job",
+    """
+Mr. Crow | he | tailor
+Mr. Pelican | he | boatbuilder
+Mr. Toad | he | blacksmith
+Miss Goose | she | cook
+Mrs. Heron | she | weaver
+Mrs. Owl | she | storyteller
+""",
+)
 
 HELPERS = table(
     "helper helper_look sound",

@@ -66,23 +66,15 @@ def _pronouns(sex: str, prefix: str = "") -> Slots:
 
 
 def _draw_hero_and_friend(slots: Slots, is_animal: bool, rng: random.Random) -> None:
-    sex, friend_sex = pick(rng, ("he", "she")), pick(rng, ("he", "she"))
-    if is_animal:
-        names = {"he": cast.ANIMAL_BOYS, "she": cast.ANIMAL_GIRLS}
-        kin = pick(rng, cast.ANIMALS)
-        friend_kin = pick_other(rng, cast.ANIMALS, kin)
-        kid = pick(rng, ("little ", "young ")) + kin
-    else:
-        names = {"he": cast.BOYS, "she": cast.GIRLS}
-        kin, friend_kin = ("boy" if s == "he" else "girl" for s in (sex, friend_sex))
-        kid = pick(rng, ("", "little ")) + kin
-    name = pick(rng, names[sex])
-    friend = pick_other(rng, names[friend_sex], name)
+    hero = pick(rng, cast.ANIMALS if is_animal else cast.CHILDREN)
+    other = pick(rng, cast.ANIMAL_FRIENDS if is_animal else cast.CHILD_FRIENDS)
+    kin, friend = hero["kin"], other["name"]
+    kid = pick(rng, ("little ", "young ") if is_animal else ("", "little ")) + kin
     trait = pick(rng, cast.TRAITS)
-    slots |= _pronouns(sex) | _pronouns(friend_sex, "f_")
-    slots |= {"name": name, "kin": kin, "kid": kid, "kin_plural": _plural(kin)}
-    slots |= {"friend": friend, "f_kid": friend_kin, "pal": FRIEND, "hand": "paw" if is_animal else "hand"}
-    slots["friend_intro"] = f"{friend} the {friend_kin}" if is_animal else f"{slots['his']} friend {friend}"
+    slots |= _pronouns(hero["sex"]) | _pronouns(other["sex"], "f_")
+    slots |= {"name": hero["name"], "kin": kin, "kid": kid, "kin_plural": _plural(kin)}
+    slots |= {"friend": friend, "f_kid": other["kin"], "pal": FRIEND, "hand": "paw" if is_animal else "hand"}
+    slots["friend_intro"] = f"{friend} the {other['kin']}" if is_animal else f"{slots['his']} friend {friend}"
     slots |= {"trait": trait, "trait2": pick_other(rng, cast.TRAITS, trait)}
     slots |= _row(pick(rng, cast.ANIMAL_HOMES if is_animal else cast.CHILD_HOMES), slots, rng)
     slots["motif"] = pick(rng, tuple(MOTIFS))
@@ -100,12 +92,9 @@ def _plural(kin: str) -> str:
 def _draw_grown_ups(slots: Slots, is_animal: bool, rng: random.Random) -> None:
     elder = _row(pick(rng, cast.ELDERS), slots, rng)
     slots |= elder | _pronouns(elder["sex"], "e_")
-    sex = pick(rng, ("he", "she"))
-    title = "Mr." if sex == "he" else pick(rng, ("Mrs.", "Mrs.", "Miss"))
-    neighbor = f"{title} {pick(rng, cast.ANIMAL_SURNAMES if is_animal else cast.SURNAMES)}"
-    job = pick(rng, cast.JOBS)
-    slots |= _pronouns(sex, "n_") | {"neighbor": neighbor, "job": job, "n_intro": NEIGHBOR}
-    slots["neighbor_intro"] = f"{neighbor}, the {job},"
+    neighbor = pick(rng, cast.ANIMAL_NEIGHBORS if is_animal else cast.NEIGHBORS)
+    slots |= _pronouns(neighbor["sex"], "n_") | {"neighbor": neighbor["name"], "job": neighbor["job"]}
+    slots |= {"n_intro": NEIGHBOR, "neighbor_intro": f"{neighbor['name']}, the {neighbor['job']},"}
     slots |= _row(pick(rng, cast.HELPERS), slots, rng)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import TrainingBatches, evaluation_batches
 from bittygpt.data.shards import TokenSplit
-from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
 from bittygpt.training.checkpoint import restore, save_checkpoint
 from bittygpt.training.checkpoint_folder import remove_old
 from bittygpt.training.devices import Device
@@ -49,7 +49,11 @@ class Trainer:
         self.model = model.to(device.torch_device)
         self.optimizers = build_optimizers(self.model, config.optim)
         self.ignored = tuple(tokenizer.special_ids[token] for token in train.ignore_tokens)
-        self.batches = TrainingBatches(train_tokens, context, train.batch_size, config.run.seed, self.ignored)
+        at_documents = config.data.windows == "documents"
+        self.document_end = tokenizer.special_ids[END_OF_TEXT] if at_documents else None
+        self.batches = TrainingBatches(
+            train_tokens, context, train.batch_size, config.run.seed, self.ignored, self.document_end
+        )
         self.val_tokens = val_tokens
         self.token_bytes = torch.from_numpy(tokenizer.token_bytes())
         self.moments = {"adamw": 2, "adam": 2, "muon": 1, "sgd": 1}[config.optim.name]
@@ -186,7 +190,7 @@ class Trainer:
         context = self.config.model.context_length
         size = max(1, min(2 * self.micro_batch_size, 8192 // context))  # without gradients twice as many fit
         batches = evaluation_batches(
-            self.val_tokens, context, size, self.config.train.eval_tokens, self.ignored
+            self.val_tokens, context, size, self.config.train.eval_tokens, self.ignored, self.document_end
         )
         return evaluate(self.model, batches, self.token_bytes, self.device, self.ranks)
 

@@ -9,7 +9,7 @@ from bittygpt.config import RunConfig, fit_differences
 
 def config(**sections: dict[str, Any]) -> RunConfig:
     """A config of these sections, with a text to train on."""
-    return RunConfig.model_validate({"data": {"train": ["a.txt"]}, **sections})
+    return RunConfig.model_validate(sections | {"data": {"train": ["a.txt"]} | sections.get("data", {})})
 
 
 def test_each_difference_is_named_with_both_values() -> None:
@@ -39,6 +39,7 @@ def test_what_does_not_change_a_step_may_change(free: dict[str, Any]) -> None:
     "bound",
     [
         {"tokenizer": {"vocab_size": 300}},
+        {"data": {"windows": "documents"}},
         {"optim": {"warmup_steps": 3}},
         {"optim": {"betas": [0.9, 0.99]}},
         {"train": {"batch_size": 8}},

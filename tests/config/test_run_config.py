@@ -25,6 +25,7 @@ def test_every_key_but_data_train_has_the_promised_default() -> None:
             "text_key": "text",
             "separator": "<|endoftext|>",
             "on_bad_record": "error",
+            "windows": "stream",
             "dir": "data/mine",
         },
         "tokenizer": {

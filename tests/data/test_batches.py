@@ -19,6 +19,10 @@ class Ring:
     def read(self, start: int, length: int) -> np.ndarray:
         return (np.arange(start, start + length)) % self.num_tokens
 
+    def positions_of(self, token: int) -> np.ndarray:
+        """A document ends at every multiple of `token`, and at the last position."""
+        return np.unique([*range(token, self.num_tokens, token), self.num_tokens - 1])
+
 
 @settings(max_examples=60, deadline=None)
 @given(size=st.integers(1, 5000), key=st.integers(0, 2**64 - 1))
@@ -41,6 +45,25 @@ def test_every_token_is_a_target_once_an_epoch(num_tokens, context):
         targets = torch.cat([batches.batch(first + i + 1).targets for i in range(batches.windows_per_epoch)])
         assert sorted(targets[targets != IGNORE_INDEX].tolist()) == list(range(num_tokens))
     assert batches.epoch(3 * batches.windows_per_epoch) == 3
+
+
+@pytest.mark.parametrize(("num_tokens", "context"), [(64, 8), (65, 20), (5, 8), (1000, 31)])
+def test_windows_that_begin_with_documents_cover_every_token_in_another_order_each_epoch(num_tokens, context):
+    batches = TrainingBatches(Ring(num_tokens), context, 1, seed=3, document_end=12)
+    orders = []
+    for epoch in range(2):
+        first = epoch * batches.windows_per_epoch
+        rows = [batches.batch(first + i + 1) for i in range(batches.windows_per_epoch)]
+        targets = torch.cat([row.targets.flatten() for row in rows])
+        orders.append(targets[targets != IGNORE_INDEX].tolist())
+        assert sorted(orders[-1]) == list(range(num_tokens))
+        if context > 12:
+            assert all(row.ids[0, 0] % 12 == 0 or row.ids[0, 0] == num_tokens - 1 for row in rows)
+    assert orders[0] != orders[1] or len(orders[0]) < 10
+    evaluated = torch.cat(
+        [b.targets.flatten() for b in evaluation_batches(Ring(num_tokens), context, 3, None, document_end=12)]
+    )
+    assert evaluated[evaluated != IGNORE_INDEX].tolist() == list(range(num_tokens))
 
 
 def test_targets_are_the_next_tokens():

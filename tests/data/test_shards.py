@@ -28,6 +28,13 @@ def test_pieces_come_back_as_one_ring(tmp_path, sizes):
             assert split.read(start, length).tolist() == [(start + i) % total for i in range(length)]
 
 
+def test_a_token_is_found_wherever_it_stands(tmp_path):
+    tokens = np.random.default_rng(0).integers(0, 4, 47)
+    split = TokenSplit(tmp_path, write(tmp_path, np.split(tokens, [5, 20])))
+    assert split.positions_of(0).tolist() == [i for i, token in enumerate(tokens) if token == 0]
+    assert split.positions_of(9).tolist() == []
+
+
 def test_a_shard_is_a_plain_numpy_file(tmp_path):
     write(tmp_path, [[1, 2, 65535]])
     array = np.load(tmp_path / "train-00000.npy", mmap_mode="r")

@@ -19,7 +19,7 @@ from bittygpt.errors import DataError
 
 # To be updated by hand, and the change told to users, whenever a change of the grammar is meant to change the
 # corpus: every tokenized corpus and every run made from `builtin:stories` then has to be made anew.
-PINNED_SHA256 = "55a6f2dcb6fafa2e29805a43dc4f29a2af60ca731862ed186eb2a34946dccdb2"
+PINNED_SHA256 = "5f98fc17708a0ef8314dde39f220030c9b44ae16599f7e53f3a8dab593bcfeb5"
 
 HE, SHE = {"he", "him", "his", "himself"}, {"she", "her", "hers", "herself"}
 

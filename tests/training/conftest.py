@@ -32,14 +32,22 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture
 def make_trainer(tmp_path: Path, tokenizer: Tokenizer):
     """A function from overrides to a trainer whose checkpoints lie in the given folder."""
-    text = np.random.default_rng(0).integers(1, 20, 2000)
-    for split in ("train", "val"):
-        writer = ShardWriter(tmp_path, split, np.dtype(np.uint16))
-        writer.write(text if split == "train" else text[:300])
-        writer.close()
     (tmp_path / "run.yaml").write_text(CONFIG)
 
-    def make(*overrides: str, folder: str = "checkpoints", ranks: Ranks | None = None) -> Trainer:
+    def make(
+        *overrides: str,
+        folder: str = "checkpoints",
+        ranks: Ranks | None = None,
+        document_of: int | None = None,
+    ) -> Trainer:
+        text = np.random.default_rng(0).integers(1, 20, 2000)
+        if document_of is not None:
+            text[document_of - 1 :: document_of] = 0
+            text[[299, 1999]] = 0
+        for split in ("train", "val"):
+            writer = ShardWriter(tmp_path, split, np.dtype(np.uint16))
+            writer.write(text if split == "train" else text[:300])
+            writer.close()
         config = load_config(tmp_path / "run.yaml", overrides)
         torch.manual_seed(config.run.seed)
         model = TransformerLM(ModelConfig(vocab_size=257, **config.model.model_dump()))

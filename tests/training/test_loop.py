@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from bittygpt.core import IGNORE_INDEX
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.checkpoint_folder import list_checkpoints, newest_good
 from bittygpt.training.evaluation import Evaluation
@@ -34,6 +35,18 @@ def test_a_resumed_run_is_the_run_that_never_stopped(make_trainer, finish, name,
     assert both == numbers(expected)
     assert all(torch.equal(p, weights(whole)[name]) for name, p in weights(second).items())
     assert after.EvalReport[-1].val_loss == expected.EvalReport[-1].val_loss
+
+
+def test_windows_that_begin_with_documents_train_and_evaluate(make_trainer, finish):
+    """Documents end with token 0; the text of these trainers has none, so one is set in: at 7, 14, 21, …"""
+    stream = finish(make_trainer(folder="stream"))
+    trainer = make_trainer("data.windows=documents", folder="documents", document_of=7)
+    batch = trainer.batches.batch(1)
+    assert (batch.ids[:, 0] == 0).all()
+    assert (batch.targets != IGNORE_INDEX).sum(1).tolist() == [14] * 4
+    documents = finish(trainer)
+    assert trainer.evaluate().num_tokens == 300
+    assert documents.EvalReport[-1].val_loss != stream.EvalReport[-1].val_loss
 
 
 def test_reports_come_in_order_with_a_checkpoint_before_each_evaluation(make_trainer):
