@@ -2,8 +2,8 @@
 
 The tokens of a split form a ring. In every epoch the ring is cut into windows of at most T tokens (see `windows.py`),
 from a starting point of that epoch's own where the cut is free; together they cover every token as a target exactly
-once, and they come in an order of that epoch's own. Window number n of the whole run is thus found directly, whatever
-came before it.
+once (`DocumentWindows` says which it leaves out), and they come in an order of that epoch's own. Window number n of
+the whole run is thus found directly, whatever came before it.
 
 Shapes: B batch, T context length.
 """
@@ -149,7 +149,7 @@ def evaluation_batches(
         count = max(1, round(max_tokens / num_targets * windows.count))
         chosen = np.unique(np.linspace(0, windows.count - 1, count).round().astype(np.int64))
     for first in range(0, len(chosen), batch_size):
-        starts, valid = windows.spans(chosen[first : first + batch_size], 0)
+        starts, valid = windows.spans(chosen[first : first + batch_size], None)
         rows = np.stack([tokens.read(int(start), context_length + 1) for start in starts])
         yield _batch(rows, valid, ignore_tokens)
 

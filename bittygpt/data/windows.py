@@ -12,15 +12,15 @@ import numpy as np
 
 
 class Windows(Protocol):
-    """A way to cut a ring of tokens. Every token is the target of one window."""
+    """A way to cut a ring of tokens so that every token is the target of one window."""
 
     count: int
 
-    def spans(self, numbers: np.ndarray, phase: int, /) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) windows -> position of each one's first input (N,), and how many targets follow it, 1 to T (N,).
+    def spans(self, numbers: np.ndarray, phase: int | None, /) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) windows -> position of each one's first input (N,), and how many targets follow it, up to T (N,).
 
         Args:
-            phase: by how many tokens the cut is moved along the ring, where it can be moved.
+            phase: a number by which the cut differs from epoch to epoch; None: the plain cut, for evaluation.
         """
 
 
@@ -31,17 +31,20 @@ class StreamWindows:
         self.num_targets, self.context_length = num_targets, context_length
         self.count = -(-num_targets // context_length)
 
-    def spans(self, numbers: np.ndarray, phase: int) -> tuple[np.ndarray, np.ndarray]:
-        """See `Windows.spans`."""
+    def spans(self, numbers: np.ndarray, phase: int | None, /) -> tuple[np.ndarray, np.ndarray]:
+        """See `Windows.spans`. The phase moves every cut by so many tokens along the ring."""
         starts = numbers * self.context_length
-        return phase + starts, np.minimum(self.context_length, self.num_targets - starts)
+        return (phase or 0) + starts, np.minimum(self.context_length, self.num_targets - starts)
 
 
 class DocumentWindows:
     """As many whole documents as fit into T tokens, in the order of the split; a longer one is cut every T tokens.
 
     The first input is the `<|endoftext|>` before the first document, so that beginnings are learned, too. What is
-    left of the T positions after the last document has no targets. The cut is the same in every epoch.
+    left of the T positions after the last document has no targets. The cut is the same in every epoch, but with an
+    odd phase every other window, with an even one the others, are begun with the document itself, whose first token
+    then is no target: people give prompts without an `<|endoftext|>` before them, and so must the model have seen
+    them.
 
     Args:
         ends: positions of `<|endoftext|>` in the split, ascending, the split's last token among them.
@@ -55,8 +58,13 @@ class DocumentWindows:
             whole = last_that_fits >= 0 and borders[last_that_fits] > starts[-1]
             starts.append(borders[last_that_fits] if whole else starts[-1] + context_length)
         self.starts, self.lengths = np.array(starts[:-1]), np.diff(starts)
+        self.at_document = np.isin(self.starts, [-1, *borders])
         self.count = len(self.starts)
 
-    def spans(self, numbers: np.ndarray, _phase: int) -> tuple[np.ndarray, np.ndarray]:
+    def spans(self, numbers: np.ndarray, phase: int | None, /) -> tuple[np.ndarray, np.ndarray]:
         """See `Windows.spans`."""
-        return self.starts[numbers], self.lengths[numbers]
+        starts, lengths = self.starts[numbers], self.lengths[numbers]
+        if phase is None:
+            return starts, lengths
+        without_end = self.at_document[numbers] & ((numbers + phase) % 2 == 1)
+        return starts + without_end, lengths - without_end

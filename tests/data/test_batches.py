@@ -49,21 +49,22 @@ def test_every_token_is_a_target_once_an_epoch(num_tokens, context):
 
 @pytest.mark.parametrize(("num_tokens", "context"), [(64, 8), (65, 20), (5, 8), (1000, 31)])
 def test_windows_that_begin_with_documents_cover_every_token_in_another_order_each_epoch(num_tokens, context):
-    batches = TrainingBatches(Ring(num_tokens), context, 1, seed=3, document_end=12)
-    orders = []
-    for epoch in range(2):
+    ring, end = Ring(num_tokens), 12
+    batches = TrainingBatches(ring, context, 1, seed=3, document_end=end)
+    seen = []
+    for epoch in range(8):
         first = epoch * batches.windows_per_epoch
         rows = [batches.batch(first + i + 1) for i in range(batches.windows_per_epoch)]
         targets = torch.cat([row.targets.flatten() for row in rows])
-        orders.append(targets[targets != IGNORE_INDEX].tolist())
-        assert sorted(orders[-1]) == list(range(num_tokens))
-        if context > 12:
-            assert all(row.ids[0, 0] % 12 == 0 or row.ids[0, 0] == num_tokens - 1 for row in rows)
-    assert orders[0] != orders[1] or len(orders[0]) < 10
-    evaluated = torch.cat(
-        [b.targets.flatten() for b in evaluation_batches(Ring(num_tokens), context, 3, None, document_end=12)]
-    )
-    assert evaluated[evaluated != IGNORE_INDEX].tolist() == list(range(num_tokens))
+        seen.append(targets[targets != IGNORE_INDEX].tolist())
+        assert len(set(seen[-1])) == len(seen[-1])
+        firsts = {0, *(ring.positions_of(end) + 1)}
+        assert set(range(num_tokens)) - set(seen[-1]) <= firsts  # of every other window, the first token
+    assert set().union(*seen) == set(range(num_tokens))
+    assert len({tuple(targets) for targets in seen}) > 1
+    evaluated = evaluation_batches(ring, context, 3, None, document_end=end)
+    targets = torch.cat([batch.targets.flatten() for batch in evaluated])
+    assert targets[targets != IGNORE_INDEX].tolist() == list(range(num_tokens))
 
 
 def test_targets_are_the_next_tokens():

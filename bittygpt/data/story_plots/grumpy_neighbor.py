@@ -14,10 +14,6 @@ drawing of a ship | hung it over the fireplace
 bowl of strawberries | hummed a tune while {n_he} ate them
 little paper bird | hung it in the doorway
 pot of soup | asked for the recipe
-bag of walnuts | shared them with the squirrels
-[round/smooth] white stone | laid it on the shelf like a jewel
-bunch of lavender | laid it under {n_his} pillow
-slice of apple cake | licked the plate
 """,
 )
 

@@ -7,7 +7,6 @@ PATIENTS = table(
     "patient hurt care farewell",
     """
 swallow | a broken wing | fed it flies and kept its wing in a splint | flew three times around the house
-butterfly | a torn wing | gave it sugar water from a spoon | sat on {his} nose for a moment and flew off
 fawn | a cut leg | washed the cut and brought it clover | touched {his} cheek with its nose and sprang away
 gosling | a thorn in its foot | bathed its foot and shook up its nest of straw | joined the wild geese in the
   sky
@@ -15,15 +14,10 @@ tortoise | a crack in its shell | rubbed oil on the crack and brought it lettuce
   tortoises do
 lamb | a cold from the rain | rubbed it dry and fed it warm milk | ran back to its mother
 bat | a sore wing | hung it in a dark box and caught moths for it | swooped away into the dusk
-blackbird | a bump on its head | put it in a shoe box and fed it worms | sang from the top of the roof
 ladybug | a bent leg | let it rest on a leaf and gave it dew | opened its red coat and flew away
-pony | a sore hoof | bathed the hoof and wrapped it in a clean cloth | galloped over the hill
-kingfisher | a hurt beak | rubbed the beak with oil and fed it little fish | flashed over the water like a
-  blue spark
 toad | a burned foot | put cool moss on its foot and caught flies for it | hopped off into the wet grass
 heron | a hurt leg | tied the leg to a stick and brought it frogspawn | rose up into the air with slow, wide
   wings
-dragonfly | a crumpled wing | held it up to the sun and kept the wind away | rose into the air, shining green
 """,
 )
 RETURNS = table(

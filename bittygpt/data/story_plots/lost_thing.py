@@ -6,31 +6,14 @@ from bittygpt.data.story_template import Draw, Plot, beats, table
 TREASURES = table(
     "thing look",
     """
-ball | [red/blue/yellow/rubber/striped]
-toy boat | [wooden/white/little/green]
-kite | [red/paper/long-tailed/yellow]
 whistle | [silver/tin/wooden/shiny]
 music box | [tiny/painted/golden]
 marble | [glass/green/shiny/blue]
-wooden horse | [painted/little/brown]
 toy train | [red/little/tin]
-coin | [lucky/silver/shiny/old]
-lantern | [small/paper/brass]
-flute | [wooden/silver/bamboo]
 spinning top | [striped/painted/wooden]
 doll | [cloth/little/rag]
-bell | [silver/brass/tiny/golden]
 compass | [brass/old/pocket]
-spyglass | [brass/long/old]
-paintbrush | [soft/thin/new]
-umbrella | [red/polka-dot/yellow/little]
 picture book | [old/big/bright]
-drum | [little/tin/red]
-feather | [blue/white/long/golden]
-seashell | [pink/white/spotted]
-pocket watch | [silver/old/tiny]
-basket | [little/round/willow]
-pencil | [blue/red/golden]
 """,
 )
 

@@ -8,15 +8,11 @@ WISHES = table(
 pony | ride like the wind | let {him} ride the old gray pony every Sunday
 pair of wings | see the world from above | took {him} up in a big balloon
 boat | sail around the world | gave {him} an old boat, and together they mended it
-golden crown | be a king for a day | made {him} a crown of golden leaves
 castle | live in a tower | built {him} a tower of old boxes, with a flag on top
 dragon | have a friend who could breathe fire | carved {him} a dragon from the root of an oak
 garden | grow roses and beans | gave {him} a corner of the field for a garden
-telescope | count the stars | let {him} look through the big telescope on the hill
 piano | play for everyone | showed {him} the old piano in the attic and said it was {hers}
 bicycle | ride to the next town | put together a bicycle from three broken ones
-parrot | never be alone | brought {him} a parrot that nobody wanted
-magic wand | make people laugh | taught {him} six tricks and gave {him} a wand of hazel wood
 """,
 )
 GRANTERS = table(
@@ -26,12 +22,8 @@ golden fish | caught in a net
 fairy | stuck in a spider's web
 fallen star | caught in a thorn bush
 silver bee | shut in a jar
-tiny old man with a green beard | stuck under a root
 white deer | tangled in the ivy
-water sprite | lying in a dry ditch
 firefly with a crown | trapped in a lantern
-talking swan | caught in the reeds
-cloud, no bigger than a sheep, | snagged on a church spire
 """,
 )
 NEEDS = table(

@@ -8,18 +8,10 @@ HOBBIES = table(
 chess | a chessboard | played chess under the old tree
 painting | a box of paints | painted the [bridge/sunset/pond]
 singing | a book of songs | sang until the birds joined in
-fishing | a fishing rod | sat by the water and caught one [tiny/silver] fish
 baking | a rolling pin | baked a [crooked/huge/plum] cake
 stargazing | a small telescope | looked at the stars from the roof
 gardening | a watering can | planted [beans/sunflowers/carrots] along the wall
 dancing | a pair of dancing shoes | danced around the well
-juggling | three little balls | juggled until they were dizzy with laughing
-reading | a tower of books | read the same book, cheek to cheek
-drumming | two drumsticks | drummed on pots and pans
-marbles | a bag of marbles | played marbles in the dust
-kite flying | a kite with a long tail | flew the kite over the fields
-skipping rope | a rope with red handles | skipped until they could not breathe
-collecting stones | a box of round stones | searched the stream for white stones
 knitting | a ball of wool | knitted one very long scarf
 """,
 )

@@ -6,21 +6,13 @@ PRESENTS = table(
     "gift of work used",
     """
 birdhouse | three old boards | sawed the wood and hammered in the nails | hung it in the tree by the window
-necklace | acorns and red string | drilled tiny holes and threaded them | wore it to the market
 bookmark | a pressed fern and stiff paper | cut, glued and pressed | put it into {e_his} best-loved book
 cushion | an old curtain and soft wool | sewed the seams, stitch by stitch, | took {e_his} nap on it
 picture frame | driftwood and shells | glued the corners and polished the shells | put a picture of {name} in it
-walking stick | a hazel branch | carved off the bark and sanded the wood | took it along on every walk
-lamp | a jar and colored paper | cut the paper and pasted it on | lit it every evening
 wind chime | spoons and blue glass | tied the strings and tested the sound | hung it over the door
-basket | willow twigs | bent the twigs and wove them | carried eggs in it
-candle | beeswax and a string | dipped the string into the wax, again and again, | lit it at once
 teacup | brown clay | shaped the clay and smoothed the rim | drank tea from it every morning
 puppet | a wooden spoon and a scrap of velvet | carved a face and sewed a coat | made it bow and dance
 scarf | the wool of three old socks | knitted and counted the stitches | wrapped it around {e_his} neck at once
-calendar | twelve sheets of paper | drew twelve pictures and painted them | looked at it day after day
-song | seven notes and a few kind words | hummed and wrote and crossed out | sang it all day long
-wooden spoon | a piece of cherry wood | carved and rubbed it smooth | stirred every soup with it
 """,
 )
 LUXURIES = table(

@@ -7,19 +7,11 @@ QUARRELED_OVER = table(
     "thing look used",
     """
 swing | [old/rope/wooden] | pushed each other, higher and higher
-telescope | [old/brass/long] | looked at the moon, first one and then the other
 wagon | [red/little/green] | pulled each other around the yard
 hammock | [striped/blue/big] | lay in it side by side
-trumpet | [tin/golden/brass] | took turns, one tune for each
 kite | [red/yellow/dragon] | flew it together, one at the string and one at the tail
 fishing rod | [long/bamboo/new] | caught two small fish, one for each
-storybook | [thick/new/blue] | read to each other, a page each
-drum | [red/big/tin] | drummed together, one on each side
-rowboat | [little/green/old] | rowed to the island, one at each oar
 puzzle | [new/big/wooden] | did it together, piece by piece
-ball | [new/red/leather] | threw it back and forth
-rocking horse | [gray/painted/old] | rode it together, one behind the other
-paint box | [new/big/tin] | painted one big picture together
 scooter | [blue/fast/silver] | took turns, once around the pond each
 tent | [green/little/striped] | sat in it together and told stories
 """,

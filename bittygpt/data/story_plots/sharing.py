@@ -6,23 +6,14 @@ from bittygpt.data.story_template import Draw, Plot, beats, table
 TREATS = table(
     "treat look",
     """
-cherry cake | [little/round/fresh]
 loaf of bread | [warm/sweet/fresh]
 melon | [big/green/ripe]
 honey cake | [golden/sticky/warm]
 pumpkin pie | [round/warm/fresh]
 bag of nuts | [big/brown]
-chocolate cake | [dark/little/rich]
 plate of pancakes | [hot/big/high]
-basket of strawberries | [full/red/little]
-pot of soup | [steaming/big/hot]
-bag of cookies | [crisp/paper/full]
 bowl of cherries | [big/blue/full]
-pear tart | [sweet/golden]
 wheel of cheese | [little/yellow/round]
-bunch of grapes | [heavy/purple/sweet]
-blueberry muffin | [giant/warm/soft]
-bar of chocolate | [thick/dark]
 """,
 )
 HUNGRY = table(

@@ -6,8 +6,6 @@ from bittygpt.data.story_template import Draw, Plot, beats, table
 STUCK_THINGS = table(
     "thing look where first wrong together",
     """
-kite | [red/blue/paper] | in the top of an oak tree | throw a stick at it | The stick got stuck too
-  | {neighbor} brought a ladder, {friend} held it, and {name} pulled the string
 ball | [yellow/striped/red] | on the roof of the barn | jump as high as {he} could | The roof was much too
   high
   | {neighbor} took {friend} on {n_his} back, and {friend} pushed the ball down with {name}'s long stick
@@ -18,18 +16,10 @@ bucket | [tin/blue/wooden] | at the bottom of the well | catch it with a hook | 
   | {neighbor} turned the handle, {friend} held the lamp, and {name} guided the rope
 cart | [little/green/hay] | in a ditch | push it from behind | The wheels sank even deeper
   | {neighbor} lifted, {friend} pulled, and {name} pushed a flat board under the wheels
-ladder | [long/old/wooden] | between two trees | shake it hard | Only some bark fell on {his} head
-  | {neighbor} bent one tree, {friend} bent the other, and {name} pulled the rope
-toy boat | [white/little/green] | on a rock in the stream | blow at it | It did not move at all
-  | {neighbor} stood in the water, {friend} held on to {n_him}, and {name} reached out with a rake
 balloon | [green/round/red] | in the branches of an apple tree | climb up to it | The branches were too thin
   | {neighbor} lifted {friend} up, {friend} bent the branch, and {name} caught the string
-wagon | [red/little/wooden] | in the sand | pull the rope | The rope snapped in two
-  | {neighbor} dug with a spade, {friend} pulled, and {name} pushed with all {his} might
 hoop | [wooden/yellow] | on top of a lamp post | throw a stone at it | The stone fell into a puddle
   | {neighbor} stood below, {friend} sat on {n_his} shoulders, and {name} passed them a broom
-hat | [straw/new/green] | on the arm of a tall scarecrow | jump up and grab it | {He} fell on {his} back
-  | {neighbor} tipped the scarecrow, {friend} held its leg, and {name} picked off the hat
 """,
 )
 

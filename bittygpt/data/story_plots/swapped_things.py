@@ -8,20 +8,11 @@ GOALS = table(
     """
 [silver/golden/wooden] flute | play songs for {his} {elder}
 [red/yellow] sled | slide down the long hill
-[warm/soft] blanket | keep {his} {elder} warm
-[little/green] boat | row on the river
-[blue/big] kite | see it fly above the trees
-[small/red] drum | march in the parade
 [shiny/brass] trumpet | wake up the whole street
-[tall/striped] hat | look like a magician
-[brass/long] telescope | look at the moon
 [fat/beautiful] pumpkin | make soup for {his} {elder}
 [little/white] lamb | have a friend
-[thick/new] storybook | read about dragons
 [tiny/green] fir tree | plant it by the door
 [rocking/carved] chair | give it to {his} {elder}
-[painted/wooden] rocking horse | ride to faraway lands
-[round/golden] bell | hang it above the door
 """,
 )
 SWAPS = table(
@@ -30,24 +21,13 @@ SWAPS = table(
 ball of string | to tie up my roses
 jar of honey | for my sore throat
 basket of eggs | to bake a cake
-blanket | to keep my baby warm
 broom | to sweep my dusty floor
 lantern | to light my dark cellar
 bucket | because my roof is dripping
 ladder | to pick my cherries
-bag of nuts | because I am so hungry
-wooden spoon | to stir my soup
-sack of flour | to bake my bread
 pair of mittens | because my fingers are so cold
 cowbell | because my goat keeps running away
-pot of paint | to paint my gray fence
 candle | to read my book at night
-hammer | to mend my gate
-pillow | because my bed is so hard
-bar of soap | to wash my muddy dog
-basket of plums | to cook some jam
-needle and thread | to sew my torn sleeve
-box of chalk | to draw a picture for my sister
 """,
 )
 TRADERS = table(
