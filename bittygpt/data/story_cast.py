@@ -2,51 +2,35 @@
 
 from bittygpt.data.story_template import table, variants, words
 
-# A small cast that comes back in every story, as in a series of picture books, everybody always in the same part:
-# a model of a million weights then learns within minutes to keep to the hero it began with.
+# A small cast that comes back in every story, as in a series of picture books, everybody always beside the same people:
+# a model of a million weights then learns within minutes to keep them apart. (`dear`: what the elder calls the hero.)
+
+_COLUMNS = "name sex kin friend f_sex f_kid neighbor n_sex job elder Elder e_sex dear"
 
 CHILDREN = table(
-    "name sex kin",
+    _COLUMNS,
     """
-Ada | she | girl
-Lena | she | girl
-Mia | she | girl
-Ben | he | boy
-Max | he | boy
-Theo | he | boy
-""",
-)
-CHILD_FRIENDS = table(
-    "name sex kin",
-    """
-Emma | she | girl
-Nora | she | girl
-Ruby | she | girl
-Finn | he | boy
-Jack | he | boy
-Sam | he | boy
+Ada | she | girl | Nora | she | girl | Mr. Bell | he | baker | father | Dad | he | [my dear/sunshine/kiddo]
+Lena | she | girl | Emma | she | girl | Mrs. Rose | she | gardener | grandmother | Grandma | she
+  | [my dear/sweet pea/my treasure]
+Mia | she | girl | Jack | he | boy | Mr. Stone | he | clockmaker | aunt | Aunt Dora | she | [dear/honey/pumpkin]
+Ben | he | boy | Finn | he | boy | Mr. Wood | he | carpenter | grandfather | Grandpa | he
+  | [my dear/my friend/my little friend]
+Max | he | boy | Ruby | she | girl | Mrs. Finch | she | teacher | mother | Mom | she | [my love/sweetheart/darling]
+Theo | he | boy | Sam | he | boy | Miss Lark | she | painter | uncle | Uncle Ned | he | [my friend/champ]
 """,
 )
 ANIMALS = table(
-    "name sex kin",
+    _COLUMNS,
     """
-Clover | she | rabbit
-Fern | she | fox
-Honey | she | bear
-Gus | he | hedgehog
-Pip | he | mouse
-Rusty | he | squirrel
-""",
-)
-ANIMAL_FRIENDS = table(
-    "name sex kin",
-    """
-Hazel | she | badger
-Ivy | she | mole
-Willow | she | otter
-Biscuit | he | puppy
-Bramble | he | raccoon
-Whiskers | he | kitten
+Clover | she | rabbit | Biscuit | he | puppy | Mrs. Heron | she | weaver | mother | Mom | she | [my love/sweetheart]
+Fern | she | fox | Hazel | she | badger | Mrs. Owl | she | storyteller | aunt | Aunt Tilly | she | [dear/honey]
+Honey | she | bear | Ivy | she | mole | Mr. Pelican | he | boatbuilder | grandfather | Grandpa | he
+  | [my dear/my little friend]
+Gus | he | hedgehog | Bramble | he | raccoon | Mr. Toad | he | blacksmith | father | Dad | he | [my dear/sunshine]
+Pip | he | mouse | Willow | she | otter | Miss Goose | she | cook | grandmother | Grandma | she
+  | [little one/my treasure]
+Rusty | he | squirrel | Whiskers | he | kitten | Mr. Crow | he | tailor | uncle | Uncle Bob | he | [my friend/champ]
 """,
 )
 
@@ -56,40 +40,6 @@ TRAITS = words("""
     jolly kind kindhearted lighthearted lively loving merry modest neat patient playful plucky polite quiet
     sensible soft-hearted soft-spoken spirited steady sweet thoughtful tidy tireless trusting warm-hearted
 """)
-
-ELDERS = table(
-    "elder Elder sex dear",
-    """
-mother | Mom | she | [my love/sweetheart/my dear/darling]
-father | Dad | he | [my dear/my little {kin}/sunshine/kiddo]
-grandmother | Grandma | she | [my dear/little one/sweet pea/my treasure]
-grandfather | Grandpa | he | [little one/my dear/my little friend/my friend]
-aunt | Aunt Dora | she | [dear/honey/pumpkin/my little {kin}]
-uncle | Uncle Ned | he | [my friend/champ/my friend/little one]
-""",
-)
-NEIGHBORS = table(
-    "name sex job",
-    """
-Mr. Bell | he | baker
-Mr. Stone | he | clockmaker
-Mr. Wood | he | carpenter
-Miss Lark | she | painter
-Mrs. Finch | she | teacher
-Mrs. Rose | she | gardener
-""",
-)
-ANIMAL_NEIGHBORS = table(
-    "name sex job",
-    """
-Mr. Crow | he | tailor
-Mr. Pelican | he | boatbuilder
-Mr. Toad | he | blacksmith
-Miss Goose | she | cook
-Mrs. Heron | she | weaver
-Mrs. Owl | she | storyteller
-""",
-)
 
 HELPERS = table(
     "helper helper_look sound",

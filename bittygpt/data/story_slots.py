@@ -43,8 +43,8 @@ def draw_slots(plot: Plot, rng: random.Random) -> Slots:
     slots: Slots = {"hour": pick(rng, ("morning", "afternoon"))}
     slots |= _row(pick(rng, cast.SEASONS), slots, rng)
     is_animal = rng.random() < 0.4
-    _draw_hero_and_friend(slots, is_animal, rng)
-    _draw_grown_ups(slots, is_animal, rng)
+    _draw_people(slots, is_animal, rng)
+    slots |= _row(pick(rng, cast.HELPERS), slots, rng)
     drawn: list[Row] = []
     for draw in plot.draws:
         drawn.append(pick_other(rng, draw.rows, *drawn))
@@ -65,16 +65,17 @@ def _pronouns(sex: str, prefix: str = "") -> Slots:
     return {prefix + slot: form for slot, form in zip(_PRONOUN_SLOTS, _PRONOUNS[sex], strict=True)}
 
 
-def _draw_hero_and_friend(slots: Slots, is_animal: bool, rng: random.Random) -> None:
-    hero = pick(rng, cast.ANIMALS if is_animal else cast.CHILDREN)
-    other = pick(rng, cast.ANIMAL_FRIENDS if is_animal else cast.CHILD_FRIENDS)
-    kin, friend = hero["kin"], other["name"]
+def _draw_people(slots: Slots, is_animal: bool, rng: random.Random) -> None:
+    people = _row(pick(rng, cast.ANIMALS if is_animal else cast.CHILDREN), slots, rng)
+    slots |= people | {"n_intro": NEIGHBOR, "neighbor_intro": f"{people['neighbor']}, the {people['job']},"}
+    for sex, prefix in (("sex", ""), ("f_sex", "f_"), ("n_sex", "n_"), ("e_sex", "e_")):
+        slots |= _pronouns(people[sex], prefix)
+    kin, friend, friend_kin = people["kin"], people["friend"], people["f_kid"]
     kid = pick(rng, ("little ", "young ") if is_animal else ("", "little ")) + kin
     trait = pick(rng, cast.TRAITS)
-    slots |= _pronouns(hero["sex"]) | _pronouns(other["sex"], "f_")
-    slots |= {"name": hero["name"], "kin": kin, "kid": kid, "kin_plural": _plural(kin)}
-    slots |= {"friend": friend, "f_kid": other["kin"], "pal": FRIEND, "hand": "paw" if is_animal else "hand"}
-    slots["friend_intro"] = f"{friend} the {other['kin']}" if is_animal else f"{slots['his']} friend {friend}"
+    slots |= {"kid": kid, "kin_plural": {"fox": "foxes", "mouse": "mice"}.get(kin, kin + "s")}
+    slots |= {"pal": FRIEND, "hand": "paw" if is_animal else "hand"}
+    slots["friend_intro"] = f"{friend} the {friend_kin}" if is_animal else f"{slots['his']} friend {friend}"
     slots |= {"trait": trait, "trait2": pick_other(rng, cast.TRAITS, trait)}
     slots |= _row(pick(rng, cast.ANIMAL_HOMES if is_animal else cast.CHILD_HOMES), slots, rng)
     slots["motif"] = pick(rng, tuple(MOTIFS))
@@ -82,20 +83,6 @@ def _draw_hero_and_friend(slots: Slots, is_animal: bool, rng: random.Random) -> 
     slots["charm"] = f"{pick(rng, cast.CHARM_LOOKS)} {pick(rng, cast.CHARMS)}"
     slots["food"] = expand(pick(rng, cast.FOODS), slots, rng)
     slots["habit"] = expand(pick(rng, cast.HABITS), slots, rng)
-
-
-def _plural(kin: str) -> str:
-    irregular = {"fox": "foxes", "mouse": "mice", "puppy": "puppies"}
-    return irregular.get(kin, kin + "s")
-
-
-def _draw_grown_ups(slots: Slots, is_animal: bool, rng: random.Random) -> None:
-    elder = _row(pick(rng, cast.ELDERS), slots, rng)
-    slots |= elder | _pronouns(elder["sex"], "e_")
-    neighbor = pick(rng, cast.ANIMAL_NEIGHBORS if is_animal else cast.NEIGHBORS)
-    slots |= _pronouns(neighbor["sex"], "n_") | {"neighbor": neighbor["name"], "job": neighbor["job"]}
-    slots |= {"n_intro": NEIGHBOR, "neighbor_intro": f"{neighbor['name']}, the {neighbor['job']},"}
-    slots |= _row(pick(rng, cast.HELPERS), slots, rng)
 
 
 def _draw_day(slots: Slots, rng: random.Random) -> None:

@@ -19,7 +19,7 @@ from bittygpt.errors import DataError
 
 # To be updated by hand, and the change told to users, whenever a change of the grammar is meant to change the
 # corpus: every tokenized corpus and every run made from `builtin:stories` then has to be made anew.
-PINNED_SHA256 = "23ced91a76f1a2a7b9b58681d2fa4e682c6b7368263dbaad1081e2883e8292aa"
+PINNED_SHA256 = "357be23b53fcd5541d1633f44e49e9ed27a9309c725f0f6517090a8b3d816a9b"
 
 HE, SHE = {"he", "him", "his", "himself"}, {"she", "her", "hers", "herself"}
 
