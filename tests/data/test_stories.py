@@ -19,7 +19,7 @@ from bittygpt.errors import DataError
 
 # To be updated by hand, and the change told to users, whenever a change of the grammar is meant to change the
 # corpus: every tokenized corpus and every run made from `builtin:stories` then has to be made anew.
-PINNED_SHA256 = "357be23b53fcd5541d1633f44e49e9ed27a9309c725f0f6517090a8b3d816a9b"
+PINNED_SHA256 = "8ba5b85d5bdf8d9d7ee7bef8d03f2bf55df12baf45edd98a62e1af3ebf14ff2f"
 
 HE, SHE = {"he", "him", "his", "himself"}, {"she", "her", "hers", "herself"}
 
@@ -139,11 +139,11 @@ def test_no_word_is_doubled(texts):
 
 def test_vocabulary_is_wide(texts):
     words = {word for text in texts for word in re.findall(r"[a-z']+", text.lower())}
-    assert len(words) > 2_000
+    assert len(words) > 1_500
 
 
 def test_every_plot_is_told_about_equally_often(tales):
-    assert len(PLOTS) == len({plot.name for plot in PLOTS}) == 25
+    assert len(PLOTS) == len({plot.name for plot in PLOTS}) == 23
     counts = [sum(t.plot is plot for t in tales) for plot in PLOTS]
     assert min(counts) > 0.6 * len(tales) / len(PLOTS)
 
@@ -168,7 +168,7 @@ def test_pronouns_fit_their_people(tales):
     checked = 0
     for t in tales:
         sexes = {t.slots[person] for person in ("he", "f_he", "e_he", "n_he")}
-        if len(sexes) == 2 or t.plot.name in ("sharing", "race", "swapped things"):  # others come along there
+        if len(sexes) == 2 or t.plot.name in ("sharing", "race"):  # others come along there
             continue
         wrong = HE if sexes == {"she"} else SHE
         assert not wrong & set(re.findall(r"[a-z]+", t.text.lower())), t.text

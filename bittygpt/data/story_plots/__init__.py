@@ -24,8 +24,6 @@ from bittygpt.data.story_plots import (
     sleepless_night,
     smallest_of_all,
     stuck_thing,
-    swapped_things,
-    treasure,
 )
 from bittygpt.data.story_template import Plot
 
@@ -34,7 +32,6 @@ PLOTS: tuple[Plot, ...] = (
     broken_thing.PLOT,
     stuck_thing.PLOT,
     found_thing.PLOT,
-    swapped_things.PLOT,
     quarrel.PLOT,
     newcomer.PLOT,
     race.PLOT,
@@ -53,6 +50,5 @@ PLOTS: tuple[Plot, ...] = (
     sharing.PLOT,
     hurt_animal.PLOT,
     magic_wish.PLOT,
-    treasure.PLOT,
     lost_way.PLOT,
 )

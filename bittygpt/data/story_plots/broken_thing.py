@@ -9,10 +9,6 @@ vase | [blue/tall/glass] | for the roses | glue the pieces together
 teapot | [white/round/painted] | for Sunday tea | glue the spout back on
 clock | [wooden/tall/ticking] | on the shelf | put the wheels back in
 mirror | [round/silver/little] | in the hall | put in a new glass
-lamp | [green/brass/pretty] | by the window | make a new shade
-bowl | [brown/clay/big] | for the apples | mend it with clay
-jug | [yellow/milk/striped] | for the milk | glue the handle back on
-snow globe | [tiny/glass/pretty] | on the desk | make a new one together
 """,
 )
 

@@ -14,20 +14,6 @@ sand castle | summer | sand | built it right at the edge of the water | a wave c
   | Look where the sand is dry | built it higher up, with a deep ditch around it
 snow fort | winter | snow | made the walls as thin as paper | the walls fell in at the first push
   | Make the walls thick, and pour water on them | made thick walls and let them freeze overnight
-dam | [spring/summer] | twigs | piled up twigs in the brook | the water carried them away
-  | Put the big stones at the bottom | laid big stones first and pushed the twigs between them
-bridge | [spring/summer/autumn] | planks | laid one plank across the ditch | the plank cracked in the middle
-  | Give it legs to stand on | put three strong posts under it
-cart | [spring/summer/autumn] | old boxes | nailed the wheels on | the wheels fell off on the first hill
-  | A wheel must be free to turn | set the wheels on a smooth, round axle
-hut | [summer/autumn] | branches | leaned the branches together | the wind blew it over
-  | Dig the branches into the ground | dug a hole for each branch and wove them together
-windmill | [spring/autumn] | paper and sticks | glued on wings of paper | the rain turned the wings into mush
-  | Cloth is stronger than paper | sewed wings of cloth and rubbed them with wax
-snowman | winter | snow | put a big ball on top of a small one | it tipped over on its nose
-  | The biggest belongs at the bottom | rolled the biggest ball first and put the others on top
-tower | [spring/summer/autumn] | stones | piled one stone on the other | the tower swayed and fell
-  | Begin with a wide circle | laid a wide circle of stones and made each ring a bit smaller
 """,
 )
 

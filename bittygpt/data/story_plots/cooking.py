@@ -9,14 +9,6 @@ apple pie | cinnamon | peeled the apples and rolled out the dough | with cream
 [chicken/pea/bean] soup | salt | cut the onions and filled the pot with water | with bread
 [carrot/honey/lemon] cake | butter | broke the eggs and sifted the flour | with tea
 berry jam | sugar | washed the berries and picked out the leaves | on warm toast
-[plum/cherry] pudding | milk | heated the pan and stirred the flour | with a big spoon
-mushroom stew | parsley | cleaned the mushrooms and chopped the leeks | with potatoes
-pumpkin bread | eggs | cut the pumpkin and warmed the oven | with honey
-noodle pie | cheese | boiled the noodles and buttered the dish | with salad
-rice pudding | vanilla | washed the rice and warmed the milk | with plums
-potato pancakes | oil | grated the potatoes and squeezed them dry | with apple sauce
-gingerbread | ginger | mixed the honey and the flour | with cocoa
-[fish/tomato] stew | pepper | chopped the garlic and lit the fire | with rice
 """,
 )
 

@@ -17,32 +17,6 @@ deep water | summer | {hour} | the others jumped into the lake and called for {h
 the big dog | {season} | {hour} | a huge, shaggy dog stood in the middle of the path
   | A dog that wags its tail is asking to be friends
   | held out one {hand}. The dog sniffed it, wagged its tail, and licked {his} nose
-the rope bridge | {season} | {hour} | the only way home led over the old rope bridge
-  | Don't look at the water, look at the other side
-  | fixed {his} eyes on a tree and took a step, and then another, until there was grass under {his} feet
-the cellar | {season} | {hour} | there were no more potatoes upstairs, and someone had to go down to the
-  cellar
-  | A cellar is just a kitchen for spiders
-  | went down one step at a time, singing. There was nothing there but potatoes and one very small spider
-the stage | {season} | evening | {his} turn came to sing in front of everyone
-  | Pick out one friendly face and sing to that one
-  | found {his} {elder} in the crowd and sang to {e_him} alone, and soon {his} voice stopped shaking
-the wind | [autumn/winter] | evening | something howled in the chimney all evening
-  | The wind is only looking for someone to sing with
-  | howled back, as loud as {he} could. The wind howled again, and it was like a song for two
-the scarecrow | [summer/autumn] | {hour} | the path led past the field with the scarecrow
-  | A scarecrow is only an old coat with no one in it
-  | walked up to it and shook its sleeve. A bit of straw fell out, and a mouse said hello
-the tall tree | summer | {hour} | the others climbed the tall tree to pick cherries
-  | Climb with your {hand}s and not with your eyes
-  | reached for one branch, and then for the next, until {he} sat at the top and could see the whole valley
-geese | {season} | {hour} | seven geese came hissing down the road
-  | Stand tall, and a goose will think twice
-  | stood as tall as {he} could and said good day. The geese looked at each other and marched away
-the forest | {season} | {hour} | {his} {elder} asked {him} to take some bread through the forest to
-  {neighbor}
-  | Every sound in the forest is somebody busy
-  | listened. The knocking was a woodpecker, and the rustling was a bird looking for worms
 """,
 )
 

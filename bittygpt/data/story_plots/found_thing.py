@@ -10,10 +10,6 @@ purse | [brown/leather/heavy] | All my money is in it
 ring | [golden/silver/thin] | My mother gave it to me
 key | [big/rusty/iron] | Now I cannot open my own door
 pair of glasses | [round/golden] | I cannot read a word without them
-letter | [long/blue/sealed] | It is from my brother across the sea
-necklace | [pearl/silver/coral] | I wore it at my wedding
-walking stick | [carved/knobby] | My legs are weak without it
-umbrella | [black/green/big] | And it looks like rain
 """,
 )
 REWARDS = table(
@@ -23,12 +19,6 @@ a ride on the [hay wagon/gray horse/wooden boat]
 a bag of [warm buns/sugared nuts/red apples]
 a [little/shiny] silver bell
 the first slice of a [cherry/plum/berry] pie
-a jar of [golden honey/strawberry jam]
-a long story about [pirates/a dragon/the stars]
-a [tiny/wooden] flute
-a [red/blue] balloon
-a tiny [tomato/rose/lemon] plant in a pot
-a map of the [stars/whole valley/sea]
 """,
 )
 

@@ -10,10 +10,6 @@ bunch of daisies | put them in a glass by the window
 jar of berry jam | ate two slices of bread with it
 warm bun | closed {n_his} eyes at the first bite
 pair of knitted socks | put them on at once
-drawing of a ship | hung it over the fireplace
-bowl of strawberries | hummed a tune while {n_he} ate them
-little paper bird | hung it in the doorway
-pot of soup | asked for the recipe
 """,
 )
 

@@ -12,12 +12,6 @@ gosling | a thorn in its foot | bathed its foot and shook up its nest of straw |
   sky
 tortoise | a crack in its shell | rubbed oil on the crack and brought it lettuce | walked off, slowly, as
   tortoises do
-lamb | a cold from the rain | rubbed it dry and fed it warm milk | ran back to its mother
-bat | a sore wing | hung it in a dark box and caught moths for it | swooped away into the dusk
-ladybug | a bent leg | let it rest on a leaf and gave it dew | opened its red coat and flew away
-toad | a burned foot | put cool moss on its foot and caught flies for it | hopped off into the wet grass
-heron | a hurt leg | tied the leg to a stick and brought it frogspawn | rose up into the air with slow, wide
-  wings
 """,
 )
 RETURNS = table(
@@ -27,8 +21,6 @@ RETURNS = table(
 woke {him} when smoke came from the kitchen, just in time
 led {him} home one night in a thick fog
 brought its little ones along to show them to {him}
-found the key that {his} {elder} had lost
-came back with three friends, and they all stayed until evening
 """,
 )
 

@@ -10,10 +10,6 @@ whistle | [silver/tin/wooden/shiny]
 music box | [tiny/painted/golden]
 marble | [glass/green/shiny/blue]
 toy train | [red/little/tin]
-spinning top | [striped/painted/wooden]
-doll | [cloth/little/rag]
-compass | [brass/old/pocket]
-picture book | [old/big/bright]
 """,
 )
 

@@ -12,16 +12,6 @@ evening star | look for the evening star above our roof | saw it between the clo
   star before {him}
 smoke | look for the smoke of our chimney | climbed a rock and saw a thin line of smoke. {He} went straight
   to the smoke
-moss | remember that moss grows on the north side of a tree | felt the trees with one {hand}. The moss showed
-  {him} the way
-lighthouse | wait for the light of the lighthouse | saw it blink, once, twice. {He} walked toward the
-  lighthouse
-wind | keep the wind at your back | wet one {hand} and held it up. Then {he} let the wind push {him} along
-stone wall | follow the old stone wall | felt cold stones under one {hand}. {He} followed the stone wall,
-  step by step
-rooster | stay where you are until the rooster crows | curled up under a bush. At dawn {he} heard the rooster
-  and ran
-song | sing our song as loud as you can | sang the song, though {his} voice shook. And someone sang it back
 """,
 )
 LURES = table(
@@ -31,10 +21,6 @@ a [blue/yellow/white] butterfly
 a [hare/hare/lizard] with a white spot
 a leaf that danced in the wind
 the sound of a far-off [flute/fiddle]
-a trail of [red/sweet] berries
-a [dragonfly/feather] that glittered in the sun
-a row of [strange/tiny] footprints
-a rainbow
 """,
 )
 

@@ -9,10 +9,6 @@ pony | ride like the wind | let {him} ride the old gray pony every Sunday
 pair of wings | see the world from above | took {him} up in a big balloon
 boat | sail around the world | gave {him} an old boat, and together they mended it
 castle | live in a tower | built {him} a tower of old boxes, with a flag on top
-dragon | have a friend who could breathe fire | carved {him} a dragon from the root of an oak
-garden | grow roses and beans | gave {him} a corner of the field for a garden
-piano | play for everyone | showed {him} the old piano in the attic and said it was {hers}
-bicycle | ride to the next town | put together a bicycle from three broken ones
 """,
 )
 GRANTERS = table(
@@ -22,8 +18,6 @@ golden fish | caught in a net
 fairy | stuck in a spider's web
 fallen star | caught in a thorn bush
 silver bee | shut in a jar
-white deer | tangled in the ivy
-firefly with a crown | trapped in a lantern
 """,
 )
 NEEDS = table(
@@ -33,12 +27,6 @@ the well had run dry, and nobody had water | clear water rose in the well
 the bridge was gone, and nobody could cross the river | a new bridge stood over the river
 {friend} had been ill in bed for weeks | {friend} sat up and asked for pancakes
 {neighbor}'s barn had burned down | a new barn stood in its place
-{his} {elder}'s legs hurt so much that {e_he} could not walk | {Elder} got up and danced around the table
-no rain had fallen, and the fields were brown | it began to rain, softly, on all the fields
-{neighbor}'s cow was lost in the hills | a bell rang at the gate, and there stood the cow
-the oven was broken, and there was no bread for anyone | warm bread lay on every table
-the old mill had stopped, and there was no flour | the wheel of the mill began to turn
-the fishing boats had not come back from the storm | one after another, all the boats sailed home
 """,
 )
 

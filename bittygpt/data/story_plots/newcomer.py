@@ -9,10 +9,6 @@ chess | a chessboard | played chess under the old tree
 painting | a box of paints | painted the [bridge/sunset/pond]
 singing | a book of songs | sang until the birds joined in
 baking | a rolling pin | baked a [crooked/huge/plum] cake
-stargazing | a small telescope | looked at the stars from the roof
-gardening | a watering can | planted [beans/sunflowers/carrots] along the wall
-dancing | a pair of dancing shoes | danced around the well
-knitting | a ball of wool | knitted one very long scarf
 """,
 )
 

@@ -9,10 +9,6 @@ birdhouse | three old boards | sawed the wood and hammered in the nails | hung i
 bookmark | a pressed fern and stiff paper | cut, glued and pressed | put it into {e_his} best-loved book
 cushion | an old curtain and soft wool | sewed the seams, stitch by stitch, | took {e_his} nap on it
 picture frame | driftwood and shells | glued the corners and polished the shells | put a picture of {name} in it
-wind chime | spoons and blue glass | tied the strings and tested the sound | hung it over the door
-teacup | brown clay | shaped the clay and smoothed the rim | drank tea from it every morning
-puppet | a wooden spoon and a scrap of velvet | carved a face and sewed a coat | made it bow and dance
-scarf | the wool of three old socks | knitted and counted the stitches | wrapped it around {e_his} neck at once
 """,
 )
 LUXURIES = table(
@@ -22,12 +18,6 @@ a [silver/golden/pearl] brooch
 a [silk/fur/feathered] hat
 a pair of [leather/red/shiny] boots
 a [crystal/china/painted] vase
-a [golden/pocket/cuckoo] clock
-a [big/heart-shaped/fine] box of chocolates
-a [velvet/silk/fine wool] coat
-a [silver/marble] chess set
-a [lace/linen] tablecloth
-a [copper/whistling] kettle
 """,
 )
 

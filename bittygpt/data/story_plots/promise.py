@@ -14,18 +14,6 @@ rabbits | close the hutch of {neighbor}'s rabbits | the rabbits were hopping all
   them, one by one, with a carrot
 sheep | watch the sheep of {neighbor} | the sheep had wandered off into the hills | climbed up and called
   them back, one by one
-loaves | take {neighbor}'s loaves out of the oven in time | the loaves were as black as coal | kneaded new
-  dough all evening
-goats | shut the gate behind {neighbor}'s goats | the goats were eating the washing on the line | chased them
-  home and washed every shirt
-letters | carry {neighbor}'s letters to the post | the letters were still in {his} bag | ran to the next town
-  with them, all the way
-ducklings | bring {neighbor}'s ducklings in before dark | the ducklings were lost in the reeds | waded in
-  with a lamp and found them, all seven
-boats | tie up the boats of {neighbor} | the boats were floating down the river | swam after them and pulled
-  them back
-roses | cover {neighbor}'s roses before the frost | the roses were stiff with cold | wrapped each one in
-  straw and old wool
 """,
 )
 

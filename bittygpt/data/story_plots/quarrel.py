@@ -10,10 +10,6 @@ swing | [old/rope/wooden] | pushed each other, higher and higher
 wagon | [red/little/green] | pulled each other around the yard
 hammock | [striped/blue/big] | lay in it side by side
 kite | [red/yellow/dragon] | flew it together, one at the string and one at the tail
-fishing rod | [long/bamboo/new] | caught two small fish, one for each
-puzzle | [new/big/wooden] | did it together, piece by piece
-scooter | [blue/fast/silver] | took turns, once around the pond each
-tent | [green/little/striped] | sat in it together and told stories
 """,
 )
 

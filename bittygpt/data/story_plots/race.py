@@ -9,12 +9,6 @@ running race | {season} | around the pond and back
 sack race | {season} | across the village green
 sled race | winter | down the long hill
 boat race | summer | down the stream
-swimming race | summer | to the little island and back
-barrel race | autumn | from the mill to the bridge
-stilt race | spring | along the high street
-scooter race | {season} | from the well to the gate
-egg-and-spoon race | spring | across the meadow
-wheelbarrow race | autumn | around the barn
 """,
 )
 PRIZES = table(
@@ -24,13 +18,6 @@ PRIZES = table(
 [huge/round] cheese
 [blue/golden] ribbon
 [cherry/chocolate] cake
-[red/new] bicycle bell
-basket of [oranges/pears/peaches]
-[silver/gold] medal
-[big/fat] pumpkin
-crown of [leaves/flowers]
-[woolen/striped] blanket
-jar of [candy/honey]
 """,
 )
 IN_TROUBLE = table(
@@ -40,11 +27,6 @@ a baby duck | had lost its mother | carried it to the pond, where its mother was
 {neighbor}, | had dropped a basket of potatoes | picked up every single potato
 a [little/tiny] lamb | was caught in a thorn bush | bent the thorns away, one by one
 a beetle | was lying on its back | turned it over with a blade of grass
-an old man | could not get his cart out of the mud | pushed and pushed until the wheels turned
-a [small/young] bird | had fallen out of its nest | put it back, as gently as {he} could
-a turtle | was stuck between two stones | lifted one stone and set it free
-{neighbor}, | was sitting on the ground with a sore foot | helped {n_him} all the way home
-a lost [calf/foal/goat] | was crying for its mother | led it back to its field
 """,
 )
 

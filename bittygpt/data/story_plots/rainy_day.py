@@ -9,15 +9,6 @@ picnic | a basket with sandwiches | spread the blanket under the table and ate t
 trip to the sea | a bucket and a towel | filled the tub, floated paper boats in it, and listened to a shell
 parade | flags and a drum | marched through every room, up the stairs and down again
 boat ride | two oars and a rope | turned the big laundry basket into a boat and rowed across the carpet
-garden party | a cake and paper hats | put all the flower pots in one room and hung paper suns on the walls
-camping trip | a tent and a lamp | built a tent of sheets and told stories by the light of the lamp
-treasure hunt | a map and a spade | hid walnuts all over the house and drew a map of the rooms
-ball game | a ball and two goals | rolled up socks and played in the long hall
-puppet show | six puppets and a curtain | hung the curtain in a doorway and played to all the chairs
-bird walk | a notebook and a spyglass | watched the wet birds from the window and drew each one
-visit to the fair | a purse with five coins | made a fair at home, with three games and popcorn
-hike up the mountain | boots and a flask of tea | climbed all the stairs ten times and planted a flag in the
-  attic
 """,
 )
 

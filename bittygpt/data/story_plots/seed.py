@@ -11,15 +11,6 @@ pumpkin | a flat white seed | as big as a [wheel/barrel/pig] | there was soup fo
 apple tree | a brown seed | as high as {his} chin, and then as high as the wall | its first apples went to
   all the neighbors
 beanstalk | a spotted bean | so long that it climbed up to the window | there were beans for everyone
-rosebush | a thorny little twig | full of [red/white/yellow] roses | every friend got a rose
-melon | a small black seed | as round as the full moon | everyone had a slice
-strawberry plant | a seed like a grain of sand | covered with sweet red berries | {name} shared the berries
-  with {friend}
-corn plant | a yellow grain | as high as a horse | they all ate it hot, with butter
-tulip | an ugly brown bulb | the reddest tulip anyone had ever seen | {name} gave it to {his} {elder}
-carrot | a seed as thin as a hair | as long as {his} arm | the old donkey next door got half of it
-oak tree | a shiny acorn | strong enough to hold a swing | birds came to live in it
-cherry tree | a cherry stone | white with blossoms | there were cherries for all the children around
 """,
 )
 

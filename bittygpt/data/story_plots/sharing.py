@@ -10,10 +10,6 @@ loaf of bread | [warm/sweet/fresh]
 melon | [big/green/ripe]
 honey cake | [golden/sticky/warm]
 pumpkin pie | [round/warm/fresh]
-bag of nuts | [big/brown]
-plate of pancakes | [hot/big/high]
-bowl of cherries | [big/blue/full]
-wheel of cheese | [little/yellow/round]
 """,
 )
 HUNGRY = table(
@@ -23,10 +19,6 @@ a thin sparrow | half of its last crumb to a [fly/wren/beetle]
 an old man | half of his last crust to a stray dog
 a small mouse | its only grain of wheat to its brother
 an old woman | half of her dry bread to the birds
-a young traveler | half of his last apple to a donkey
-a gray squirrel | its only nut to a smaller squirrel
-two little ants | a crumb to a third
-a poor shepherd girl | the last of her milk to a lamb
 """,
 )
 

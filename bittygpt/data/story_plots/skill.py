@@ -13,30 +13,6 @@ summer | swim | {he} swallowed a lot of water | Stretch out long and kick like a
   way to the other side
 {season} | juggle three apples | the apples rolled all over the floor | Begin with one apple,
   then take two | juggled until the apples were a blur
-{season} | play the fiddle | it sounded like a door in need of oil | Move the bow slowly, as if
-  you were stroking a cat | played the fiddle so well that people danced
-{season} | play the flute | it made no sound at all | Blow across the hole, not into it | played
-  a song on the flute
-[spring/summer/autumn] | walk on stilts | {he} fell into a [bush/puddle] | Keep walking, for
-  standing still is harder | walked on stilts down the whole street
-[spring/summer] | skip rope | the rope caught {his} feet | Listen to the beat of the rope | skipped
-  the rope a hundred times
-[summer/autumn] | make a stone skip across the water | the stone went plop and sank | Take a flat
-  stone and throw it low | made a stone skip seven times
-{season} | paint a horse | it looked like a table with ears | Look at the horse longer than at
-  the paper | painted a horse that seemed to run
-{season} | dance the jig | {he} tripped over {his} own feet | Count to four and let the music
-  do the rest | danced until the floor shook
-summer | row a boat | the boat went around in circles | Pull both oars with the same strength | rowed
-  straight across the lake
-autumn | fly a kite | the kite fell on its nose | Wait for the wind before you run | flew the kite
-  high over the church
-{season} | tie sailors' knots | all the knots fell apart | Over, under, around, and then pull |
-  tied ten good knots in a row
-{season} | read | the letters looked like ants | Take one letter at a time and say it aloud | read
-  a whole page without a mistake
-[spring/summer] | ride a bicycle | {he} ended up in the hedge | Look at the road and not at the
-  wheel | rode all the way around the square
 """,
 )
 

@@ -10,14 +10,6 @@ clock | went tick, tock, tick, tock | counting the steps of the night
 moon | shone right into {his} eyes | keeping watch over all the roofs
 rain | drummed on the roof | playing a song for the flowers
 owl | called and called from the barn | saying good night to its children
-river | gurgled and splashed | telling a long story on its way to the sea
-wind | hummed in the chimney | rocking the trees to sleep
-frogs' choir | croaked and croaked in the pond | singing a lullaby for the fish
-old staircase | creaked and cracked | stretching after a long day
-sea | rolled and hissed on the shore | breathing in and out in its sleep
-crickets' song | went on without end | counting the stars, one chirp for each
-donkey next door | brayed in its stable | telling jokes to the cows
-night train | whistled behind the hill | bringing sleepy travelers home
 """,
 )
 

@@ -13,19 +13,6 @@ spring fair | spring | pull the heavy carts | the rope of the flag slipped into 
   | reached into the hole and pulled out the rope
 puppet show | {season} | hold up the heavy curtain | the smallest puppet fell behind the wall
   | slid behind the wall and saved the puppet
-wedding | [spring/summer] | carry the great cake | the ring rolled under the heavy oven
-  | crawled under the oven and brought back the ring
-winter concert | winter | push the piano | a mouse's nest blocked the inside of the tuba
-  | climbed into the tuba and moved the nest, very gently, to a safe place
-boat parade | summer | drag the boats to the water | a knot got stuck deep inside the biggest boat
-  | wriggled under the boards and untied the knot
-birthday party | {season} | hang up the garlands | the music box stopped, with a crumb deep inside
-  | reached between the tiny wheels and took out the crumb
-bell festival | [spring/summer/autumn] | ring the giant bell | the bell stopped, and nobody could get into
-  the narrow tower window
-  | slipped through the window and freed the bell
-great market | [spring/summer/autumn] | roll the barrels | the only scale stopped working because of a pebble
-  | put a thin arm inside and took out the pebble
 """,
 )
 

@@ -16,10 +16,6 @@ bucket | [tin/blue/wooden] | at the bottom of the well | catch it with a hook | 
   | {neighbor} turned the handle, {friend} held the lamp, and {name} guided the rope
 cart | [little/green/hay] | in a ditch | push it from behind | The wheels sank even deeper
   | {neighbor} lifted, {friend} pulled, and {name} pushed a flat board under the wheels
-balloon | [green/round/red] | in the branches of an apple tree | climb up to it | The branches were too thin
-  | {neighbor} lifted {friend} up, {friend} bent the branch, and {name} caught the string
-hoop | [wooden/yellow] | on top of a lamp post | throw a stone at it | The stone fell into a puddle
-  | {neighbor} stood below, {friend} sat on {n_his} shoulders, and {name} passed them a broom
 """,
 )
 
