@@ -86,22 +86,24 @@ def _divergence_message(report: DivergedReport, run: RunFolder) -> str:
 
 def _conclude(run: RunFolder, as_json: bool) -> None:
     """The result of a finished run, on stdout."""
-    steps = [event for event in run.events() if event["event"] == "step"]
-    evals = [event for event in run.events() if event["event"] == "eval"]
-    checkpoint = newest_good(run.checkpoints, lambda _: None)
+    status = run.read_status()
     if as_json:
+        checkpoint = newest_good(run.checkpoints, lambda _: None)
         result(
             json.dumps(
                 {
                     "event": "finished",
                     "run": str(run.path),
                     "checkpoint": str(checkpoint),
-                    **run.read_status(),
+                    **status,
                 }
             )
         )
         return
-    line = f"{run.path}: finished after {run.read_status()['step']:,} steps"
+    events = list(run.events())
+    steps = [event for event in events if event["event"] == "step"]
+    evals = [event for event in events if event["event"] == "eval"]
+    line = f"{run.path}: finished after {status['step']:,} steps"
     if steps:
         line += f" in {duration(steps[-1]['elapsed'])}"
     if evals:

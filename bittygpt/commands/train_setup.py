@@ -15,7 +15,7 @@ from bittygpt.files import make_folder, write_text
 from bittygpt.terminal.console import talk
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.training.checkpoint import read_state
-from bittygpt.training.checkpoint_folder import clean_up, newest_good, set_damaged_aside
+from bittygpt.training.checkpoint_folder import clean_up, list_checkpoints, set_damaged_aside
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
@@ -46,7 +46,8 @@ def set_up(
         clean_up(run.checkpoints)
         set_damaged_aside(run.checkpoints, talk)
     ranks.wait()
-    checkpoint = newest_good(run.checkpoints, talk)
+    checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
+    checkpoint = checkpoints[0][1] if checkpoints else None
     state = _read_fitting(checkpoint, config, tokens) if checkpoint else None
     if (
         state is not None

@@ -8,7 +8,7 @@ from typing import TypeVar
 from bittygpt.data import story_cast as cast
 from bittygpt.data.story_motifs import MOTIFS
 from bittygpt.data.story_phrases import PHRASES, WEATHER
-from bittygpt.data.story_template import Draw, Plot, Row, Variants
+from bittygpt.data.story_template import Plot, Row, Variants
 
 T = TypeVar("T")
 Slots = dict[str, str]
@@ -45,20 +45,14 @@ def draw_slots(plot: Plot, rng: random.Random) -> Slots:
     is_animal = rng.random() < 0.4
     _draw_people(slots, is_animal, rng)
     slots |= _row(pick(rng, cast.HELPERS), slots, rng)
-    drawn: list[Row] = []
-    for draw in plot.draws:
-        drawn.append(pick_other(rng, draw.rows, *drawn))
-        slots |= _suffixed(_row(drawn[-1], slots, rng), draw)
+    for table in plot.tables:
+        slots |= _row(pick(rng, table), slots, rng)
     _draw_day(slots, rng)
     return slots
 
 
 def _row(row: Row, slots: Slots, rng: random.Random) -> Slots:
     return {column: expand(cell, slots, rng) for column, cell in row.items()}
-
-
-def _suffixed(row: Slots, draw: Draw) -> Slots:
-    return {column + draw.suffix: cell for column, cell in row.items()} if draw.suffix else row
 
 
 def _pronouns(sex: str, prefix: str = "") -> Slots:

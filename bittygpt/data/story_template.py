@@ -24,23 +24,18 @@ PARAGRAPH_BREAK = Beat(("//",))
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One row to be drawn from `rows`; its columns become slots, their names followed by `suffix`.
-
-    Two draws of one plot never give the same row.
-    """
-
-    rows: Table
-    suffix: str = ""
-
-
-@dataclass(frozen=True)
 class Plot:
-    """A plot skeleton. `thread` is the slot that the beginning names and the ending must name again."""
+    """A plot skeleton.
+
+    Attributes:
+        thread: the slot that the beginning names and the ending must name again.
+        tables: of each, one row is drawn; its columns become slots.
+        beats: the steps of the plot, in order.
+    """
 
     name: str
     thread: str
-    draws: tuple[Draw, ...]
+    tables: tuple[Table, ...]
     beats: tuple[Beat, ...]
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import TrainingBatches, evaluation_batches
 from bittygpt.data.shards import TokenSplit
-from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
+from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.training.checkpoint import restore, save_checkpoint
 from bittygpt.training.checkpoint_folder import remove_old
 from bittygpt.training.devices import Device
@@ -49,8 +49,7 @@ class Trainer:
         self.model = model.to(device.torch_device)
         self.optimizers = build_optimizers(self.model, config.optim)
         self.ignored = tuple(tokenizer.special_ids[token] for token in train.ignore_tokens)
-        at_documents = config.data.windows == "documents"
-        self.document_end = tokenizer.special_ids[END_OF_TEXT] if at_documents else None
+        self.document_end = tokenizer.end_of_text_id if config.data.windows == "documents" else None
         self.batches = TrainingBatches(
             train_tokens, context, train.batch_size, config.run.seed, self.ignored, self.document_end
         )

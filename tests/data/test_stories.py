@@ -185,9 +185,9 @@ def test_a_friend_is_introduced_once_and_first(tales):
 def test_every_slot_and_phrase_of_the_grammar_exists():
     slots = draw_slots(PLOTS[0], random.Random(0))
     for plot in PLOTS:
-        own = set(slots) | {column + draw.suffix for draw in plot.draws for column in draw.rows[0]}
+        own = set(slots) | {column for table in plot.tables for column in table[0]}
         lines = [line for beat in plot.beats for line in beat.variants]
-        lines += [cell for draw in plot.draws for row in draw.rows for cell in row.values()]
+        lines += [cell for table in plot.tables for row in table for cell in row.values()]
         lines += [line for motif in MOTIFS.values() for options in motif.values() for line in options]
         lines += [line for options in (OPENINGS, *PHRASES.values()) for line in options]
         for line in lines:

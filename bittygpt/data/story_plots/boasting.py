@@ -1,6 +1,6 @@
 """Plot: a boaster is put to the test."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 BOASTS = table(
     "claim season test fall save",
@@ -74,4 +74,4 @@ The only one who came to help was {pal}, who {save}.
 <ending>
 """)
 
-PLOT = Plot("boasting", "claim", (Draw(BOASTS),), BEATS)
+PLOT = Plot("boasting", "claim", (BOASTS,), BEATS)

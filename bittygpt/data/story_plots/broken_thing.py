@@ -1,6 +1,6 @@
 """Plot: a thing is broken and hidden, and the truth is told."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 FRAGILE = table(
     "thing look use fix",
@@ -72,4 +72,4 @@ Now the {thing} looked almost new, and {name} <glad>.
 <ending>
 """)
 
-PLOT = Plot("broken thing", "thing", (Draw(FRAGILE),), BEATS)
+PLOT = Plot("broken thing", "thing", (FRAGILE,), BEATS)

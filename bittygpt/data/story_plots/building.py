@@ -1,6 +1,6 @@
 """Plot: something is built, falls down, and is built better."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 BUILDINGS = table(
     "building season of first ruin advice second",
@@ -73,4 +73,4 @@ They put a flag on top of it and wrote on it: built by {name} and {pal}, the sec
 <ending>
 """)
 
-PLOT = Plot("building", "building", (Draw(BUILDINGS),), BEATS)
+PLOT = Plot("building", "building", (BUILDINGS,), BEATS)

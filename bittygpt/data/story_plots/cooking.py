@@ -1,6 +1,6 @@
 """Plot: a dish lacks something that a neighbor has."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 DISHES = table(
     "dish missing begun served",
@@ -75,4 +75,4 @@ And that is why {dish} always made {name} think of good neighbors.
 <ending>
 """)
 
-PLOT = Plot("cooking", "dish", (Draw(DISHES),), BEATS)
+PLOT = Plot("cooking", "dish", (DISHES,), BEATS)

@@ -1,6 +1,6 @@
 """Plot: a fear is overcome."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 FEARS = table(
     "fear season hour moment truth deed",
@@ -77,4 +77,4 @@ And when a smaller {kin} was afraid of {fear}, {name} said, "I know a secret. {t
 <ending>
 """)
 
-PLOT = Plot("fear", "fear", (Draw(FEARS),), BEATS)
+PLOT = Plot("fear", "fear", (FEARS,), BEATS)

@@ -1,7 +1,7 @@
 """Plot: a thing is found and brought back to its owner."""
 
 from bittygpt.data.story_cast import MILD_SEASONS, PLACES
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 OWNERS = table(
     "thing look cry",
@@ -87,10 +87,10 @@ PLOT = Plot(
     "found thing",
     "thing",
     (
-        Draw(MILD_SEASONS),
-        Draw(OWNERS),
-        Draw(PLACES),
-        Draw(REWARDS),
+        MILD_SEASONS,
+        OWNERS,
+        PLACES,
+        REWARDS,
     ),
     BEATS,
 )

@@ -1,7 +1,7 @@
 """Plot: small gifts in secret make a grumpy neighbor smile."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 KINDNESSES = table(
     "gift sign",
@@ -79,8 +79,8 @@ PLOT = Plot(
     "grumpy neighbor",
     "gift",
     (
-        Draw(MILD_SEASONS),
-        Draw(KINDNESSES),
+        MILD_SEASONS,
+        KINDNESSES,
     ),
     BEATS,
 )

@@ -1,7 +1,7 @@
 """Plot: a hurt animal is cared for, set free, and comes back."""
 
 from bittygpt.data.story_cast import PLACES, WARM_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 PATIENTS = table(
     "patient hurt care farewell",
@@ -85,10 +85,10 @@ PLOT = Plot(
     "hurt animal",
     "patient",
     (
-        Draw(WARM_SEASONS),
-        Draw(PATIENTS),
-        Draw(PLACES),
-        Draw(RETURNS),
+        WARM_SEASONS,
+        PATIENTS,
+        PLACES,
+        RETURNS,
     ),
     BEATS,
 )

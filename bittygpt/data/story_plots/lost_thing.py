@@ -1,7 +1,7 @@
 """Plot: a beloved thing is lost, and someone helps to find it."""
 
 from bittygpt.data.story_cast import GUIDES, MILD_SEASONS, PLACES
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 TREASURES = table(
     "thing look",
@@ -86,10 +86,10 @@ PLOT = Plot(
     "lost thing",
     "thing",
     (
-        Draw(MILD_SEASONS),
-        Draw(TREASURES),
-        Draw(PLACES),
-        Draw(GUIDES),
+        MILD_SEASONS,
+        TREASURES,
+        PLACES,
+        GUIDES,
     ),
     BEATS,
 )

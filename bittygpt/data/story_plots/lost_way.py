@@ -1,7 +1,7 @@
 """Plot: the way is lost, and good advice leads home."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 SIGNS = table(
     "sign advice followed",
@@ -94,9 +94,9 @@ PLOT = Plot(
     "lost way",
     "sign",
     (
-        Draw(MILD_SEASONS),
-        Draw(SIGNS),
-        Draw(LURES),
+        MILD_SEASONS,
+        SIGNS,
+        LURES,
     ),
     BEATS,
 )

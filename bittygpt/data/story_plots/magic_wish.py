@@ -1,6 +1,6 @@
 """Plot: a single wish is given away, and comes true after all."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 WISHES = table(
     "wish want got",
@@ -97,9 +97,9 @@ PLOT = Plot(
     "magic wish",
     "wish",
     (
-        Draw(WISHES),
-        Draw(GRANTERS),
-        Draw(NEEDS),
+        WISHES,
+        GRANTERS,
+        NEEDS,
     ),
     BEATS,
 )

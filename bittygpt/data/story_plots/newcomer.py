@@ -1,6 +1,6 @@
 """Plot: a shy newcomer turns out to love what the hero loves."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 HOBBIES = table(
     "hobby carried together",
@@ -71,4 +71,4 @@ Soon the others came to watch, and {friend} showed them how it was done.
 <ending>
 """)
 
-PLOT = Plot("newcomer", "hobby", (Draw(HOBBIES),), BEATS)
+PLOT = Plot("newcomer", "hobby", (HOBBIES,), BEATS)

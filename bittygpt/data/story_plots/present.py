@@ -1,6 +1,6 @@
 """Plot: a present is made by hand because there is no money to buy one."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 PRESENTS = table(
     "gift of work used",
@@ -82,8 +82,8 @@ PLOT = Plot(
     "present",
     "gift",
     (
-        Draw(PRESENTS),
-        Draw(LUXURIES),
+        PRESENTS,
+        LUXURIES,
     ),
     BEATS,
 )

@@ -1,7 +1,7 @@
 """Plot: a promise is forgotten and made good."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 PROMISES = table(
     "wards duty result repair",
@@ -81,8 +81,8 @@ PLOT = Plot(
     "promise",
     "wards",
     (
-        Draw(MILD_SEASONS),
-        Draw(PROMISES),
+        MILD_SEASONS,
+        PROMISES,
     ),
     BEATS,
 )

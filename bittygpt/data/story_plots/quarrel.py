@@ -1,7 +1,7 @@
 """Plot: two friends quarrel about a thing and make up."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 QUARRELED_OVER = table(
     "thing look used",
@@ -76,8 +76,8 @@ PLOT = Plot(
     "quarrel",
     "thing",
     (
-        Draw(MILD_SEASONS),
-        Draw(QUARRELED_OVER),
+        MILD_SEASONS,
+        QUARRELED_OVER,
     ),
     BEATS,
 )

@@ -1,6 +1,6 @@
 """Plot: the hero gives up a prize to help someone."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 RACES = table(
     "race season course",
@@ -90,9 +90,9 @@ PLOT = Plot(
     "race",
     "prize",
     (
-        Draw(RACES),
-        Draw(PRIZES),
-        Draw(IN_TROUBLE),
+        RACES,
+        PRIZES,
+        IN_TROUBLE,
     ),
     BEATS,
 )

@@ -1,6 +1,6 @@
 """Plot: rain spoils a plan, which then takes place indoors."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 PLANS = table(
     "plan packed indoors",
@@ -74,4 +74,4 @@ In the evening the rain stopped. There was a rainbow over the roofs.
 <ending>
 """)
 
-PLOT = Plot("rainy day", "plan", (Draw(PLANS),), BEATS)
+PLOT = Plot("rainy day", "plan", (PLANS,), BEATS)

@@ -1,7 +1,7 @@
 """Plot: a seed is planted and waited for."""
 
 from bittygpt.data.story_cast import WARM_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 PLANTS = table(
     "plant seed grown used",
@@ -79,8 +79,8 @@ PLOT = Plot(
     "seed",
     "plant",
     (
-        Draw(WARM_SEASONS),
-        Draw(PLANTS),
+        WARM_SEASONS,
+        PLANTS,
     ),
     BEATS,
 )

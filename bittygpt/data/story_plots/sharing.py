@@ -1,7 +1,7 @@
 """Plot: a treat tastes of nothing until it is shared."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 TREATS = table(
     "treat look",
@@ -90,9 +90,9 @@ PLOT = Plot(
     "sharing",
     "treat",
     (
-        Draw(MILD_SEASONS),
-        Draw(TREATS),
-        Draw(HUNGRY),
+        MILD_SEASONS,
+        TREATS,
+        HUNGRY,
     ),
     BEATS,
 )

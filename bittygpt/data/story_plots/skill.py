@@ -1,6 +1,6 @@
 """Plot: a skill is learned, slowly."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 SKILLS = table(
     "season learn failed tip did",
@@ -77,4 +77,4 @@ So {name} learned to {learn}, and also that nothing is learned in a day.
 <ending>
 """)
 
-PLOT = Plot("skill", "learn", (Draw(SKILLS),), BEATS)
+PLOT = Plot("skill", "learn", (SKILLS,), BEATS)

@@ -1,7 +1,7 @@
 """Plot: a noise in the night becomes a lullaby."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 SLEEP_THIEVES = table(
     "thief worry found",
@@ -72,8 +72,8 @@ PLOT = Plot(
     "sleepless night",
     "thief",
     (
-        Draw(MILD_SEASONS),
-        Draw(SLEEP_THIEVES),
+        MILD_SEASONS,
+        SLEEP_THIEVES,
     ),
     BEATS,
 )

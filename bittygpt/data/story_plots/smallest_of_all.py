@@ -1,6 +1,6 @@
 """Plot: the one who is too small for everything saves the day."""
 
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 SMALL_DEEDS = table(
     "event season chore mishap deed",
@@ -80,4 +80,4 @@ Being small, {name} found, can be a very big thing.
 <ending>
 """)
 
-PLOT = Plot("smallest of all", "event", (Draw(SMALL_DEEDS),), BEATS)
+PLOT = Plot("smallest of all", "event", (SMALL_DEEDS,), BEATS)

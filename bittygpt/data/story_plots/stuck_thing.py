@@ -1,7 +1,7 @@
 """Plot: a thing is stuck, and only three together get it free."""
 
 from bittygpt.data.story_cast import MILD_SEASONS
-from bittygpt.data.story_template import Draw, Plot, beats, table
+from bittygpt.data.story_template import Plot, beats, table
 
 STUCK_THINGS = table(
     "thing look where first wrong together",
@@ -80,8 +80,8 @@ PLOT = Plot(
     "stuck thing",
     "thing",
     (
-        Draw(MILD_SEASONS),
-        Draw(STUCK_THINGS),
+        MILD_SEASONS,
+        STUCK_THINGS,
     ),
     BEATS,
 )
