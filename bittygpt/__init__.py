@@ -1,6 +1,5 @@
 """bittygpt trains a GPT from a text file. Importing it does nothing; torch is imported when it is needed."""
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,12 +8,18 @@ if TYPE_CHECKING:
     from bittygpt.core import TransformerLM
     from bittygpt.data.tokenizer import Tokenizer
 
-try:
-    __version__ = version("bittygpt")
-except PackageNotFoundError:  # a source tree on the path that nobody installed
-    __version__ = "0+unknown"
-
 __all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version  # 30 ms that only --version needs
+
+    try:
+        return version("bittygpt")
+    except PackageNotFoundError:  # a source tree on the path that nobody installed
+        return "0+unknown"
 
 
 def load(path: "str | Path", device: str = "cpu") -> "tuple[TransformerLM, Tokenizer]":

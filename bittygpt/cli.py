@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bittygpt import __version__
+import bittygpt
 from bittygpt.errors import BittyGPTError, InterruptedRunError, UsageError
 
 app = typer.Typer(
@@ -51,7 +51,7 @@ DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mp
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"bittygpt {__version__}")
+        print(f"bittygpt {bittygpt.__version__}")
         raise typer.Exit
 
 

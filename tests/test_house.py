@@ -12,11 +12,12 @@ PACKAGE = REPOSITORY / "bittygpt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 WORDS_AND_SENTENCES = "story_"  # lists of phrases may be as long as they are
 MAX_LINES, MAX_FUNCTION = 220, 60
-MIDDLE = {"data", "training", "sampling", "export", "terminal"}
+MIDDLE = {"text", "data", "training", "sampling", "export", "terminal"}
 ALLOWED = {
     "core": {"core"},
     "config": {"config", "errors"},
-    "data": {"data", "core", "errors", "files", "config"},
+    "text": {"text", "errors", "files"},
+    "data": {"data", "text", "core", "errors", "files", "config"},
     "training": {"training", "data", "core", "errors", "files", "config"},
     "sampling": {"sampling", "core", "data", "errors"},
     "export": {"export", "core", "data", "errors", "files"},

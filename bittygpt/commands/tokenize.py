@@ -8,6 +8,7 @@ from typing import Any
 from bittygpt.config import load_config
 from bittygpt.data.prepare import prepare_tokens
 from bittygpt.data.prepared import PreparedTokens
+from bittygpt.data.report import describe_report
 from bittygpt.terminal.console import result, talk
 from bittygpt.terminal.preparation import PreparationProgress
 
@@ -38,4 +39,8 @@ def describe(tokens: PreparedTokens) -> list[str]:
             if split["tokens"]
             else f"{name}: nothing"
         )
+    if skipped := tokens.manifest.get("skipped_records"):
+        lines.append(f"{skipped:,} broken records were left out")
+    if report := tokens.manifest.get("report"):
+        lines += describe_report(report, splits)
     return lines

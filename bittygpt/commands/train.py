@@ -9,6 +9,7 @@ from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
 from bittygpt.terminal.console import duration, result, talk
+from bittygpt.terminal.ladder import Rung, rungs_of
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.checkpoint_folder import newest_good
@@ -37,21 +38,24 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
         tokens = prepare(config, ranks)
         trainer = set_up(config, run, tokens, device, ranks, fresh)
         if trainer is not None:
-            _follow(
-                trainer,
-                run,
-                ranks,
-                as_json,
-                "the same command without --fresh" if fresh else "the same command",
-            )
+            ladder = rungs_of(tokens.manifest)
+            command = "the same command without --fresh" if fresh else "the same command"
+            _follow(trainer, run, ranks, as_json, command, ladder)
     if ranks.is_main:
         _conclude(run, as_json)
 
 
-def _follow(trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool, command: str) -> None:
+def _follow(
+    trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool, command: str, ladder: Sequence[Rung]
+) -> None:
     """Run the trainer to its end, and show, log and draw what it reports."""
-    display = TrainingDisplay(trainer.total_steps, trainer.step, show=ranks.is_main)
-    log = RunLog(run, trainer, display, _to_stdout if as_json else None) if ranks.is_main else None
+    if ranks.is_main and ladder:
+        talk(
+            "simple models lose, in nats per token: "
+            + ", ".join(f"{name} {loss:.2f}" for name, loss in ladder)
+        )
+    display = TrainingDisplay(trainer.total_steps, trainer.step, ranks.is_main, ladder)
+    log = RunLog(run, trainer, display, _to_stdout if as_json else None, ladder) if ranks.is_main else None
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as signals:
             for report in trainer.run(lambda: bool(signals), run.validation_losses()):

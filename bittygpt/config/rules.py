@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 END_OF_TEXT = "<|endoftext|>"
 DEFAULT_VOCAB_SIZE = 10_000
+DEFAULT_TRAIN_BYTES = 100_000_000
 DEFAULT_VAL_FRACTION = 0.05
 DEFAULT_MAX_STEPS = 2000
 MOST_WARMUP_STEPS = 1000
@@ -49,6 +50,7 @@ def fill_derived(values: Mapping[str, dict[str, Any]]) -> None:
     _fill(data, "val_fraction", 0.0 if data["val"] else DEFAULT_VAL_FRACTION)
     if tokenizer["vocab"] is None:
         _fill(tokenizer, "vocab_size", DEFAULT_VOCAB_SIZE)
+        _fill(tokenizer, "train_bytes", DEFAULT_TRAIN_BYTES)
     _fill(model, "num_kv_heads", model["num_heads"])
     # 8/3 d_model gives a gated layer as many weights as 4 d_model gives a plain one (Shazeer 2020);
     # multiples of 64 suit the hardware. Whole numbers only: 64 * round(8/3 d_model / 64).

@@ -76,6 +76,9 @@ class DataSection(Section):
         "with a document, as many whole ones as fit.",
     )
     dir: Text = _derived("Folder for the tokens; null: data/NAME, NAME being run.name.")
+    workers: Count | None = Field(
+        None, description="Processes that read and encode the text; null: one for each core."
+    )
 
 
 class TokenizerSection(Section):
@@ -89,7 +92,9 @@ class TokenizerSection(Section):
     )
     vocab: Text | None = Field(None, description="Path of an existing vocab.json; null: train a vocabulary.")
     train_bytes: Count | None = Field(
-        None, description="Bytes of text, spread over the corpus, that the vocabulary learns from; null: all."
+        None,
+        description="Bytes of text, spread over the corpus, that the vocabulary learns from; null: 100 million, "
+        "which bounds the memory.",
     )
     encoding: Literal["bpe", "bitty"] = Field(
         "bpe", description="bpe: merges in rank order; bitty: the ids of bitty-tokenizer's own encoder."

@@ -7,32 +7,12 @@ beside the places where it happens.
 """
 
 import heapq
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import add
 
-import regex
-
-from bittygpt.data.pretokenization import WORD, well_formed
 from bittygpt.data.vocabulary import SINGLE_BYTES, check_special_tokens
 from bittygpt.errors import DataError
-
-
-def count_words(documents: Iterable[str], special_tokens: Sequence[str]) -> Counter[str]:
-    """Counts the pre-tokens of the documents.
-
-    The text of a special token divides a document and is counted nowhere. Counts of several calls can be added,
-    so that parts of a corpus can be counted apart.
-    """
-    special_token = regex.compile("|".join(map(regex.escape, special_tokens)))
-    counts: Counter[str] = Counter()
-    for document in documents:
-        text = well_formed(document)
-        has_special_token = any(token in text for token in special_tokens)
-        for segment in special_token.splititer(text) if has_special_token else [text]:
-            # finditer and not findall: a document of a gigabyte must not become a list of its words
-            counts.update(match[0] for match in WORD.finditer(segment))
-    return counts
 
 
 def train_bpe(
@@ -41,7 +21,7 @@ def train_bpe(
     special_tokens: Sequence[str],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[bytes]:
-    """Learns a vocabulary of at most `vocab_size` entries from the counts of `count_words`.
+    """Learns a vocabulary of at most `vocab_size` entries from the counts of `word_counts.count_words`.
 
     Each merge takes the pair of neighbouring tokens that is most frequent, of equally frequent ones the greater
     as a tuple of two byte strings, and ends where the best pair occurs once only. Occurrences may overlap: in "aaa"

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bittygpt.data.corpus import Source
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError
+from bittygpt.text.sources import Source
 
 MANIFEST = "manifest.json"
 VOCABULARY = "vocab.json"
+ON_BAD_RECORD = "data.on_bad_record"  # without such records it changes nothing
 
 
 class PreparedTokens:
@@ -49,12 +50,12 @@ def describe_source(
     source: Source, split: str, known: dict[str, Any] | None, on_progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
     """A source's entry in the manifest; its hash is read anew only when size or time of change differ."""
-    on_progress(f"checking {source.name}", 0, 0)
-    stamp = {"bytes": source.size(), "mtime_ns": source.path.stat().st_mtime_ns if source.path else 0}
+    stamp = source.stamp()
     for entry in (known or {}).get("sources", []):
         if source.path and entry["name"] == source.name and all(entry[key] == stamp[key] for key in stamp):
             return {**entry, "for": split}
-    return {"name": source.name, "for": split, **stamp, "sha256": source.hash()}
+    sha256 = source.hash(lambda done: on_progress(f"checking {source.name}", done, source.size()))
+    return {"name": source.name, "for": split, **stamp, "sha256": sha256}
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -74,25 +75,28 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def refuse_others(
-    folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]]
+    folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]], what: str
 ) -> None:
-    """Raise DataError when the tokens of the manifest were made from other sources or settings."""
+    """Raise DataError when the tokens (`what` they are: finished or not) were made from other sources or settings."""
+    before = known["settings"]
     changes = [
-        f"{key} was {known['settings'].get(key)!r} and is {value!r}"
+        f"{key} was {before.get(key)!r} and is {value!r}"
         for key, value in settings.items()
-        if known["settings"].get(key) != value
+        if before.get(key) != value and not (key == ON_BAD_RECORD and not known.get("skipped_records"))
     ]
-    before, now = (
-        [(entry["for"], entry["sha256"]) for entry in entries] for entries in (known["sources"], sources)
-    )
-    if before != now:  # what the text is decides, not where it lies
-        changes += [
-            f"{e['name']} has changed or is new" for e in sources if (e["for"], e["sha256"]) not in before
-        ]
-        changes += [f"{e['name']} is gone" for e in known["sources"] if (e["for"], e["sha256"]) not in now]
-        changes = changes or ["the sources come in another order"]
+    changes += _source_changes(known["sources"], sources)
     if changes:
         raise DataError(
-            f"{folder} holds the tokens of other text or settings: {'; '.join(changes[:5])}"
+            f"{folder} holds {what} of other text or settings: {'; '.join(changes[:5])}"
             f"{' …' if len(changes) > 5 else ''}; set data.dir to another folder, or delete this one"
         )
+
+
+def _source_changes(known: list[dict[str, Any]], sources: list[dict[str, Any]]) -> list[str]:
+    """What the text is decides, not where it lies."""
+    before, now = ([(entry["for"], entry["sha256"]) for entry in entries] for entries in (known, sources))
+    if before == now:
+        return []
+    changes = [f"{e['name']} has changed or is new" for e in sources if (e["for"], e["sha256"]) not in before]
+    changes += [f"{e['name']} is gone" for e in known if (e["for"], e["sha256"]) not in now]
+    return changes or ["the sources come in another order"]

@@ -1,49 +1,152 @@
 """Tokens on disk: one-dimensional .npy files of a bounded size that numpy maps into memory."""
 
+import io
+import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from bittygpt.errors import DataError
-from bittygpt.files import atomic_file, sha256_of
+from bittygpt.files import sha256_of, sync_folder
 
 SHARD_TOKENS = 1 << 26  # 128 MiB of uint16
+HEADER_BYTES = 128
 
 
 class ShardWriter:
-    """Takes the tokens of one split in order and writes `SPLIT-00000.npy`, `SPLIT-00001.npy`, …, each atomically."""
+    """Takes the tokens of one split in order and writes `SPLIT-00000.npy`, `SPLIT-00001.npy`, …
 
-    def __init__(self, folder: Path, split: str, dtype: np.dtype, shard_tokens: int = SHARD_TOKENS) -> None:
-        self.folder, self.split, self.dtype, self.shard_tokens = folder, split, dtype, shard_tokens
-        self.shards: list[dict[str, Any]] = []
-        self._pieces: list[np.ndarray] = []
-        self._held = 0
+    A shard grows under another name (`.SPLIT-00000.npy.part`) and gets its own once it is full and on the disk. What
+    lies there of an earlier call is kept: it goes on behind it, and tokens that come a second time are passed over.
+    Memory holds none of them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        dtype: np.dtype,
+        tokens: int = 0,
+        known: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """
+        Args:
+            tokens: how many tokens of the split come before the first one that `write` will be given.
+            known: the finished shards as an earlier call described them.
+
+        Raises:
+            DataError: some of those tokens are missing, and there is nothing to go on from.
+        """
+        self.folder, self.split, self.dtype = folder, split, dtype
+        self.shards = _finished(folder, split, known)
+        finished = sum(shard["tokens"] for shard in self.shards)
+        self._in_part = max(0, tokens - finished)
+        self._to_pass_over = max(0, finished - tokens)
+        self._part = self._open_part(self._in_part)
+        self._thread = ThreadPoolExecutor(1)
+        self._closing: Future[None] | None = None
+
+    def _part_path(self) -> Path:
+        return self.folder / f".{self.split}-{len(self.shards):05d}.npy.part"
+
+    def _open_part(self, tokens: int) -> IO[bytes]:
+        path, length = self._part_path(), HEADER_BYTES + tokens * self.dtype.itemsize
+        if tokens and (not path.exists() or path.stat().st_size < length):
+            raise DataError(
+                f"{path} is missing or cut short, and the tokens cannot go on; delete {self.folder} and "
+                "run the same command again"
+            )
+        file = open(path, "r+b" if tokens else "w+b", buffering=0)
+        _write_header(file, self.dtype, SHARD_TOKENS)
+        file.truncate(length)
+        file.seek(length)
+        return file
 
     def write(self, tokens: np.ndarray) -> None:
-        """Append tokens; full shards go to disk at once."""
-        while self._held + len(tokens) >= self.shard_tokens:
-            room = self.shard_tokens - self._held
-            self._pieces.append(tokens[:room].astype(self.dtype))
-            self._flush()
+        """Append tokens; a full shard is finished in the background."""
+        passed_over = min(self._to_pass_over, len(tokens))
+        self._to_pass_over -= passed_over
+        tokens = tokens[passed_over:].astype(self.dtype, copy=False)
+        while len(tokens):
+            room = SHARD_TOKENS - self._in_part
+            _write_all(self._part, tokens[:room])
+            self._in_part += min(room, len(tokens))
             tokens = tokens[room:]
-        if len(tokens):
-            self._pieces.append(tokens.astype(self.dtype))
-            self._held += len(tokens)
+            if self._in_part == SHARD_TOKENS:
+                self._finish()
+
+    def _finish(self) -> None:
+        """Give the part its own name, once it is safe on the disk, and begin another."""
+        self._settle()
+        path = self.folder / f"{self.split}-{len(self.shards):05d}.npy"
+        shard = {"file": path.name, "tokens": self._in_part, "sha256": ""}
+        self._closing = self._thread.submit(_finish_shard, self._part, self._part_path(), path, shard)
+        self.shards = [*self.shards, shard]
+        self._in_part = 0
+        self._part = self._open_part(0)
+
+    def _settle(self) -> None:
+        if self._closing is not None:
+            self._closing.result()
+            self._closing = None
+
+    def sync(self) -> None:
+        """Everything written so far is on the disk when this returns."""
+        self._settle()
+        if not self._part.closed:
+            os.fsync(self._part.fileno())
 
     def close(self) -> None:
-        """Write what is left as a last, shorter shard."""
-        if self._pieces:
-            self._flush()
+        """Finish what is left as a last, shorter shard."""
+        if self._in_part:
+            _write_header(self._part, self.dtype, self._in_part)
+            self._finish()
+        self._settle()
+        self.leave()
+        self._part_path().unlink()
 
-    def _flush(self) -> None:
-        shard = np.concatenate(self._pieces)
-        path = self.folder / f"{self.split}-{len(self.shards):05d}.npy"
-        with atomic_file(path) as file:
-            np.save(file, shard)
-        self.shards.append({"file": path.name, "tokens": len(shard), "sha256": sha256_of(path)})
-        self._pieces, self._held = [], 0
+    def leave(self) -> None:
+        """Let go of the file; what is written stays for another writer to go on with."""
+        self._part.close()
+        self._thread.shutdown()
+
+
+def _finish_shard(part: IO[bytes], part_path: Path, path: Path, shard: dict[str, Any]) -> None:
+    os.fsync(part.fileno())
+    part.close()
+    shard["sha256"] = sha256_of(part_path)
+    os.replace(part_path, path)
+    sync_folder(path.parent)
+
+
+def _write_header(file: IO[bytes], dtype: np.dtype, tokens: int) -> None:
+    """The beginning of a .npy file; always of the same length, so that it can be written anew."""
+    header = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (tokens,)}
+    np.lib.format.write_array_header_1_0(header, description)
+    assert len(header.getvalue()) == HEADER_BYTES
+    file.seek(0)
+    file.write(header.getvalue())
+
+
+def _write_all(file: IO[bytes], tokens: np.ndarray) -> None:
+    view = memoryview(tokens.tobytes())
+    while len(view):
+        view = view[file.write(view) :]
+
+
+def _finished(folder: Path, split: str, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The shards that lie there under their own names: each is whole."""
+    hashes = {shard["file"]: shard["sha256"] for shard in known}
+    shards: list[dict[str, Any]] = []
+    while (path := folder / f"{split}-{len(shards):05d}.npy").exists():
+        tokens = len(np.load(path, mmap_mode="r"))
+        sha256 = hashes.get(path.name) or sha256_of(path)
+        shards.append({"file": path.name, "tokens": tokens, "sha256": sha256})
+    return shards
 
 
 class TokenSplit:

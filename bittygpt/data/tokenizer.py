@@ -7,9 +7,8 @@ import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +118,7 @@ class Tokenizer:
         return self.special_tokens.index(END_OF_TEXT)
 
     @property
-    def token_dtype(self) -> npt.DTypeLike:
+    def token_dtype(self) -> type[np.uint16] | type[np.uint32]:
         """The smallest type that shards can hold the ids in: uint16 or uint32."""
         return np.uint16 if self.vocab_size <= 2**16 else np.uint32
 
@@ -127,20 +126,15 @@ class Tokenizer:
         """The token ids of a text; none of them special, whatever the text. Lone surrogates become U+FFFD."""
         return self._encoder.encode(text)
 
-    def encode_documents(self, texts: Iterable[str], num_threads: int = 1) -> list[npt.NDArray[Any]]:
-        """The token ids of each text, as an array of `token_dtype`; nothing is put between or after them.
+    def encode_documents(self, texts: Sequence[str]) -> npt.NDArray[np.unsignedinteger]:
+        """The token ids of all texts, each followed by `<|endoftext|>`: (tokens,) of `token_dtype`.
 
-        Args:
-            num_threads: worth more than 1 for "bpe" and texts of at least some kilobytes, whose encoding runs
-                outside the interpreter's lock.
+        The ids of a text are those of `encode`, in less than half the time.
+
+        Raises:
+            DataError: the vocabulary has no such token.
         """
-        if num_threads == 1:
-            return [self._encode_to_array(text) for text in texts]
-        with ThreadPoolExecutor(num_threads) as threads:
-            return list(threads.map(self._encode_to_array, texts))
-
-    def _encode_to_array(self, text: str) -> npt.NDArray[Any]:
-        return np.array(self.encode(text), dtype=self.token_dtype)
+        return self._encoder.encode_documents(texts, self.end_of_text_id).astype(self.token_dtype)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes that the ids stand for, a special token as its text.

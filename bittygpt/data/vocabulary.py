@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bittygpt.data.pretokenization import well_formed
 from bittygpt.errors import DataError
 from bittygpt.files import write_text
+from bittygpt.text.pretokenization import well_formed
 
 SINGLE_BYTES = [bytes([value]) for value in range(256)]
 

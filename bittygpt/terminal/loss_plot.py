@@ -1,16 +1,21 @@
-"""`loss.png`: training and validation loss, and where a guess would lie."""
+"""`loss.png`: training and validation loss, and where simple models would lie."""
 
-import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bittygpt.files import atomic_file
+from bittygpt.terminal.ladder import Rung
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LABEL_HEIGHT = 0.045  # of the picture, that two names need
 
 
-def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_size: int) -> None:
-    """Draw the events of `metrics.jsonl`. The grey line is ln V, the loss of a model that knows nothing."""
+def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder: Sequence[Rung]) -> None:
+    """Draw the events of `metrics.jsonl`. The grey lines are the losses of simple models on the validation tokens."""
     from matplotlib.figure import Figure  # slow to import: only when there is something to draw
 
     events = list(events)
@@ -31,17 +36,7 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_
             markersize=4,
             label=f"validation (best {best['val_loss']:.3f})",
         )
-    axes.axhline(math.log(vocab_size), color="#888888", linestyle="--", linewidth=1)
-    axes.annotate(
-        f"knows nothing: ln {vocab_size:,} = {math.log(vocab_size):.2f}",
-        (1, math.log(vocab_size)),
-        xycoords=("axes fraction", "data"),
-        xytext=(-4, 4),
-        textcoords="offset points",
-        ha="right",
-        color="#666666",
-        fontsize=9,
-    )
+    _draw_ladder(axes, ladder)
     axes.set_title(title, parse_math=False)
     axes.set(xlabel="step", ylabel="loss (nats per token)")
     axes.grid(alpha=0.25)
@@ -50,6 +45,27 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, vocab_
     with warnings.catch_warnings(), atomic_file(path) as file:
         warnings.simplefilter("ignore")  # of a run's name in letters that the font lacks
         figure.savefig(file, format="png")
+
+
+def _draw_ladder(axes: "Axes", ladder: Sequence[Rung]) -> None:
+    """A line for each rung, its name on the right, apart from the others' names."""
+    for rung in ladder:
+        axes.axhline(rung.loss, color="#888888", linestyle="--", linewidth=0.8)
+    low, high = axes.get_ylim()
+    place = low
+    for rung in sorted(ladder, key=lambda rung: rung.loss):
+        place = max(rung.loss, place + LABEL_HEIGHT * (high - low))
+        axes.annotate(
+            f"{rung.name} {rung.loss:.2f}",
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            color="#666666",
+            fontsize=9,
+            annotation_clip=False,
+        )
 
 
 def smoothed(values: list[float], share: float = 0.1) -> list[float]:

@@ -1,10 +1,12 @@
 """Where the reports of a run go: metrics.jsonl, status.json, loss.png and the display."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from bittygpt.terminal.ladder import Rung
 from bittygpt.terminal.loss_plot import draw_losses
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.checkpoint_folder import newest_good
@@ -27,7 +29,9 @@ class RunLog:
         trainer: Trainer,
         display: TrainingDisplay,
         on_event: Callable[[dict[str, Any]], None] | None,
+        ladder: Sequence[Rung] = (),
     ) -> None:
+        self.ladder = ladder or [Rung("uniform", math.log(trainer.tokenizer.vocab_size))]
         self.run, self.trainer, self.display, self.on_event = run, trainer, display, on_event
         self.last_loss: float | None = None
         self.last_checkpoint = str(newest_good(run.checkpoints, lambda _: None) or "") or None
@@ -79,6 +83,4 @@ class RunLog:
         self.drawn_at = time.monotonic()
 
     def _draw(self) -> None:
-        draw_losses(
-            self.run.events(), self.run.plot, self.trainer.config.run.name, self.trainer.tokenizer.vocab_size
-        )
+        draw_losses(self.run.events(), self.run.plot, self.trainer.config.run.name, self.ladder)

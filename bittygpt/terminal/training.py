@@ -3,6 +3,7 @@
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bittygpt.terminal.console import duration, talk, talk_console
+from bittygpt.terminal.ladder import Rung, place_on
 from bittygpt.training.reports import EvalReport, StepReport
 
 LINE_EVERY = 1.0  # seconds between two plain lines, at least
@@ -21,8 +23,10 @@ WINDOW = 50  # reports that the time left is estimated from
 class TrainingDisplay:
     """Shows the reports of a run; use it as a context manager, so that the terminal is left as it was found."""
 
-    def __init__(self, total_steps: int, first_step: int, show: bool = True) -> None:
-        self._total, self._show = total_steps, show
+    def __init__(
+        self, total_steps: int, first_step: int, show: bool = True, ladder: Sequence[Rung] = ()
+    ) -> None:
+        self._total, self._show, self._ladder = total_steps, show, ladder
         self._recent = deque([(time.monotonic(), first_step)], maxlen=WINDOW)
         self._last_line = 0.0
         self._step: StepReport | None = None
@@ -64,7 +68,8 @@ class TrainingDisplay:
         """Show an evaluation; it stays above the live part."""
         self._eval = report
         bits = "" if report.val_bpb is None else f"  {report.val_bpb:.3f} bits per byte"
-        self.say(f"step {report.step}  val loss {report.val_loss:.4f}{bits}")
+        place = place_on(self._ladder, report.val_loss)
+        self.say(f"step {report.step}  val loss {report.val_loss:.4f}{bits}{'  ' * bool(place)}{place}")
 
     def say(self, message: str) -> None:
         """A line that stays."""
@@ -109,6 +114,8 @@ class TrainingDisplay:
             rows.add_row(Text("  ".join(self._facts(self._step))))
         if self._eval is not None:
             rows.add_row(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))
+            if place := place_on(self._ladder, self._eval.val_loss):
+                rows.add_row(Text(place))
         if self._notice:
             rows.add_row(Text(self._notice, style="bold"))
         return rows

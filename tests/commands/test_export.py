@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 from bittygpt.commands import export as command
 from bittygpt.config import config_to_yaml, load_config
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.data.word_counts import count_words
 from bittygpt.errors import CheckpointError, ExportError, UsageError
 from bittygpt.export import huggingface
 from bittygpt.training.checkpoint import load_checkpoint, save_checkpoint

@@ -27,12 +27,13 @@ def test_every_key_but_data_train_has_the_promised_default() -> None:
             "on_bad_record": "error",
             "windows": "stream",
             "dir": "data/mine",
+            "workers": None,
         },
         "tokenizer": {
             "vocab_size": 10000,
             "special_tokens": ("<|endoftext|>",),
             "vocab": None,
-            "train_bytes": None,
+            "train_bytes": 100_000_000,
             "encoding": "bpe",
         },
         "model": {

@@ -15,8 +15,9 @@ from bitty.train import GPT_2_PATTERN
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.vocabulary import write_vocabulary
+from bittygpt.data.word_counts import count_words
 from bittygpt.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bittygpt.data import encoders
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.encoders import LeftToRightEncoder, RankOrderEncoder
+from bittygpt.data.word_counts import count_words
 
 END_OF_TEXT = "<|endoftext|>"
 PYTHON_SOURCE = Path(argparse.__file__).read_text(encoding="utf-8")
@@ -120,3 +121,21 @@ def test_white_space_beyond_a_million_characters_is_cut_like_any_other(
     assert encoded == (
         [spaces] * 550_000 + [space_and_letter] + [newline] * run + [letter] + [spaces] * 550_000 + [space]
     )
+
+
+@given(
+    texts=st.lists(st.one_of(TEXTS, st.text("ab  \n\t\u00a0\u3000\U0010fffe\U0010ffff\x1f'", max_size=20)))
+)
+def test_many_documents_in_one_call_get_the_ids_of_each(
+    texts: list[str], rank_order: RankOrderEncoder, left_to_right: LeftToRightEncoder
+) -> None:
+    for encoder in (rank_order, left_to_right):
+        expected = [token_id for text in texts for token_id in [*encoder.encode(text), 0]]
+        assert encoder.encode_documents(texts, 0).tolist() == expected
+
+
+def test_a_document_that_is_white_space_in_the_end_takes_no_longer_than_another(
+    rank_order: RankOrderEncoder,
+) -> None:
+    text = "a" + " " * 3_000_000  # with a pattern that goes back, some hours
+    assert len(rank_order.encode_documents([text, "b"], 0)) > 3

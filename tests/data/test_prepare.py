@@ -6,9 +6,11 @@ import os
 import pytest
 
 from bittygpt.config import load_config
-from bittygpt.data import prepare
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data import prepare, vocabulary_of_corpus
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.prepare import prepare_tokens
+from bittygpt.data.report import describe_report
+from bittygpt.data.word_counts import count_words
 from bittygpt.errors import DataError
 
 END = "<|endoftext|>"
@@ -58,18 +60,19 @@ def test_other_settings_or_sources_are_refused(make, override):
         make(override)
 
 
-def test_a_crash_before_the_manifest_leaves_nothing_that_counts(make, tmp_path, monkeypatch):
+def test_a_crash_before_the_manifest_leaves_nothing_that_counts(make, monkeypatch, tmp_path):
     expected, _ = make("data.dir=other")
     monkeypatch.setattr(prepare, "write_json", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         make()
+    assert not (tmp_path / "tokens/manifest.json").exists()
     monkeypatch.undo()
-    os.chdir(tmp_path)
-    (tmp_path / "tokens/train-00007.npy").write_bytes(b"left over")
+    monkeypatch.chdir(tmp_path)
     tokens, made = make()
     assert made
     assert tokens.hash() == expected.hash()
-    assert not (tmp_path / "tokens/train-00007.npy").exists()
+    names = sorted(path.name for path in (tmp_path / "tokens").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "other").iterdir())
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", '{"format": 99}'])
@@ -91,10 +94,12 @@ def test_another_vocabulary_beside_the_tokens_is_named(make, tmp_path):
 def test_a_limit_on_the_text_for_the_vocabulary_is_kept(make, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        prepare, "count_words", lambda docs, special: seen.extend(docs) or count_words(seen, special)
+        vocabulary_of_corpus, "train_bpe", lambda words, *rest: seen.append(words) or train_bpe(words, *rest)
     )
     make("tokenizer.train_bytes=3000")
-    assert 1000 < sum(map(len, seen)) < 6000
+    assert 1000 < sum(len(word) * count for word, count in seen[0].items()) < 6000
+    with pytest.raises(DataError, match="1 is too little of this text; raise it"):
+        make("tokenizer.train_bytes=1", "data.dir=other")
 
 
 def test_bytes_and_documents_of_the_manifest_are_those_of_the_text(make, tmp_path):
@@ -140,11 +145,31 @@ def test_a_folder_that_cannot_be_made_names_the_key(make):
         make("data.dir=text.txt/deep")
 
 
-def test_blocks_are_bounded_by_their_text_and_not_by_their_number(monkeypatch):
-    monkeypatch.setattr(prepare, "CHARACTERS_AT_ONCE", 10)
-    pairs = [("train", "x" * size) for size in (4, 4, 4, 30, 1, 1)]
-    assert [[len(text) for _, text in block] for block in prepare._blocks(iter(pairs))] == [
-        [4, 4, 4],
-        [30],
-        [1, 1],
-    ]
+def test_the_report_says_what_is_in_the_data(make, tmp_path):
+    documents = [*TEXT.split(END), "story 3: the cat sat on the mat and the mat was flat", "a tiny one"]
+    (tmp_path / "text.txt").write_text(END.join(documents))
+    (tmp_path / "val.txt").write_text(END.join([*documents[5:10], "never seen"]))
+    tokens, _ = make(
+        "data.val=[val.txt]", "train.max_steps=100", "train.batch_size=2", "model.context_length=8"
+    )
+    report = tokens.manifest["report"]
+    assert report["duplicates"] == {"train": 1, "val": 0, "leaked": 5}
+    assert report["epochs"] == pytest.approx(100 * 2 * 8 / tokens.split("train").num_tokens, abs=1e-4)
+    used = set(tokens.split("train").read(0, tokens.split("train").num_tokens).tolist())
+    used |= set(tokens.split("val").read(0, tokens.split("val").num_tokens).tolist())
+    assert report["unused_entries"]["number"] == 300 - len(used)
+    assert [rung["name"] for rung in report["baselines"]] == ["uniform", "unigram", "bigram", "trigram", "xz"]
+    assert report["splits"]["train"]["document_tokens"]["max"] < 60
+    lines = describe_report(report, tokens.manifest["splits"])
+    assert any("WARNING: validation leaks: 5 of 6 validation documents" in line for line in lines)
+    assert any("train: 1 documents (0.5%) repeat an earlier one" in line for line in lines)
+
+
+def test_a_file_that_looks_like_a_shard_is_neither_taken_nor_removed(make, tmp_path):
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens/train-00000.npy").write_bytes(b"mine")
+    with pytest.raises(
+        DataError, match=r"train-00000\.npy is there, but nothing that says what it was made of"
+    ):
+        make()
+    assert (tmp_path / "tokens/train-00000.npy").read_bytes() == b"mine"

@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 
+from bittygpt.data import shards
 from bittygpt.data.shards import ShardWriter, TokenSplit
 from bittygpt.errors import DataError
+from bittygpt.files import sha256_of
 
 
-def write(folder, pieces, shard_tokens=10):
-    writer = ShardWriter(folder, "train", np.dtype(np.uint16), shard_tokens)
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_TOKENS", 10)
+
+
+def write(folder, pieces):
+    writer = ShardWriter(folder, "train", np.dtype(np.uint16))
     for piece in pieces:
         writer.write(np.array(piece, dtype=np.int64))
     writer.close()
@@ -19,9 +26,9 @@ def write(folder, pieces, shard_tokens=10):
 def test_pieces_come_back_as_one_ring(tmp_path, sizes):
     total = sum(sizes)
     pieces = np.split(np.arange(total), np.cumsum(sizes)[:-1])
-    shards = write(tmp_path, pieces)
-    assert [shard["tokens"] for shard in shards[:-1]] == [10] * (len(shards) - 1)
-    split = TokenSplit(tmp_path, shards)
+    written = write(tmp_path, pieces)
+    assert [shard["tokens"] for shard in written[:-1]] == [10] * (len(written) - 1)
+    split = TokenSplit(tmp_path, written)
     assert split.num_tokens == total
     for start in (0, total // 2, total - 1, 3 * total + 1):
         for length in (1, total, 2 * total + 3):
@@ -44,14 +51,69 @@ def test_a_shard_is_a_plain_numpy_file(tmp_path):
 
 
 def test_missing_cut_and_foreign_shards_are_named(tmp_path):
-    shards = write(tmp_path, [range(15)])
+    written = write(tmp_path, [range(15)])
     second = tmp_path / "train-00001.npy"
     second.write_bytes(second.read_bytes()[:-2])
     with pytest.raises(DataError, match=r"train-00001\.npy is damaged"):
-        TokenSplit(tmp_path, shards)
+        TokenSplit(tmp_path, written)
     np.save(second, np.zeros(4, dtype=np.uint16))
     with pytest.raises(DataError, match="holds 4 tokens and should hold 5"):
-        TokenSplit(tmp_path, shards)
+        TokenSplit(tmp_path, written)
     second.unlink()
     with pytest.raises(DataError, match=r"train-00001\.npy is missing"):
-        TokenSplit(tmp_path, shards)
+        TokenSplit(tmp_path, written)
+
+
+def test_a_shard_is_byte_for_byte_what_numpy_saves(tmp_path):
+    for shard in write(tmp_path, [range(14)]):
+        path = tmp_path / shard["file"]
+        np.save(tmp_path / "numpy.npy", np.load(path))
+        assert path.read_bytes() == (tmp_path / "numpy.npy").read_bytes()
+        assert shard["sha256"] == sha256_of(path)
+
+
+@pytest.mark.parametrize("saved", [0, 3, 10, 14, 20, 25])
+@pytest.mark.parametrize("reached", [0, 4, 13, 28])
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_writer_goes_on_behind_what_an_earlier_one_left(tmp_path, saved, reached, is_closed):
+    """The journal counted `saved` tokens, `reached` more were written, and then the process died."""
+    tokens, dtype = np.arange(28), np.dtype(np.uint16)
+    (tmp_path / "whole").mkdir()
+    expected = write(tmp_path / "whole", [tokens])
+    killed = ShardWriter(tmp_path, "train", dtype)
+    killed.write(tokens[: min(28, saved + reached)])
+    if is_closed and saved + reached >= 28:
+        killed.close()
+    else:
+        killed.sync()
+        killed.leave()
+    again = ShardWriter(tmp_path, "train", dtype, saved, killed.shards[:1])
+    for token in tokens[saved:]:
+        again.write(np.array([token]))
+    again.close()
+    assert again.shards == expected
+    for shard in expected:
+        assert (tmp_path / shard["file"]).read_bytes() == (tmp_path / "whole" / shard["file"]).read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_finished_shards_are_not_touched_again(tmp_path):
+    killed = ShardWriter(tmp_path, "train", np.dtype(np.uint16))
+    killed.write(np.arange(25))
+    killed.sync()
+    killed.leave()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("train-*")}
+    again = ShardWriter(tmp_path, "train", np.dtype(np.uint16), 5)
+    again.write(np.arange(5, 28))
+    again.close()
+    assert len(before) == 2
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_tokens_that_were_counted_but_are_gone_are_named(tmp_path):
+    killed = ShardWriter(tmp_path, "train", np.dtype(np.uint16))
+    killed.write(np.arange(7))
+    killed.leave()
+    (tmp_path / ".train-00000.npy.part").unlink()
+    with pytest.raises(DataError, match=r"\.train-00000\.npy\.part is missing or cut short"):
+        ShardWriter(tmp_path, "train", np.dtype(np.uint16), 7)

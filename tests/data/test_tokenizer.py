@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import END_OF_TEXT, StreamingDecoder, Tokenizer
+from bittygpt.data.word_counts import count_words
 from bittygpt.errors import DataError
 
 SOURCE = inspect.getsource(argparse)[:30_000] + " naïve 中文 🙂" * 9
@@ -70,21 +71,21 @@ def test_token_bytes_add_up_to_the_bytes_of_the_text(tokenizer: Tokenizer) -> No
     assert token_bytes[ids].sum() == len(SOURCE.encode())
 
 
-@pytest.mark.parametrize("num_threads", [1, 3])
-def test_documents_become_arrays_in_their_order(tokenizer: Tokenizer, num_threads: int) -> None:
+def test_documents_become_one_array_in_their_order(tokenizer: Tokenizer) -> None:
     texts = [SOURCE[:5000], "", "one", "two", SOURCE[5000:]]
-    arrays = tokenizer.encode_documents(iter(texts), num_threads)
-    assert [array.dtype for array in arrays] == [np.dtype(np.uint16)] * 5
-    assert [array.tolist() for array in arrays] == [tokenizer.encode(text) for text in texts]
+    ids = tokenizer.encode_documents(texts)
+    assert ids.dtype == np.uint16
+    assert ids.tolist() == [i for text in texts for i in [*tokenizer.encode(text), tokenizer.end_of_text_id]]
 
 
 @pytest.mark.parametrize(("vocab_size", "dtype"), [(65_536, np.uint16), (65_537, np.uint32)])
 def test_ids_fit_their_type(vocab_size: int, dtype: type) -> None:
     pairs = (bytes([high, low]) for high in range(256) for low in range(256))
-    vocabulary = [*VOCABULARY[2:258], *pairs][:vocab_size]
-    tokenizer = Tokenizer(vocabulary, [])
-    (ids,) = tokenizer.encode_documents([vocabulary[-1].decode("latin-1")])
+    vocabulary = [END_OF_TEXT.encode(), *VOCABULARY[2:258], *pairs][:vocab_size]
+    tokenizer = Tokenizer(vocabulary, [END_OF_TEXT])
+    ids = tokenizer.encode_documents([vocabulary[-1].decode("latin-1")])
     assert ids.dtype == tokenizer.token_dtype == dtype
+    assert tokenizer.decode(ids[:-1]) == vocabulary[-1].decode("latin-1")
 
 
 def test_special_tokens_decode_to_their_text_and_broken_bytes_to_the_replacement_character(

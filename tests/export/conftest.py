@@ -2,8 +2,9 @@
 
 import pytest
 
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.data.word_counts import count_words
 
 TEXT = (
     "The quick brown fox didn't jump over 123 lazy dogs; the foxes jumped over the lazier dogs' houses. " * 20

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bittygpt.data.bpe_training import count_words, train_bpe
+from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.data.word_counts import count_words
 from bittygpt.export.hf_tokenizer import (
     UnderivableError,
     byte_characters,

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bittygpt.terminal import preparation, training
 from bittygpt.terminal.console import duration
+from bittygpt.terminal.ladder import Rung, place_on, rungs_of
 from bittygpt.terminal.loss_plot import draw_losses, smoothed
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.terminal.training import TrainingDisplay
@@ -45,6 +46,26 @@ def test_plain_lines_in_a_pipe(capsys, monkeypatch):
     assert "left  finish" in lines[0]
     assert lines[1] == "step 1  val loss 2.5000  1.250 bits per byte"
     assert lines[2] == "step 10/10  loss 3.2104  lr 1.00e-03  12,346 tokens/s  MFU 41%"
+
+
+@pytest.mark.parametrize(
+    ("loss", "place"),
+    [
+        (9.5, "next: uniform (9.21)"),
+        (6.0, "better than uniform (9.21), next: bigram (5.53)"),
+        (5.53, "better than uniform (9.21), next: bigram (5.53)"),
+        (1.0, "better than xz (4.14)"),
+    ],
+)
+def test_a_loss_has_its_place_on_the_ladder(capsys, loss, place):
+    rungs = [("uniform", 9.21), ("xz", 4.14), ("bigram", 5.53)]
+    ladder = rungs_of({"report": {"baselines": [{"name": name, "loss": at} for name, at in rungs]}})
+    assert place_on(ladder, loss) == place
+    with TrainingDisplay(10, 0, ladder=ladder) as display:
+        display.evaluation(EvalReport(1, loss, None, 1.0))
+    assert capsys.readouterr().err.endswith(f"{loss:.4f}  {place}\n")
+    assert rungs_of({"format": 1}) == []
+    assert place_on([], loss) == ""
 
 
 def test_other_ranks_show_nothing(capsys):
@@ -104,7 +125,8 @@ def test_the_picture_is_a_png_of_a_readable_size(tmp_path, with_evals):
     events = [{"event": "step", "step": i, "loss": 2 + math.exp(-i / 30)} for i in range(1, 100)]
     if with_evals:
         events += [{"event": "eval", "step": i, "val_loss": 2.2} for i in (50, 100)]
-    draw_losses(events, tmp_path / "loss.png", "a run", 257)
+    ladder = [Rung("uniform", 5.55), Rung("bigram", 2.41), Rung("trigram", 2.4), Rung("xz", 2.38)]
+    draw_losses(events, tmp_path / "loss.png", "a run", ladder)
     with Image.open(tmp_path / "loss.png") as image:
         assert image.size == (960, 600)
         assert len(set(image.convert("L").tobytes())) > 10

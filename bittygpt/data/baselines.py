@@ -1,0 +1,150 @@
+"""What simple models make of the validation tokens: the ladder that a GPT's loss is read against.
+
+Uniform knows nothing; a unigram knows how often each token occurs; a bigram and a trigram know it behind the one or
+the two tokens before. The three are interpolated as Witten and Bell 1991 have it ("The zero-frequency problem",
+method C; Chen and Goodman 1999, section 2.4): in a context h that was seen c(h) times with T(h) different tokens
+behind it,
+
+    p(w | h) = (c(h w) + T(h) p(w | h')) / (c(h) + T(h)),
+
+h' being h without its first token. A context that was never seen leaves everything to the shorter one. `xz` is the
+compressor (LZMA), on the text of the validation tokens alone.
+"""
+
+import lzma
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bittygpt.data.shards import TokenSplit
+
+MOST_TRAINING_TOKENS = 1 << 22
+MOST_VALIDATION_TOKENS = 1 << 19
+_RUNS = 8
+_XZ_BYTES = 1 << 20
+
+Ids = npt.NDArray[np.int64]
+Counts = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """`loss` in nats per token; `bits_per_byte` of the same tokens' text, None where they have none."""
+
+    name: str
+    loss: float
+    bits_per_byte: float | None
+
+
+@dataclass(frozen=True)
+class NGramCounts:
+    """What the training tokens say of each target w and its context h of n - 1 tokens; all (targets,).
+
+    Attributes:
+        together: c(h w), how often the target stands behind the context.
+        context: c(h), how often anything does.
+        types: T(h), how many different tokens do.
+    """
+
+    together: Counts
+    context: Counts
+    types: Counts
+
+    def interpolated(self, shorter: Floats) -> Floats:
+        """p(w | h) from p(w | h')."""
+        probability = (self.together + self.types * shorter) / np.maximum(self.context + self.types, 1)
+        return np.where(self.context > 0, probability, shorter)
+
+
+@dataclass(frozen=True)
+class BaselineJob:
+    """The two halves of the ladder, one at a call, so that two processes can share them out.
+
+    Attributes:
+        shards: of each split, as in the manifest.
+        vocabulary: the bytes of each token; empty for the special ones.
+    """
+
+    folder: Path
+    shards: Mapping[str, Sequence[dict[str, Any]]]
+    vocabulary: Sequence[bytes]
+    end_id: int
+
+    def __call__(self, half: str) -> list[Baseline]:
+        """`half` is "n-grams" or "xz"."""
+        val = TokenSplit(self.folder, self.shards["val"])
+        targets = val.read(0, min(val.num_tokens, MOST_VALIDATION_TOKENS))
+        if half == "xz":
+            text = b"".join([self.vocabulary[token] for token in targets.tolist()])
+            part = text[:_XZ_BYTES]
+            bits = 8 * len(lzma.compress(part)) / max(1, len(part))
+            losses = {"xz": bits * len(text) * math.log(2)} if text else {}
+        else:
+            train = _sample(TokenSplit(self.folder, self.shards["train"]))
+            losses = ngram_losses(train, targets, len(self.vocabulary), self.end_id)
+        num_bytes = int(np.array([len(token) for token in self.vocabulary])[targets].sum())
+        return [
+            Baseline(name, nats / len(targets), nats / math.log(2) / num_bytes if num_bytes else None)
+            for name, nats in losses.items()
+        ]
+
+
+def _sample(train: TokenSplit) -> Ids:
+    """All tokens, or eight runs of half a million each, spread over the split."""
+    if train.num_tokens <= MOST_TRAINING_TOKENS:
+        return train.read(0, train.num_tokens)
+    run, step = MOST_TRAINING_TOKENS // _RUNS, train.num_tokens // _RUNS
+    return np.concatenate([train.read(number * step, run) for number in range(_RUNS)])
+
+
+def ngram_losses(train: Ids, targets: Ids, vocab_size: int, end_id: int) -> dict[str, float]:
+    """What each model loses on all targets together, in nats, with the counts of `train`.
+
+    Both streams begin behind the end of a document. Contexts run on over such ends, as the model's do.
+    """
+    keys = _trigrams(np.concatenate([train, np.full(2, end_id)]), vocab_size)
+    keys.sort()
+    context = np.concatenate([np.full(2, end_id), targets])
+    probability = np.full(len(targets), 1 / vocab_size)
+    losses = {"uniform": -np.log(probability).sum()}
+    for n, name in ((1, "unigram"), (2, "bigram"), (3, "trigram")):
+        counts = _count(keys, context[3 - n :], n, vocab_size)
+        probability = counts.interpolated(probability)
+        losses[name] = -np.log(probability).sum()
+    return {name: float(nats) for name, nats in losses.items()}
+
+
+def _trigrams(tokens: Ids, vocab_size: int) -> Keys:
+    """The three tokens that begin at each place as one number to the base V."""
+    a, b, c = (tokens[offset : len(tokens) - 2 + offset].astype(np.uint64) for offset in range(3))
+    return (a * np.uint64(vocab_size) + b) * np.uint64(vocab_size) + c
+
+
+def _count(keys: Keys, stream: Ids, n: int, vocab_size: int) -> NGramCounts:
+    """The counts behind the first n - 1 tokens of each run of n in `stream`.
+
+    In the sorted trigrams, all that begin with the same tokens lie between two places.
+    """
+    V, one = np.uint64(vocab_size), np.uint64(1)
+    num = len(stream) - n + 1
+    runs = np.zeros(num, np.uint64)
+    for offset in range(n):
+        runs = runs * V + stream[offset : offset + num].astype(np.uint64)
+    runs, places = np.unique(runs, return_inverse=True)
+    width = V ** np.uint64(3 - n)  # trigrams that can begin with one run
+    first, after = np.searchsorted(keys, np.stack([runs, runs + one]) * width)
+    contexts = np.stack([runs // V, runs // V + one])
+    context_first, context_after = np.searchsorted(keys, contexts * (width * V))
+    prefixes = keys // width
+    is_new = np.ones(len(keys), bool)
+    is_new[1:] = prefixes[1:] != prefixes[:-1]
+    new_before = np.concatenate([[0], np.cumsum(is_new)])
+    types = new_before[context_after] - new_before[context_first]
+    return NGramCounts((after - first)[places], (context_after - context_first)[places], types[places])
