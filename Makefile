@@ -38,6 +38,12 @@ types: install
 bench: install        ## step time by part, tokens/s, share of the matrix rate; also runs/bench.json
 	$(BIN)/python tests/benchmark.py --json runs/bench.json
 
+bench-tokens: install ## `tokenize` beside bitty-tokenizer, tokenizers and tiktoken (TEXT=file of 50 MB or more)
+	$(BIN)/python tests/benchmark_tokens.py $(TEXT)
+
+torture: install      ## kill `tokenize` at random moments, and compare what it ends with (TEXT=file)
+	$(BIN)/python tests/torture.py $(TEXT)
+
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu
 

@@ -5,7 +5,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from bittygpt.terminal.console import talk, talk_console
+from bittygpt.terminal.console import duration, talk, talk_console
 
 LINE_EVERY = 5.0  # seconds, in a pipe
 
@@ -16,6 +16,7 @@ class PreparationProgress:
     def __init__(self) -> None:
         console = talk_console()
         self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, tuple[float, int]] = {}  # when each thing was begun, and how far it was then
         self._last_line = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         self._bars = (
@@ -36,8 +37,15 @@ class PreparationProgress:
                     self._bars.update(task.id, total=task.total or 1, completed=task.total or 1)
             self._bars.stop()
 
+    def _time_left(self, what: str, done: int, total: int) -> str:
+        since, first = self._begun[what]
+        if done <= first:
+            return ""
+        return f", {duration((time.monotonic() - since) / (done - first) * (total - done))} left"
+
     def __call__(self, what: str, done: int, total: int) -> None:
         """Show the state of one thing."""
+        self._begun.setdefault(what, (time.monotonic(), done))
         if self._bars:
             if what not in self._tasks:
                 self._tasks[what] = self._bars.add_task(what, total=total or None)
@@ -46,4 +54,8 @@ class PreparationProgress:
             )
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
-            talk(f"{what}: {100 * min(done, total) // total} %" if total else what)
+            talk(
+                f"{what}: {100 * min(done, total) // total} %{self._time_left(what, done, total)}"
+                if total
+                else what
+            )

@@ -101,8 +101,10 @@ def test_preparation_says_now_and_then_how_far_it_is(capsys, monkeypatch):
     monkeypatch.setattr(preparation, "LINE_EVERY", 0)
     with PreparationProgress() as progress:
         progress("encoding", 25, 100)
+        progress("encoding", 50, 100)
         progress("checking a.txt", 0, 0)
-    assert capsys.readouterr().err.splitlines() == ["encoding: 25 %", "checking a.txt"]
+    lines = ["encoding: 25 %", "encoding: 50 %, 0 s left", "checking a.txt"]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_preparation_draws_bars_on_a_terminal(monkeypatch):

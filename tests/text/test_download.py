@@ -1,5 +1,6 @@
 """Downloads against a server of our own on the loopback address, which stops in the middle and refuses."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -18,9 +19,12 @@ BODY = bytes(range(256)) * 2000
 
 
 class Server(BaseHTTPRequestHandler):
-    """Breaks off the first transfer half way; honours ranges afterwards; has no /missing.txt."""
+    """Breaks off each transfer after `at_once` bytes; honours ranges of its present version; has no /missing.txt."""
 
     requests: ClassVar[list[str]] = []
+    at_once: ClassVar[int] = len(BODY) // 2
+    version: ClassVar[str] = '"one"'
+    body: ClassVar[bytes] = BODY
 
     def do_GET(self) -> None:
         given = self.headers.get("Range", "")
@@ -28,11 +32,14 @@ class Server(BaseHTTPRequestHandler):
         if self.path == "/missing.txt":
             self.send_error(404)
             return
+        if self.headers.get("If-Range", self.version) != self.version:
+            given = ""
         start = int(given[6:-1]) if given else 0
         self.send_response(206 if given else 200)
-        self.send_header("Content-Length", str(len(BODY) - start))
+        self.send_header("Content-Length", str(len(self.body) - start))
+        self.send_header("ETag", self.version)
         self.end_headers()
-        self.wfile.write(BODY[start : len(BODY) // 2] if not given else BODY[start:])
+        self.wfile.write(self.body[start : start + self.at_once])
 
     def log_message(self, *_: object) -> None:
         pass
@@ -43,6 +50,7 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv("BITTYGPT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(download.time, "sleep", lambda _: None)
     Server.requests.clear()
+    Server.at_once, Server.version, Server.body = len(BODY) // 2, '"one"', BODY
     server = HTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -87,3 +95,44 @@ def test_processes_that_fetch_the_same_text_at_once_do_not_mix_their_bytes(serve
     assert len(paths) == 1
     assert Path(paths.pop().decode().strip()).read_bytes() == BODY
     assert len(Server.requests) == 2  # one process alone fetched, and went on once
+
+
+def test_a_transfer_may_break_off_often_as_long_as_it_gets_on(server):
+    Server.at_once = len(BODY) // 20
+    assert fetch(f"{server}/text.txt", lambda *_: None).read_bytes() == BODY
+    assert len(Server.requests) == 20
+
+
+def test_a_part_of_an_older_file_is_not_gone_on_with(server):
+    Server.at_once = len(BODY) // 3
+
+    def stop(_what, done, _total):
+        if done == len(BODY) // 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(f"{server}/text.txt", stop)
+    Server.version, Server.body, Server.at_once = '"two"', BODY[::-1], len(BODY)
+    assert fetch(f"{server}/text.txt", lambda *_: None).read_bytes() == BODY[::-1]
+
+
+def test_the_hash_behind_a_url_is_checked_at_once_and_from_the_cache(server):
+    good, bad = (
+        f"{server}/text.txt#sha256={value}" for value in (hashlib.sha256(BODY).hexdigest(), "0" * 64)
+    )
+    with pytest.raises(DataError, match=r"the file's SHA-256 is .* not the one behind the URL"):
+        fetch(bad, lambda *_: None)
+    path = fetch(good, lambda *_: None)
+    assert path == fetch(f"{server}/text.txt", lambda *_: None)
+    requests = len(Server.requests)
+    assert fetch(good, lambda *_: None) == path
+    assert len(Server.requests) == requests
+    with pytest.raises(DataError, match="not the one behind the URL"):
+        fetch(bad, lambda *_: None)
+    assert not path.exists()
+
+
+def test_a_cached_file_that_was_cut_is_fetched_anew(server):
+    path = fetch(f"{server}/text.txt", lambda *_: None)
+    path.write_bytes(BODY[:100])
+    assert fetch(f"{server}/text.txt", lambda *_: None).read_bytes() == BODY
