@@ -1,9 +1,14 @@
 """`bittygpt tokenize` through the real command line."""
 
+import gzip
 import json
+import signal
 
 import numpy as np
+import pyarrow as arrow
 import pytest
+import zstandard
+from pyarrow import parquet
 
 from bittygpt.data.tokenizer import Tokenizer
 
@@ -91,3 +96,84 @@ def test_faults_of_the_user_are_one_message_and_exit_2(bittygpt, arguments, mess
     (bittygpt.folder / "empty.txt").write_text("")
     assert message in bittygpt("tokenize", *arguments, code=2).stderr
     assert not (bittygpt.folder / "data/tiny/manifest.json").exists()
+
+
+@pytest.fixture
+def larger(bittygpt):
+    """Some megabytes, which take some tenths of a second."""
+    text = "<|endoftext|>".join(
+        f"{i}: " + "the owl and the fox said hello to each other " * 20 for i in range(6000)
+    )
+    (bittygpt.folder / "larger.txt").write_text(text)
+    return [
+        "tokenize",
+        "tiny.yaml",
+        "data.train=[larger.txt]",
+        "data.workers=2",
+        "tokenizer.train_bytes=100000",
+    ]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "manifest.json"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_at_any_moment_it_goes_on_and_ends_with_the_same_files(bittygpt, larger, number):
+    bittygpt(*larger, "data.dir=undisturbed")
+    expected = contents(bittygpt.folder / "undisturbed")
+    process = bittygpt.start(*larger, "data.dir=stopped")
+    message = bittygpt.stop_when("stopped/.unfinished.npz", process, number)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert (process.returncode, message.splitlines()[-1]) == (
+            75,
+            "bittygpt: interrupted; run the same command again",
+        )
+    assert not (bittygpt.folder / "stopped/manifest.json").exists()
+    refused = bittygpt(*larger, "data.dir=stopped", "tokenizer.vocab_size=270", code=2)
+    assert "holds unfinished tokens of other text or settings: tokenizer.vocab_size" in refused.stderr
+    bittygpt(*larger, "data.dir=stopped")
+    assert contents(bittygpt.folder / "stopped") == expected
+
+
+def test_the_report_is_printed_and_kept(bittygpt, folder):
+    text = (bittygpt.folder / "text.txt").read_text()
+    (bittygpt.folder / "twice.txt").write_text(text + "<|endoftext|>" + text)
+    done = bittygpt(
+        "tokenize", "tiny.yaml", "data.train=[text.txt]", "data.val=[twice.txt]", "data.val_fraction=0"
+    )
+    assert "WARNING: validation leaks: 120 of 120 validation documents" in done.stdout
+    assert "val: 60 documents (50.0%) repeat an earlier one" in done.stdout
+    assert "trigram" in done.stdout
+    report = json.loads((folder / "manifest.json").read_text())["report"]
+    assert report["duplicates"] == {"train": 0, "val": 60, "leaked": 120}
+    assert set(report) == {
+        *("splits", "duplicates", "near_duplicates", "unused_entries", "epochs", "baselines"),
+    }
+    trained = bittygpt("train", "tiny.yaml", "data.val=[twice.txt]", "data.val_fraction=0")
+    assert "simple models lose, in nats per token: uniform 5.63" in trained.stderr
+    assert "next: " in trained.stderr
+
+
+def test_formats_of_all_kinds_give_the_tokens_of_the_plain_text(bittygpt, folder):
+    documents = (bittygpt.folder / "text.txt").read_text().split("<|endoftext|>")
+    bittygpt("tokenize", "tiny.yaml")
+    plain = np.load(folder / "train-00000.npy")
+    (bittygpt.folder / "a.txt.gz").write_bytes(gzip.compress("<|endoftext|>".join(documents[:20]).encode()))
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in documents[20:40])
+    (bittygpt.folder / "b.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(lines.encode()))
+    parquet.write_table(arrow.table({"text": documents[40:]}), bittygpt.folder / "c.parquet")
+    bittygpt("tokenize", "tiny.yaml", "data.train=[a.txt.gz,b.jsonl.zst,c.parquet]", "data.dir=mixed")
+    np.testing.assert_array_equal(np.load(bittygpt.folder / "mixed/train-00000.npy"), plain)
+
+
+def test_broken_records_are_an_error_or_counted(bittygpt, folder):
+    (bittygpt.folder / "a.jsonl").write_text('{"text": "one owl"}\n{"text": 2}\n' * 9)
+    arguments = ["tokenize", "tiny.yaml", "data.train=[a.jsonl]", "data.val_fraction=0"]
+    assert "a.jsonl:2: not a JSON object" in bittygpt(*arguments, code=2).stderr
+    assert not list(folder.glob("*"))
+    done = bittygpt(*arguments, "data.on_bad_record=skip")
+    assert "9 broken records were left out" in done.stdout
+    assert json.loads((folder / "manifest.json").read_text())["skipped_records"] == 9
