@@ -1,5 +1,6 @@
 """The four verbs, exit codes, and how an error is printed. A command is imported only when it runs."""
 
+import gc
 import json as json_module
 import os
 import signal
@@ -170,6 +171,7 @@ def export(
 
 def main() -> None:
     """Run the program and end with the exit code of CONTRACT: a BittyGPTError's own, 1 for anything else."""
+    gc.set_threshold(100_000)  # of 700: else a tenth of a short command goes into looking for cycles
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

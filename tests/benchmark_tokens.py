@@ -126,7 +126,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         small = small or beginning(text, 1 << 20, "small.txt")
-        for name, script in (("bitty.py", BITTY), ("tokenizers_.py", TOKENIZERS), ("tiktoken_.py", TIKTOKEN)):
+        for name, script in (
+            ("with_bitty.py", BITTY),
+            ("with_tokenizers.py", TOKENIZERS),
+            ("with_tiktoken.py", TIKTOKEN),
+        ):
             Path(name).write_text(script)
         measure(text, small, arguments.runs)
 
@@ -134,7 +138,7 @@ def main() -> None:
 def measure(text: Path, small: Path, runs: int) -> None:
     """All figures."""
     ours = min(run(tokenize(small, "tokenizer.vocab_size=1000")) for _ in range(runs))
-    bitty = run([sys.executable, "bitty.py", str(small)])
+    bitty = run([sys.executable, "with_bitty.py", str(small)])
     print(
         f"vocabulary of 1,000: {ours:.2f} s, bitty-tokenizer {bitty:.1f} s: {bitty / ours:.1f} times as fast",
         flush=True,
@@ -142,7 +146,7 @@ def measure(text: Path, small: Path, runs: int) -> None:
     best = fastest(
         runs,
         ours=lambda: run(tokenize(small, "tokenizer.vocab_size=10000")),
-        theirs=lambda: run([sys.executable, "tokenizers_.py", str(small)]),
+        theirs=lambda: run([sys.executable, "with_tokenizers.py", str(small)]),
     )
     print(f"vocabulary of 10,000: {best['ours']:.2f} s, tokenizers {best['theirs']:.2f} s: "
           f"{best['ours'] / best['theirs']:.2f} of its time", flush=True)  # fmt: skip
@@ -151,7 +155,7 @@ def measure(text: Path, small: Path, runs: int) -> None:
     given = "tokenizer.vocab=vocab.json"
 
     def tiktoken() -> float:
-        command = [sys.executable, "tiktoken_.py", str(text), "vocab.json"]
+        command = [sys.executable, "with_tiktoken.py", str(text), "vocab.json"]
         return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
     best = fastest(

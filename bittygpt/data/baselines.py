@@ -123,8 +123,12 @@ def ngram_losses(train: Ids, targets: Ids, vocab_size: int, end_id: int) -> dict
 
 def _trigrams(tokens: Ids, vocab_size: int) -> Keys:
     """The three tokens that begin at each place as one number to the base V."""
-    a, b, c = (tokens[offset : len(tokens) - 2 + offset].astype(np.uint64) for offset in range(3))
-    return (a * np.uint64(vocab_size) + b) * np.uint64(vocab_size) + c
+    numbers = tokens.astype(np.uint64)
+    keys = numbers[:-2].copy()
+    for following in (numbers[1:-1], numbers[2:]):
+        keys *= np.uint64(vocab_size)
+        keys += following
+    return keys
 
 
 def _count(keys: Keys, stream: Ids, n: int, vocab_size: int) -> NGramCounts:

@@ -106,34 +106,47 @@ class _PairCounts:
         merged = chr(len(self.tokens))
         self.tokens.append(self.tokens[ord(left)] + self.tokens[ord(right)])
         self._sort_keys.append(_descending(self.tokens[-1]))
+        words, counts, words_with = self._words, self._counts, self._words_with
         new_pairs: set[str] = set()
-        for index in self._words_with.pop(pair):
+        for index in words_with.pop(pair):
+            before, *after = parts = words[index].split(pair)
+            if not after:  # an earlier merge has taken it from this word
+                continue
+            words[index] = merged.join(parts)
             frequency = self._frequencies[index]
-            parts = self._words[index].split(pair)
-            self._words[index] = merged.join(parts)
-            for lost in _pairs_at_seams(parts, left, right):
-                self._counts[lost] -= frequency
-            for gained in _pairs_at_seams(parts, merged, merged):
-                self._counts[gained] += frequency
-                self._words_with[gained].add(index)
-                new_pairs.add(gained)
-        del self._counts[pair]
+            if len(after) == 1:  # the usual case, without the generality of the seams
+                lost = [before[-1] + left] if before else []
+                gained = [before[-1] + merged] if before else []
+                if after[0]:
+                    lost.append(right + after[0][0])
+                    gained.append(merged + after[0][0])
+            else:
+                lost, gained = _pairs_at_seams(parts, left, right), _pairs_at_seams(parts, merged, merged)
+            for old_pair in lost:
+                counts[old_pair] -= frequency
+            for new_pair in gained:
+                counts[new_pair] += frequency
+                words_with[new_pair].add(index)
+            new_pairs.update(gained)
+        del counts[pair]
         for new_pair in new_pairs:
-            if self._counts[new_pair] > 1:
+            if counts[new_pair] > 1:
                 heapq.heappush(self._heap, self._heap_entry(new_pair))
 
 
-def _pairs_at_seams(parts: list[str], left: str, right: str) -> Iterable[str]:
+def _pairs_at_seams(parts: list[str], left: str, right: str) -> list[str]:
     """The pairs across the edges of the parts, where `left` follows each part but the last and `right` precedes
     each but the first."""
     last = len(parts) - 1
+    pairs = []
     for i, part in enumerate(parts):
         if part and i > 0:
-            yield right + part[0]
+            pairs.append(right + part[0])
         if part and i < last:
-            yield part[-1] + left
+            pairs.append(part[-1] + left)
         if not part and 0 < i < last:
-            yield right + left
+            pairs.append(right + left)
+    return pairs
 
 
 def _descending(token: bytes) -> str:

@@ -34,7 +34,7 @@ _MARKED_PATTERN = (
 )
 _RUN = re.compile(rf"\s\s++[^\s{_END}]?")
 # For Python's \s the separators U+001C to U+001F are white space, for the pattern they are symbols.
-_NOT_TO_MARK = re.compile(f"[\x1c-\x1f{_APART}]")
+_NOT_TO_MARK = ("\x1c", "\x1d", "\x1e", "\x1f", _APART)
 
 _CACHED_WORDS = 65_536
 _LONGEST_CACHED_WORD = 64  # characters
@@ -88,7 +88,7 @@ class RankOrderEncoder:
     def encode_documents(self, texts: Sequence[str], end_id: int) -> Ids:
         """The token ids of all texts, each followed by `end_id`: (tokens,)."""
         joined = _END.join([*texts, ""])
-        if joined.count(_END) != len(texts) or _NOT_TO_MARK.search(joined):
+        if joined.count(_END) != len(texts) or any(character in joined for character in _NOT_TO_MARK):
             return _joined(map(self.encode, texts), end_id)
         marked = _RUN.sub(_set_apart, joined)
         ids = _array(self._marked.encode_ordinary(marked))

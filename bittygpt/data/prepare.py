@@ -68,13 +68,14 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
     with Workers(_number_of_workers(config, corpus)) as workers:  # they start while the sources are hashed
         sources = make_sources()
         if journal is None:
-            journal = _begin(config, corpus, folder, settings, sources, workers, on_progress)
+            journal, tokenizer = _begin(config, corpus, folder, settings, sources, workers, on_progress)
         else:
             unfinished = journal.identity | {"skipped_records": journal.progress.skipped}
             refuse_others(folder, unfinished, settings, sources, "unfinished tokens")
             journal = replace(journal, identity=journal.identity | {"settings": settings, "sources": sources})
-        manifest = _encode(config, corpus, folder, journal, workers, on_progress)
-    return PreparedTokens(folder, manifest), True
+            tokenizer = PreparedTokens(folder, journal.identity).tokenizer
+        manifest = _encode(config, corpus, tokenizer, folder, journal, workers, on_progress)
+    return PreparedTokens(folder, manifest, tokenizer), True
 
 
 def _describe(
@@ -100,7 +101,7 @@ def _begin(
     sources: list[dict[str, Any]],
     workers: Workers,
     on_progress: Progress,
-) -> Journal:
+) -> tuple[Journal, Tokenizer]:
     """Make the vocabulary and begin the journal."""
     for name in ("train", "val"):
         if shards := sorted(folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].npy")):
@@ -122,19 +123,19 @@ def _begin(
     }
     journal = CorpusWriter.beginning(corpus, tokenizer, identity)
     write_journal(folder, journal)
-    return journal
+    return journal, tokenizer
 
 
 def _encode(
     config: "RunConfig",
     corpus: Corpus,
+    tokenizer: Tokenizer,
     folder: Path,
     journal: Journal,
     workers: Workers,
     on_progress: Progress,
 ) -> dict[str, Any]:
     """Write the shards and, last, the manifest: without it the folder counts as unfinished."""
-    tokenizer = PreparedTokens(folder, {**journal.identity, "splits": {}}).tokenizer
     train = config.train
     tokens_of_the_run = train.max_steps * train.batch_size * config.model.context_length
     with CorpusWriter(corpus, tokenizer, folder, journal) as writer:

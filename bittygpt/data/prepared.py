@@ -19,10 +19,17 @@ ON_BAD_RECORD = "data.on_bad_record"  # without such records it changes nothing
 class PreparedTokens:
     """The contents of `data.dir`: tokenizer, manifest, and the splits as `TokenSplit`s."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, manifest: dict[str, Any], tokenizer: Tokenizer | None = None) -> None:
+        """
+        Args:
+            tokenizer: that of vocab.json, where it is at hand.
+
+        Raises:
+            DataError: vocab.json is not the vocabulary of the manifest.
+        """
         self.folder, self.manifest = folder, manifest
         description = manifest["tokenizer"]
-        self.tokenizer = Tokenizer.load(
+        self.tokenizer = tokenizer or Tokenizer.load(
             folder / VOCABULARY, description["special_tokens"], description["encoding"]
         )
         if self.tokenizer.hash() != description["hash"]:

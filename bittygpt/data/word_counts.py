@@ -51,8 +51,11 @@ class WordCounter:
     def _find_words(self) -> None:
         words = self._words
         for chunk, count in self._chunks.items():
-            for word in WORD.findall(chunk):
-                words[word] += count
+            if chunk.isalpha() or (chunk[0] == " " and chunk[1:].isalpha()):  # a word as it is: most are
+                words[chunk] += count
+            else:
+                for word in WORD.findall(chunk):
+                    words[word] += count
         self._chunks.clear()
 
     def result(self) -> Counter[str]:

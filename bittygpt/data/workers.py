@@ -5,12 +5,14 @@ threads or devices the calling program holds, and when the caller dies, by whate
 the workers end.
 """
 
+import ctypes
 import os
 import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import count
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -23,8 +25,7 @@ Result = TypeVar("Result")
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from bittygpt.data.workers import serve; serve({descriptor})"
 _AHEAD = 3  # results per worker that may wait for an earlier one
-# glibc keeps freed megabytes for later, in pieces that fit nothing: a worker would grow with the size of the corpus.
-_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18), "MALLOC_TRIM_THRESHOLD_": str(1 << 18)}
+_TASKS_UNTIL_TRIM = 16
 
 
 def available_cores() -> int:
@@ -45,12 +46,7 @@ class Workers:
             ours, theirs = Pipe()
             code = _SERVE.format(path=sys.path, descriptor=theirs.fileno())
             command = [sys.executable, "-c", code]
-            process = subprocess.Popen(
-                command,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **_ENVIRONMENT},
-            )
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             self._processes.append((process, ours))
             theirs.close()
 
@@ -171,11 +167,13 @@ def _death(process: subprocess.Popen[bytes]) -> BittyGPTError:
 
 def serve(descriptor: int) -> None:
     """The worker's side: takes jobs, tasks and names of methods until the caller is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the caller decides, and the socket tells
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)  # the caller decides, and the socket tells
     connection = Connection(descriptor)
     job: Any = None
-    while True:
+    for number in count(1):
+        if number % _TASKS_UNTIL_TRIM == 0:
+            _give_back_memory()
         try:
             message = connection.recv()
             if callable(message):
@@ -184,6 +182,14 @@ def serve(descriptor: int) -> None:
             connection.send(_answer(job, message))
         except (EOFError, OSError):
             return
+
+
+def _give_back_memory() -> None:
+    """Freed memory goes back to the system. glibc keeps it, in pieces that fit nothing later: a worker would grow with
+    the size of the corpus."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _answer(job: Any, message: Any) -> tuple[bool, Any]:

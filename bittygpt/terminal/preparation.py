@@ -2,12 +2,28 @@
 
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 from bittygpt.terminal.console import duration, talk, talk_console
 
 LINE_EVERY = 5.0  # seconds, in a pipe
+
+
+def _bars(console: Console) -> "Progress":
+    from rich.progress import (  # 30 ms that a pipe does not need
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    return Progress(*columns, TimeRemainingColumn(), console=console)
 
 
 class PreparationProgress:
@@ -18,10 +34,7 @@ class PreparationProgress:
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}  # when each thing was begun, and how far it was then
         self._last_line = time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-        self._bars = (
-            Progress(*columns, TimeRemainingColumn(), console=console) if console.is_terminal else None
-        )
+        self._bars = _bars(console) if console.is_terminal else None
 
     def __enter__(self) -> "PreparationProgress":
         if self._bars:

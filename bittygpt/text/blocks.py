@@ -14,8 +14,8 @@ from bittygpt.text.pieces import Block, Position
 from bittygpt.text.sources import Source
 from bittygpt.text.stories import story
 
-READ_SIZE = 1 << 20
-BLOCK_BYTES = 1 << 21
+READ_SIZE = 1 << 18
+BLOCK_BYTES = 1 << 20
 LONG_DOCUMENT = 1 << 23
 ROWS_AT_ONCE = 64
 STORIES_AT_ONCE = 1000
@@ -78,30 +78,32 @@ def _txt(source: Source, text: OpenText, begin: Position, separator: bytes, spoo
     """Blocks that end behind a separator. Works on bytes, so that no read cuts a character or a separator in two.
 
     Separators are looked for from the left, each behind the one before, as a separator like "\\n\\n" may overlap
-    itself: any other place to cut would be found from one side and not from the other.
+    itself: any other place to cut would be found from one side and not from the other. Which documents are long
+    depends on their length alone: reading that begins elsewhere must find the same ones.
     """
     buffer, cut, searched = bytearray(), 0, 0
     while True:
         data = text.stream.read(READ_SIZE)
         buffer += data
-        while (found := buffer.find(separator, searched)) >= 0:
+        while 0 <= (found := buffer.find(separator, searched)) < cut + LONG_DOCUMENT:
             cut = searched = found + len(separator)
+        settled = len(buffer) - (len(separator) - 1 if data else 0)  # behind it a separator may have begun
+        is_long = (found if found >= 0 else settled) - cut >= LONG_DOCUMENT
         searched = max(cut, len(buffer) - len(separator) + 1)
-        if not data:
+        if not data and not is_long:
             cut = len(buffer)
-        is_long = len(buffer) - cut >= LONG_DOCUMENT
         if cut and (not data or cut >= BLOCK_BYTES or is_long):
             end = Position(begin.source, begin.offset + cut)
             yield Block(begin, end, text.file.tell(), source.name, "txt", bytes(buffer[:cut]))
             del buffer[:cut]
             begin, cut, searched = end, 0, searched - cut
-        if not data:
-            return
         if is_long:
             document, buffer, after = _spooled(buffer, text.stream, separator, spool)
             end = Position(begin.source, begin.offset + document.num_bytes + after)
             yield document, begin, end, text.file.tell()
             begin, searched = end, 0
+        elif not data:
+            return
 
 
 def _spooled(
@@ -129,12 +131,11 @@ def _parquet(
         from pyarrow import parquet
     except ImportError:
         raise DataError(f"{source.name}: .parquet needs pyarrow; pip install 'bittygpt[parquet]'") from None
-    with _unpacked(path, source.name, spool) as file:
-        try:
-            table = parquet.ParquetFile(file)
-            yield from _rows(source, table, begin, options.text_key)
-        except (arrow.ArrowException, OSError) as error:
-            raise DataError(f"{source.name} cannot be read: {error}") from error
+    try:
+        with _unpacked(path, source.name, spool) as file:
+            yield from _rows(source, parquet.ParquetFile(file), begin, options.text_key)
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{source.name} cannot be read: {error}") from error
 
 
 @contextmanager
@@ -186,8 +187,8 @@ def _texts_of(column: Any) -> list[str | None]:
     return [value if isinstance(value, str) else None for value in values]
 
 
-def _text_or_none(value: Any) -> str | None:
+def _text_or_none(value: Any) -> Any:
     try:
-        return str(value.as_py())
+        return value.as_py()
     except UnicodeDecodeError:
         return None

@@ -66,7 +66,7 @@ class _ZstdReader:
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; none at the end."""
         while len(self._ready) < size:
-            data = self._file.read(1 << 17)
+            data = self._file.read(1 << 14)
             if not data:
                 if not self._fresh:
                     raise EOFError("the last frame is cut short")

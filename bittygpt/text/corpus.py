@@ -56,7 +56,8 @@ class Corpus:
         if document is not None and begin.source < len(self.train):
             end, read = Position(len(self.train)), sum(source.size() for source in self.train)
             if begin == Position():
-                yield _only_bad(skipped, Position(), Position(), read, self.train[0].name)
+                begin = Position(line=2)  # no longer the start: who goes on from here has counted them
+                yield _only_bad(skipped, Position(), begin, read, self.train[0].name)
             cut = int(document.characters * (1 - self.val_fraction))
             yield from document.stretches(begin, end, read, "train", cut)
             begin = end

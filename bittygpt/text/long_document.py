@@ -3,6 +3,7 @@
 import codecs
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Literal
 
@@ -30,11 +31,10 @@ class LongDocument:
         Args:
             folder: where there is room for the document.
         """
-        try:
+        self._folder = folder
+        with self._room():
             folder.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
-        except OSError as error:
-            raise DataError(f"data.dir: {folder} has no place for a long document ({error})") from None
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._hash = new_digest()
         self.num_bytes = self.characters = 0
@@ -42,7 +42,8 @@ class LongDocument:
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
-            self._file.close()
+            with suppress(OSError):  # of a disk that is full: what was not written need not be
+                self._file.close()
 
     @classmethod
     def of(cls, text: str, folder: Path) -> "LongDocument":
@@ -54,15 +55,25 @@ class LongDocument:
 
     def append(self, data: bytes | bytearray) -> None:
         """Add bytes at the end."""
-        self._file.write(data)
+        with self._room():
+            self._file.write(data)
         self._hash.update(data)
         self._check(data, final=False)
         self.num_bytes += len(data)
 
     def finish(self) -> None:
         """Nothing more will come."""
+        with self._room():
+            self._file.flush()
         self._check(b"", final=True)
         self.digest = int.from_bytes(self._hash.digest(), "little")
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"data.dir: {self._folder} has no place for a long document ({error})") from None
 
     def _check(self, data: bytes | bytearray, final: bool) -> None:
         if self.bad_byte is not None:

@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Source:
         """The format, by the end of the file's name."""
         assert self.path is not None
         unpacked = self.path.with_suffix("") if self.path.suffix in COMPRESSED else self.path
-        return next(kind for kind in KINDS if unpacked.suffix == f".{kind}")
+        return next(kind for kind in KINDS if unpacked.name.endswith(f".{kind}"))
 
     def size(self) -> int:
         """Bytes on disk; about as many as its texts have for the builtin corpus, which lies on none."""
@@ -87,9 +88,9 @@ def find_sources(
 
 
 def _expand(entry: str, key: str) -> list[Path]:
-    path = Path(entry).expanduser()
+    path = Path(os.path.expanduser(entry))  # Path.expanduser refuses a file called ~$notes.txt
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES))
+        found = sorted(p for p in path.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file())
     elif path.is_file():
         found = [path]
     else:

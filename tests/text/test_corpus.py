@@ -8,13 +8,13 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import sampled_from as one_of
 from pyarrow import parquet
 
 from bittygpt.errors import DataError
 from bittygpt.text import blocks, long_document
 from bittygpt.text.corpus import Corpus
 from bittygpt.text.documents import ReadOptions, digest_of, documents_of, validation_test
-from bittygpt.text.long_document import LongDocument
 from bittygpt.text.pieces import Block, Position
 from bittygpt.text.sources import BUILTIN, Source
 from bittygpt.text.stories import story
@@ -97,7 +97,6 @@ def test_every_format_gives_the_documents_from_any_piece_on(tmp_path, monkeypatc
     assert len(pieces) > 3
     for number, piece in enumerate(pieces):
         rest = list(source.pieces(piece.end))
-        assert documents(pieces[: number + 1], source.options)[:0] == []
         if isinstance(piece, Block) or piece.is_last:
             done = documents(pieces[: number + 1], source.options)
             assert done + documents(rest, source.options) == documents(pieces, source.options)
@@ -130,6 +129,83 @@ def test_separators_are_those_of_a_split_wherever_blocks_end(tmp_path_factory, t
         small(patch, *sizes)
         found = texts_of(corpus(folder, "a.txt", separator=separator))
     assert found == [part for part in text.split(separator) if part]
+
+
+def flat(pieces, options):
+    """Documents, stretches without their places, and the number of broken records."""
+    found, skipped = [], 0
+    for piece in pieces:
+        if isinstance(piece, Block):
+            texts, bad = documents_of(piece, options)
+            found += texts
+            skipped += bad
+        else:
+            found.append((piece.text, piece.split, piece.is_first, piece.is_last, piece.digest))
+    return found, skipped
+
+
+@given(
+    parts=st.lists(
+        one_of([b"a", b" a ", "🦉".encode(), b"\n", b"\r\n", b"\0", b"\xff", b"owl owl "]), max_size=30
+    ),
+    separator=one_of(["\n", "a", "🦉", "aa", "\n\n", "🦉🦉"]),
+    sizes=st.tuples(*[st.integers(1, 30)] * 4),
+    fraction=one_of([0.0, 0.3]),
+    name=one_of(["a.txt", "a.txt.gz", "a.txt.zst"]),
+)
+def test_any_text_can_be_gone_on_with_from_any_piece(
+    tmp_path_factory, parts, separator, sizes, fraction, name
+):
+    folder, data = tmp_path_factory.getbasetemp(), b"".join(parts)
+    pack = {"a.txt": bytes, "a.txt.gz": gzip.compress, "a.txt.zst": zstandard.ZstdCompressor().compress}
+    (folder / name).write_bytes(pack[name](data))
+    source = corpus(folder, name, fraction=fraction, separator=separator, skip=True)
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch, *sizes)
+        pieces = list(source.pieces(START))
+        raw = [part for part in data.split(separator.encode()) if part]
+        good = [part.decode() for part in raw if b"\xff" not in part]
+        expected, skipped = flat(pieces, source.options)
+        assert skipped == len(raw) - len(good)
+        if fraction and len(good) == 1:
+            cut = int(len(good[0]) * (1 - fraction))
+            halves = [("train", good[0][:cut]), ("val", good[0][cut:])]
+            assert documents(pieces, source.options) == [(split, half) for split, half in halves if half]
+        else:
+            assert [text for _, text in documents(pieces, source.options)] == good
+        for number, piece in enumerate(pieces):
+            done = flat(pieces[: number + 1], source.options)
+            rest = flat(source.pieces(piece.end), source.options)
+            assert (done[0] + rest[0], done[1] + rest[1]) == (expected, skipped)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.parquet"])
+def test_broken_records_beside_a_single_document_are_counted_once(tmp_path, monkeypatch, name):
+    small(monkeypatch)
+    if name == "a.txt":
+        (tmp_path / name).write_bytes(END.encode().join([b"\xff", b"owl " * 30, b"\xff"]))
+    else:
+        write(tmp_path, name, [None, "owl " * 30, None])
+    source = corpus(tmp_path, name, fraction=0.1, skip=True)
+    pieces = list(source.pieces(START))
+    for number in range(len(pieces)):
+        going_on = pieces[: number + 1] + list(source.pieces(pieces[number].end))
+        assert flat(going_on, source.options) == flat(pieces, source.options)
+    assert flat(pieces, source.options)[1] == 2
+
+
+def test_validation_sources_can_be_gone_on_with(tmp_path, monkeypatch):
+    small(monkeypatch)
+    write(tmp_path, "a.txt", ["one", "two " * 60])
+    write(tmp_path, "b.txt.gz", ["three", "four " * 60])
+    source = corpus(tmp_path, "a.txt", val=["b.txt.gz", "a.txt"])
+    pieces = list(source.pieces(START))
+    for number, piece in enumerate(pieces):
+        assert list(source.pieces(piece.end)) == pieces[number + 1 :]
+        assert source.bytes_read(piece) <= source.total_bytes()
+    splits = [(piece.begin.source, piece.split) for piece in pieces if not isinstance(piece, Block)]
+    is_val = validation_test(0.0)(digest_of("two " * 60))
+    assert set(splits) == {(0, "val" if is_val else "train"), (1, "val"), (2, "val")}
 
 
 @pytest.mark.parametrize("read", [1, 2, 3, 7, 64])
@@ -224,17 +300,23 @@ def test_a_damaged_parquet_file_and_a_missing_column_are_named(tmp_path):
         texts_of(corpus(tmp_path, "a.parquet"))
 
 
-def test_a_long_document_knows_what_it_holds(tmp_path):
-    document = LongDocument(tmp_path / "new")
-    for byte in "naïve 🦉".encode():
-        document.append(bytes([byte]))
-    document.finish()
-    assert (document.characters, document.num_bytes, document.bad_byte) == (7, 11, None)
-    assert document.digest == digest_of("naïve 🦉")
-    cut_short = LongDocument(tmp_path)
-    cut_short.append(b"abc\xf0\x9f")
-    cut_short.append(b"\xa6")
-    cut_short.finish()
-    assert cut_short.bad_byte is not None
-    assert cut_short.bad_byte[0] == 3
-    assert not list((tmp_path / "new").iterdir())
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst", "a.jsonl.zst", "a.parquet", "a.parquet.gz"])
+def test_a_damaged_file_is_named(tmp_path, name, fraction):
+    path = tmp_path / write(tmp_path, name)
+    for size in (path.stat().st_size - 1, path.stat().st_size // 2, 10):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(DataError, match=f"^{name} cannot be read: "):
+            texts_of(corpus(tmp_path, name, fraction=fraction))
+
+
+def test_a_document_keeps_its_split_when_others_come_or_go(tmp_path, monkeypatch):
+    small(monkeypatch, long=1)
+    texts = [f"document {i}" for i in range(300)]
+    splits = []
+    for some in (texts, texts[::-1], texts[::3]):
+        source = corpus(tmp_path, write(tmp_path, "a.txt", some), fraction=0.2)
+        splits.append({text: split for split, text in documents(source.pieces(START), source.options)})
+    assert splits[0] == splits[1]
+    assert splits[2].items() <= splits[0].items()
+    assert 30 < sum(split == "val" for split in splits[0].values()) < 90

@@ -8,6 +8,7 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bittygpt.text import pretokenization
 from bittygpt.text.pretokenization import GPT_2_PATTERN, WORD, chunks, safe_cut, well_formed
 
 TEXTS = st.text("aab'st1½é中🦉.,_  \n\r\t\x0b\x0c\x1c\x1f\x85\u00a0\u2003\u2028\u3000\u200b", max_size=80)
@@ -24,6 +25,8 @@ def test_the_pattern_is_bittys():
         ("\ud83d\ude42", "🙂"),
         ("half \ud83d of it", "half \ufffd of it"),
         ("\ude42\ud83d", "\ufffd\ufffd"),
+        ("\ufeffmark", "\ufeffmark"),
+        ("\ufeffmark\ud83d", "\ufeffmark\ufffd"),
     ],
 )
 def test_lone_surrogates_become_replacement_characters_and_pairs_are_joined(text, expected):
@@ -37,9 +40,12 @@ def test_the_words_of_the_chunks_are_the_words_of_the_text(text):
     assert [word for part in parts for word in WORD.findall(part)] == WORD.findall(text)
 
 
-@given(text=TEXTS)
-def test_a_safe_cut_changes_no_word(text):
-    cut = safe_cut(text)
+@given(text=TEXTS, near_the_end=st.integers(1, 100))
+def test_a_safe_cut_changes_no_word(text, near_the_end):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretokenization, "_NEAR_THE_END", near_the_end)
+        cut = safe_cut(text)
+    assert cut == safe_cut(text)  # the last place wherever the search begins
     assert WORD.findall(text[:cut]) + WORD.findall(text[cut:]) == WORD.findall(text)
 
 
