@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from bittygpt.data.shards import TokenSplit
 
-MOST_TRAINING_TOKENS = 1 << 22
-MOST_VALIDATION_TOKENS = 1 << 19
+MOST_TRAINING_TOKENS = 1 << 21
+MOST_VALIDATION_TOKENS = 1 << 18
 _RUNS = 8
-_XZ_BYTES = 1 << 20
+_XZ_BYTES = 1 << 19
 
 Ids = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]
@@ -97,7 +97,7 @@ class BaselineJob:
 
 
 def _sample(train: TokenSplit) -> Ids:
-    """All tokens, or eight runs of half a million each, spread over the split."""
+    """All tokens, or eight runs of a quarter of a million each, spread over the split."""
     if train.num_tokens <= MOST_TRAINING_TOKENS:
         return train.read(0, train.num_tokens)
     run, step = MOST_TRAINING_TOKENS // _RUNS, train.num_tokens // _RUNS

@@ -8,7 +8,7 @@ beside the places where it happens.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import add
 
 from bittygpt.data.vocabulary import SINGLE_BYTES, check_special_tokens

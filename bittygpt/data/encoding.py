@@ -23,6 +23,7 @@ class EncodedDocuments:
         lengths: the tokens of each document that ends here, that end included, (documents,) int64.
         open_tokens: tokens at the end of a document that does not end here.
         digests: one for each document that ends here, (documents,) uint64.
+        token_counts: (V,), how often each entry of the vocabulary stands in `tokens`.
         num_bytes: of their text.
     """
 
@@ -30,6 +31,7 @@ class EncodedDocuments:
     lengths: npt.NDArray[np.int64]
     open_tokens: int
     digests: npt.NDArray[np.uint64]
+    token_counts: npt.NDArray[np.int64]
     num_bytes: int
     sketches: Sketches
 
@@ -85,7 +87,10 @@ class EncodingJob:
         names = np.array(digests, dtype=np.uint64)
         num_bytes = sum(len(text.encode()) for text in texts)
         sketches = sketch_documents(array, lengths, names, self._sample_one_in)
-        return EncodedDocuments(array, lengths, 0, names, num_bytes, sketches)
+        return EncodedDocuments(array, lengths, 0, names, self._count(array), num_bytes, sketches)
+
+    def _count(self, tokens: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+        return np.bincount(tokens, minlength=self._tokenizer.vocab_size)
 
     def _stretch(self, stretch: Stretch) -> EncodedDocuments:
         tokens = self._tokenizer.encode_documents([stretch.text])
@@ -95,6 +100,7 @@ class EncodingJob:
             np.array([len(tokens)] if stretch.is_last else [], dtype=np.int64),
             0 if stretch.is_last else len(tokens),
             np.array([stretch.digest] if stretch.is_last else [], dtype=np.uint64),
+            self._count(tokens),
             len(stretch.text.encode()),
             Sketches.none(),
         )

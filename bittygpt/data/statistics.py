@@ -57,7 +57,7 @@ class SplitStatistics:
             self.documents + len(lengths),
             max(self.longest, int(lengths.max(initial=0))),
             new.open_tokens if len(lengths) else self.open_tokens + new.open_tokens,
-            self.token_counts + np.bincount(new.tokens, minlength=len(self.token_counts)),
+            self.token_counts + new.token_counts,
             self.length_counts + np.bincount(np.minimum(lengths, LONGEST), minlength=LONGEST + 1),
             sketches,
             one_in,

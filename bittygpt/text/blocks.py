@@ -10,7 +10,7 @@ from bittygpt.errors import DataError
 from bittygpt.text.compression import COMPRESSED, OpenText, open_text
 from bittygpt.text.documents import ReadOptions
 from bittygpt.text.long_document import LongDocument
-from bittygpt.text.pieces import Block, Position
+from bittygpt.text.pieces import Block, FileRange, Position
 from bittygpt.text.sources import Source
 from bittygpt.text.stories import story
 
@@ -64,10 +64,10 @@ def _lines(source: Source, text: OpenText, begin: Position) -> Iterator[Block]:
         cut = len(buffer) if not data else buffer.rfind(b"\n", searched) + 1
         searched = len(buffer)
         if not data or (cut and len(buffer) >= BLOCK_BYTES):
-            content = bytes(buffer[:cut])
-            end = Position(begin.source, begin.offset + cut, begin.line + content.count(b"\n"))
-            if content:
-                yield Block(begin, end, text.file.tell(), source.name, "jsonl", content)
+            end = Position(begin.source, begin.offset + cut, begin.line + buffer.count(b"\n", 0, cut))
+            if cut:
+                held = _held(source, text, begin, buffer, cut)
+                yield Block(begin, end, text.file.tell(), source.name, "jsonl", held)
             del buffer[:cut]
             begin, searched = end, 0
         if not data:
@@ -94,7 +94,8 @@ def _txt(source: Source, text: OpenText, begin: Position, separator: bytes, spoo
             cut = len(buffer)
         if cut and (not data or cut >= BLOCK_BYTES or is_long):
             end = Position(begin.source, begin.offset + cut)
-            yield Block(begin, end, text.file.tell(), source.name, "txt", bytes(buffer[:cut]))
+            held = _held(source, text, begin, buffer, cut)
+            yield Block(begin, end, text.file.tell(), source.name, "txt", held)
             del buffer[:cut]
             begin, cut, searched = end, 0, searched - cut
         if is_long:
@@ -104,6 +105,13 @@ def _txt(source: Source, text: OpenText, begin: Position, separator: bytes, spoo
             begin, searched = end, 0
         elif not data:
             return
+
+
+def _held(source: Source, text: OpenText, begin: Position, buffer: bytearray, cut: int) -> bytes | FileRange:
+    """The beginning of the buffer; of a plain file only where it stands."""
+    if source.path is not None and text.stream is text.file:
+        return FileRange(source.path, begin.offset, cut)
+    return bytes(buffer[:cut])
 
 
 def _spooled(

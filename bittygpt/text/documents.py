@@ -35,13 +35,14 @@ def documents_of(block: Block, options: ReadOptions) -> tuple[list[str], int]:
 
 
 def _from_txt(block: Block, options: ReadOptions) -> list[str | None]:
-    assert isinstance(block.content, bytes)
+    content = block.content
+    assert isinstance(content, bytes)
     try:
-        return [*block.content.decode().split(options.separator)]
+        return [*content.decode().split(options.separator)]
     except UnicodeDecodeError as error:
         if not options.skip_bad_records:
             raise not_utf8(block.name, block.begin.offset + error.start, error.reason) from None
-    return [_decoded_or_none(raw) for raw in block.content.split(options.separator.encode())]
+    return [_decoded_or_none(raw) for raw in content.split(options.separator.encode())]
 
 
 def not_utf8(name: str, offset: int, reason: str) -> DataError:
@@ -60,9 +61,10 @@ def _decoded_or_none(raw: bytes) -> str | None:
 
 
 def _from_jsonl(block: Block, options: ReadOptions) -> list[str | None]:
-    assert isinstance(block.content, bytes)
+    content = block.content
+    assert isinstance(content, bytes)
     records: list[str | None] = []
-    for number, line in enumerate(block.content.split(b"\n"), block.begin.line):
+    for number, line in enumerate(content.split(b"\n"), block.begin.line):
         if not line.strip():
             continue
         try:
@@ -81,14 +83,15 @@ def _from_jsonl(block: Block, options: ReadOptions) -> list[str | None]:
 
 
 def _from_texts(block: Block, options: ReadOptions) -> list[str | None]:
-    assert isinstance(block.content, list)
-    if None in block.content and not options.skip_bad_records:
-        row = block.begin.offset + block.content.index(None)
+    texts = block.content
+    assert isinstance(texts, list)
+    if None in texts and not options.skip_bad_records:
+        row = block.begin.offset + texts.index(None)
         raise DataError(
             f"{block.name}: row {row} has no text under {options.text_key!r}; mend it, or set "
             "data.on_bad_record: skip to leave such rows out"
         )
-    return block.content
+    return texts
 
 
 DIGEST_BITS = 64

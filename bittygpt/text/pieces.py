@@ -4,7 +4,10 @@ Neither cuts a character, a word or a separator, so that what is made of them do
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from bittygpt.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,28 @@ class Position:
 
 
 @dataclass(frozen=True)
+class FileRange:
+    """Bytes of a plain file, which whoever needs them reads: a worker, without a way through another process."""
+
+    path: Path
+    offset: int
+    length: int
+
+    def read(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            DataError: they are gone.
+        """
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            data = file.read(self.length)
+        if len(data) != self.length:
+            raise DataError(f"{self.path} has changed while it was read; run the same command again")
+        return data
+
+
+@dataclass(frozen=True)
 class Block:
     """Consecutive documents of one source, as they stand there."""
 
@@ -31,10 +56,14 @@ class Block:
     """Bytes of the source's file read so far."""
     name: str
     kind: Literal["txt", "jsonl", "texts"]
-    content: bytes | list[str | None]
-    """The bytes of the file; the texts themselves where they come from a .parquet file or the builtin corpus."""
+    held: "bytes | FileRange | list[str | None]"
     split: Literal["train", "val"] | None = None
     """None: each document's hash decides."""
+
+    @property
+    def content(self) -> bytes | list[str | None]:
+        """The bytes of the file; the texts themselves where they come from a .parquet file or the builtin corpus."""
+        return self.held.read() if isinstance(self.held, FileRange) else self.held
 
 
 @dataclass(frozen=True)

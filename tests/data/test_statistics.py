@@ -17,6 +17,7 @@ def documents(lengths, open_tokens=0, sketches=None):
         np.array(lengths, np.int64),
         open_tokens,
         digests,
+        np.bincount(tokens, minlength=9),
         3 * len(tokens),
         sketches or Sketches.none(),
     )
