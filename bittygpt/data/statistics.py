@@ -10,7 +10,7 @@ from bittygpt.data.encoding import EncodedDocuments
 from bittygpt.data.near_duplicates import MOST_DOCUMENTS, SKETCH, Sketches
 
 Counts = npt.NDArray[np.int64]
-LONGEST = 1 << 16  # tokens; longer documents are counted together
+LONGEST = 1 << 14  # tokens; longer documents are counted together
 PERCENTILES = (10, 50, 90, 99)
 
 
@@ -21,7 +21,7 @@ class SplitStatistics:
 
     Attributes:
         token_counts: (V,), how often each entry of the vocabulary stands in the split.
-        length_counts: (65537,), documents by their tokens, `<|endoftext|>` left out; the last: 65,536 or more.
+        length_counts: (16385,), documents by their tokens, `<|endoftext|>` left out; the last: 16,384 or more.
         open_tokens: tokens of the document that is only partly encoded.
         sample_one_in: how many documents stand behind each of `sketches`.
     """

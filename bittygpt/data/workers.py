@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from bittygpt.data.workers import serve; serve({descriptor})"
 _AHEAD = 3  # results per worker that may wait for an earlier one
-_TASKS_UNTIL_TRIM = 16
+_TASKS_UNTIL_TRIM = 8
 
 
 def available_cores() -> int:

@@ -12,8 +12,8 @@ from bittygpt.text.documents import new_digest
 from bittygpt.text.pieces import Position, Stretch
 from bittygpt.text.pretokenization import safe_cut
 
-READ_SIZE = 1 << 20
-STRETCH_CHARACTERS = 1 << 20
+READ_SIZE = 1 << 18
+STRETCH_CHARACTERS = 1 << 19
 Split = Literal["train", "val"]
 
 

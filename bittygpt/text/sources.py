@@ -11,7 +11,6 @@ from typing import Literal
 from bittygpt.errors import DataError, SourceMissingError
 from bittygpt.files import sha256_of
 from bittygpt.text.compression import COMPRESSED
-from bittygpt.text.download import cached_path, fetch
 from bittygpt.text.stories import NUM_STORIES, story
 
 BUILTIN = "builtin:stories"
@@ -74,6 +73,11 @@ def find_sources(
                 raise DataError(f"{key}: there is no {entry!r}; the builtin corpus is {BUILTIN}")
             sources.append(Source(BUILTIN, None))
         elif entry.startswith(("http://", "https://")):
+            from bittygpt.text.download import (
+                cached_path,
+                fetch,
+            )  # http and ssl: only who has a URL waits for them
+
             if not may_download and not cached_path(entry).exists():
                 raise SourceMissingError(f"{key}: {entry} has not been downloaded")
             sources.append(Source(entry, fetch(entry, on_progress)))
