@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bittygpt.data.journal import Journal, read_journal, write_journal
+from bittygpt.data.journal import JOURNAL, Journal, read_journal, write_journal
 from bittygpt.data.prepared import (
     MANIFEST,
     ON_BAD_RECORD,
@@ -65,6 +65,7 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
     options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
     val_fraction = 0.0 if val else config.data.val_fraction
     corpus = Corpus(tuple(train), tuple(val), val_fraction, options, folder)
+    had_vocabulary = (folder / VOCABULARY).exists()
     with Workers(_number_of_workers(config, corpus)) as workers:  # they start while the sources are hashed
         sources = make_sources()
         if journal is None:
@@ -74,7 +75,12 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
             refuse_others(folder, unfinished, settings, sources, "unfinished tokens")
             journal = replace(journal, identity=journal.identity | {"settings": settings, "sources": sources})
             tokenizer = PreparedTokens(folder, journal.identity).tokenizer
-        manifest = _encode(config, corpus, tokenizer, folder, journal, workers, on_progress)
+        try:
+            manifest = _encode(config, corpus, tokenizer, folder, journal, workers, on_progress)
+        except DataError:
+            if not had_vocabulary and not (folder / JOURNAL).exists():
+                (folder / VOCABULARY).unlink()
+            raise
     return PreparedTokens(folder, manifest, tokenizer), True
 
 
@@ -141,15 +147,9 @@ def _encode(
     with CorpusWriter(corpus, tokenizer, folder, journal) as writer:
         try:
             writer.write(workers, on_progress)
-            if not writer.progress.splits["train"].tokens:
-                names = ", ".join(source.name for source in corpus.train)
-                raise DataError(f"data.train: no text to train on in {names}; name other sources")
-        except DataError:
-            if (
-                not writer.has_finished_shards()
-            ):  # the input is at fault: mended, it may be called by the same name
+        except DataError:  # the input is at fault, and will be another one when it is mended
+            if not writer.has_finished_shards():
                 writer.clean_up()
-                (folder / VOCABULARY).unlink()
             raise
         manifest = {
             "format": 1,

@@ -66,7 +66,7 @@ class CorpusWriter:
         """Encode what is left. However this ends, the next call goes on from there.
 
         Raises:
-            DataError: a source is broken, or has changed in the meantime.
+            DataError: a source is broken or has changed in the meantime, or there is no text to train on.
         """
         stamps = [source.stamp() for source in self.corpus.sources]
         job = EncodingJob(
@@ -90,6 +90,9 @@ class CorpusWriter:
                     self.save()
                     saved = time.monotonic()
             self._check_for_changes(stamps)
+            if not self.progress.splits["train"].tokens:
+                names = ", ".join(source.name for source in self.corpus.train)
+                raise DataError(f"data.train: no text to train on in {names}; name other sources")
             for writer in self._shards.values():
                 writer.close()
         except BaseException:

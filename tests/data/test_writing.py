@@ -231,6 +231,28 @@ def test_a_call_that_the_input_stopped_before_the_first_shard_leaves_nothing(tmp
 
 
 @pytest.mark.usefixtures("corpus")
+def test_a_vocabulary_that_was_there_before_stays(tmp_path):
+    tokenize(tmp_path, "other")
+    (tmp_path / "t").mkdir()
+    before = (tmp_path / "other/vocab.json").read_bytes()
+    (tmp_path / "t/vocab.json").write_bytes(before)
+    config = (tmp_path / "c.yaml").read_text()
+    (tmp_path / "c.yaml").write_text(config.replace("vocab_size: 300", f"vocab: {tmp_path / 't/vocab.json'}"))
+    (tmp_path / "text.txt").write_bytes(b"bad \xff byte")
+    with pytest.raises(DataError, match="is not UTF-8"):
+        tokenize(tmp_path, "t")
+    assert files(tmp_path / "t") == {"vocab.json": before}
+
+
+@pytest.mark.usefixtures("corpus")
+def test_text_that_all_goes_to_validation_leaves_nothing(tmp_path):
+    (tmp_path / "text.txt").write_text(f"one{END}two{END}three")
+    with pytest.raises(DataError, match=r"no text to train on in .*text\.txt"):
+        tokenize(tmp_path, "t", "data.val_fraction=0.999999999")
+    assert not list((tmp_path / "t").iterdir())
+
+
+@pytest.mark.usefixtures("corpus")
 def test_a_source_that_changes_while_it_is_read_is_noticed(tmp_path):
     def change(what, done, total):
         if what == "encoding" and done > total / 2:
