@@ -8,6 +8,8 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from bittygpt.errors import DataError
+
 AT_ONCE = 1 << 22  # digests in memory
 _BYTES = 8
 
@@ -21,8 +23,16 @@ class DigestFile:
         """
         Args:
             documents: how many of an earlier call are to stay.
+
+        Raises:
+            DataError: the file does not hold that many.
         """
         self.path = folder / f".{split}-digests.bin"
+        if documents and (not self.path.exists() or self.path.stat().st_size < documents * _BYTES):
+            raise DataError(
+                f"{self.path} is missing or cut short, and the tokens cannot go on; delete {folder} and run the same "
+                "command again"
+            )
         self._file: IO[bytes] = open(self.path, "r+b" if self.path.exists() else "w+b", buffering=0)
         self._file.truncate(documents * _BYTES)
         self._file.seek(0, os.SEEK_END)

@@ -82,9 +82,8 @@ class CorpusWriter:
                 for name, documents in encoded.splits.items():
                     self._shards[name].write(documents.tokens)
                     self._digests[name].write(documents.digests)
-                self.progress = self.progress.plus(
-                    encoded
-                )  # one move: a signal finds the state before or after
+                # in one move: a signal finds the state before this piece or behind it
+                self.progress = self.progress.plus(encoded)
                 on_progress("encoding", encoded.bytes_read, total)
                 if time.monotonic() - saved > SAVE_EVERY:
                     self.save()

@@ -5,6 +5,7 @@ import pytest
 
 from bittygpt.data import duplicates
 from bittygpt.data.duplicates import DigestFile, Duplicates, count_duplicates
+from bittygpt.errors import DataError
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 7, 1000])
@@ -33,6 +34,11 @@ def test_the_file_goes_on_behind_the_documents_that_were_counted(tmp_path):
     again.sync()
     assert again.read().tolist() == [1, 2, 2**64 - 1, 4]
     again.close()
+
+
+def test_a_file_that_lost_digests_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"\.train-digests\.bin is missing or cut short"):
+        DigestFile(tmp_path, "train", 1)
 
 
 def test_an_empty_file_has_no_digests(tmp_path):
