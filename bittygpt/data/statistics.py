@@ -10,8 +10,27 @@ from bittygpt.data.encoding import EncodedDocuments
 from bittygpt.data.near_duplicates import MOST_DOCUMENTS, SKETCH, Sketches
 
 Counts = npt.NDArray[np.int64]
-LONGEST = 1 << 14  # tokens; longer documents are counted together
 PERCENTILES = (10, 50, 90, 99)
+_BITS = 9  # lengths of up to 2^10 tokens are told apart, longer ones to one part in 2^9
+_MOST_TOKENS = 1 << 40
+
+
+def length_class(lengths: Counts) -> Counts:
+    """The class of each length: the length itself where it is short, then classes as wide as 1/512 of it.
+
+    The bits of a floating-point number: exponent e, and the 10 leading bits of the length, one after the other.
+    """
+    exponents = np.maximum(0, np.frexp(np.minimum(lengths, _MOST_TOKENS).astype(np.float64))[1] - 1 - _BITS)
+    return (exponents.astype(np.int64) << _BITS) + (np.minimum(lengths, _MOST_TOKENS) >> exponents)
+
+
+def longest_of(index: int) -> int:
+    """The greatest length of a class."""
+    exponent = max(0, (index >> _BITS) - 1)
+    return ((index - (exponent << _BITS) + 1) << exponent) - 1
+
+
+_CLASSES = int(length_class(np.array([_MOST_TOKENS]))[0]) + 1
 
 
 @dataclass(frozen=True)
@@ -21,7 +40,7 @@ class SplitStatistics:
 
     Attributes:
         token_counts: (V,), how often each entry of the vocabulary stands in the split.
-        length_counts: (16385,), documents by their tokens, `<|endoftext|>` left out; the last: 16,384 or more.
+        length_counts: (16385,), documents by the class of their length (`length_class`), `<|endoftext|>` left out.
         open_tokens: tokens of the document that is only partly encoded.
         sample_one_in: how many documents stand behind each of `sketches`.
     """
@@ -39,7 +58,7 @@ class SplitStatistics:
     @classmethod
     def start(cls, vocab_size: int, sample_one_in: int) -> "SplitStatistics":
         """Nothing counted yet."""
-        counts, lengths = np.zeros(vocab_size, np.int64), np.zeros(LONGEST + 1, np.int64)
+        counts, lengths = np.zeros(vocab_size, np.int64), np.zeros(_CLASSES, np.int64)
         return cls(0, 0, 0, 0, 0, counts, lengths, Sketches.none(), sample_one_in)
 
     def plus(self, new: EncodedDocuments) -> "SplitStatistics":
@@ -58,7 +77,7 @@ class SplitStatistics:
             max(self.longest, int(lengths.max(initial=0))),
             new.open_tokens if len(lengths) else self.open_tokens + new.open_tokens,
             self.token_counts + new.token_counts,
-            self.length_counts + np.bincount(np.minimum(lengths, LONGEST), minlength=LONGEST + 1),
+            self.length_counts + np.bincount(length_class(lengths), minlength=_CLASSES),
             sketches,
             one_in,
         )
@@ -68,7 +87,8 @@ class SplitStatistics:
         if not self.documents:
             return {}
         below = np.cumsum(self.length_counts)
-        ranks = {f"p{p}": int(np.searchsorted(below, p / 100 * self.documents)) for p in PERCENTILES}
+        classes = {p: int(np.searchsorted(below, p / 100 * self.documents)) for p in PERCENTILES}
+        ranks = {f"p{p}": min(longest_of(index), self.longest) for p, index in classes.items()}
         mean = (self.tokens - self.documents) / self.documents
         return {"mean": round(mean, 1), **ranks, "max": self.longest}
 

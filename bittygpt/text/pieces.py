@@ -78,7 +78,7 @@ class Stretch:
     is_first: bool
     is_last: bool
     digest: int
-    """The digest of the whole document."""
+    """The digest of the whole document, turned over for a tail that was cut off for validation."""
 
 
 Piece = Block | Stretch

@@ -165,6 +165,16 @@ def test_the_report_says_what_is_in_the_data(make, tmp_path):
     assert any("train: 1 documents (0.5%) repeat an earlier one" in line for line in lines)
 
 
+def test_the_tail_of_a_single_document_is_no_copy_of_it(make, tmp_path):
+    (tmp_path / "text.txt").write_text(TEXT.replace(END, "\n"))
+    tokens, _ = make("data.val_fraction=0.1")
+    assert tokens.manifest["splits"]["val"]["documents"] == 1
+    report = tokens.manifest["report"]
+    assert report["duplicates"] == {"train": 0, "val": 0, "leaked": 0}
+    for split in report["splits"].values():
+        assert split["document_tokens"]["p10"] == split["document_tokens"]["max"] > 100
+
+
 def test_a_file_that_looks_like_a_shard_is_neither_taken_nor_removed(make, tmp_path):
     (tmp_path / "tokens").mkdir()
     (tmp_path / "tokens/train-00000.npy").write_bytes(b"mine")

@@ -1,5 +1,7 @@
 """What is counted of a split, in one go or piece by piece."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,16 +55,22 @@ def test_nothing_is_changed_by_an_addition():
     assert (start.tokens, start.token_counts.sum(), start.length_counts.sum()) == (0, 0, 0)
 
 
-def test_percentiles_are_those_of_the_documents(monkeypatch):
+def test_percentiles_are_those_of_the_documents():
     lengths = np.random.default_rng(0).integers(1, 300, 1000)
     found = SplitStatistics.start(9, 1).plus(documents(lengths + 1)).lengths()
     for p in (10, 50, 90, 99):
         assert found[f"p{p}"] == np.percentile(lengths, p, method="inverted_cdf")
     assert found["mean"] == pytest.approx(lengths.mean(), abs=0.05)
     assert SplitStatistics.start(9, 1).lengths() == {}
-    monkeypatch.setattr(statistics, "LONGEST", 50)
-    found = SplitStatistics.start(9, 1).plus(documents(lengths + 1)).lengths()
-    assert (found["p90"], found["max"]) == (50, lengths.max())
+
+
+@pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 65_537, 438_534, 10**9, 2**39 + 1])
+def test_percentiles_of_long_documents_are_near(length):
+    split = SplitStatistics.start(9, 1)
+    split = split.plus(replace(documents([1] * 5), lengths=np.array([length + 1, 1, 2**40, length + 1, 2**40])))
+    assert length <= split.lengths()["p50"] <= length * (1 + 1 / 512)
+    only = SplitStatistics.start(9, 1).plus(replace(documents([1]), lengths=np.array([length + 1])))
+    assert only.lengths()["p10"] == only.lengths()["p99"] == length
 
 
 def test_too_many_sketches_make_the_sample_coarser(monkeypatch):
