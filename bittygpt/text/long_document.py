@@ -103,7 +103,8 @@ class LongDocument:
             after = end if held is None else Position(begin.source, begin.offset, begin.line, number + 1)
             before = Position(begin.source, begin.offset, begin.line, number)
             if number >= begin.stretch:
-                digest = self.digest if name == split else ~self.digest & (1 << 64) - 1  # the parts are no copies
+                # The second part is no copy of the first: a digest of its own keeps it from being counted as one.
+                digest = self.digest if name == split else ~self.digest & (1 << 64) - 1
                 yield Stretch(before, after, read, text, name, is_first, is_last, digest)
             number, is_first = number + 1, is_last
 

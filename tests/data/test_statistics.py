@@ -67,7 +67,9 @@ def test_percentiles_are_those_of_the_documents():
 @pytest.mark.parametrize("length", [0, 1, 1023, 1024, 1025, 65_537, 438_534, 10**9, 2**39 + 1])
 def test_percentiles_of_long_documents_are_near(length):
     split = SplitStatistics.start(9, 1)
-    split = split.plus(replace(documents([1] * 5), lengths=np.array([length + 1, 1, 2**40, length + 1, 2**40])))
+    split = split.plus(
+        replace(documents([1] * 5), lengths=np.array([length + 1, 1, 2**40, length + 1, 2**40]))
+    )
     assert length <= split.lengths()["p50"] <= length * (1 + 1 / 512)
     only = SplitStatistics.start(9, 1).plus(replace(documents([1]), lengths=np.array([length + 1])))
     assert only.lengths()["p10"] == only.lengths()["p99"] == length
