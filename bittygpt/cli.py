@@ -1,19 +1,11 @@
-"""The four verbs, exit codes, and how an error is printed. A command is imported only when it runs."""
+"""The four verbs and their options. A command is imported only when it runs."""
 
-import gc
-import json as json_module
-import os
-import signal
-import sys
-import traceback
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 import bittygpt
-from bittygpt.errors import BittyGPTError, InterruptedRunError, UsageError
 
 app = typer.Typer(
     name="bittygpt",
@@ -167,36 +159,3 @@ def export(
         overwrite=overwrite,
         as_json=json,
     )
-
-
-def main() -> None:
-    """Run the program and end with the exit code of CONTRACT: a BittyGPTError's own, 1 for anything else."""
-    gc.set_threshold(100_000)  # of 700: else a tenth of a short command goes into looking for cycles
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        app()
-    except BittyGPTError as error:
-        _exit_with(error, error.exit_code)
-    except Exception as error:
-        _exit_with(error, 1)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Ctrl-C and SIGTERM outside of the training loop: nothing is half-written, so it can be run again."""
-    raise InterruptedRunError("interrupted; run the same command again")
-
-
-def _exit_with(error: Exception, code: int) -> None:
-    """One message on stderr, with --json also as an object on stdout; a traceback only with BITTYGPT_DEBUG=1."""
-    if os.environ.get("BITTYGPT_DEBUG") == "1":
-        traceback.print_exception(error)
-    expected = isinstance(error, BittyGPTError | OSError)
-    message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
-    is_other_rank = isinstance(error, UsageError) and os.environ.get("RANK", "0") != "0"
-    if not is_other_rank:  # all ranks make the same mistake; one says it
-        print(f"bittygpt: {message}", file=sys.stderr)
-        if "--json" in sys.argv:
-            report: dict[str, Any] = {"error": type(error).__name__, "message": message, "exit_code": code}
-            print(json_module.dumps(report))
-    sys.exit(code)

@@ -32,6 +32,10 @@ class CheckpointError(UsageError):
     """A checkpoint is missing, damaged or does not fit what is asked of it."""
 
 
+class RunInUseError(UsageError):
+    """Another process is training the same run; says which."""
+
+
 class ExportError(BittyGPTError):
     """The exported model is not the trained model; nothing is left at the target."""
 
@@ -46,6 +50,14 @@ class OutOfMemoryError(BittyGPTError):
     """The device's memory is spent; says on what, and which key to change."""
 
     exit_code = 4
+
+
+class RankLostError(BittyGPTError):
+    """Another process of the run has ended without saying why."""
+
+
+class DiskFullError(BittyGPTError):
+    """A checkpoint could not be written; the one before it is whole."""
 
 
 class InterruptedRunError(BittyGPTError):

@@ -18,11 +18,11 @@ ALLOWED = {
     "config": {"config", "errors"},
     "text": {"text", "errors", "files"},
     "data": {"data", "text", "core", "errors", "files", "config"},
-    "training": {"training", "data", "core", "errors", "files", "config"},
+    "training": {"training", "data", "core", "errors", "files", "config", "stop_signals"},
     "sampling": {"sampling", "core", "data", "errors"},
     "export": {"export", "core", "data", "errors", "files"},
     "terminal": {"terminal", "training", "errors", "files"},
-    "commands": {"commands", "config", "core", "errors", "files", *MIDDLE},
+    "commands": {"commands", "config", "core", "errors", "files", "stop_signals", *MIDDLE},
 }
 # what core writes itself, and only the tests may take from PyTorch
 READY_MADE = {

@@ -1,13 +1,15 @@
 """`bittygpt train`: from a config to a finished run, whether it starts, goes on or is done already."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
+from bittygpt.stop_signals import stop_on_signal
 from bittygpt.terminal.console import duration, result, talk
 from bittygpt.terminal.ladder import Rung, rungs_of
 from bittygpt.terminal.run_log import RunLog
@@ -15,10 +17,12 @@ from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.checkpoint_folder import newest_good
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import Ranks, process_group, ranks_from_environment
+from bittygpt.training.divergence import MOST_REWINDS, WITHIN_STEPS
+from bittygpt.training.error_board import error_board
 from bittygpt.training.loop import Trainer
 from bittygpt.training.reports import DivergedReport, InterruptedReport
 from bittygpt.training.run_folder import RunFolder
-from bittygpt.training.stop_signals import stop_on_signal
+from bittygpt.training.run_lock import hold_run
 
 STOPPING = "stopping after this step with a checkpoint; once more to stop at once"
 
@@ -34,15 +38,30 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
         )
     device = choose_device(config.train.device, config.train.precision, ranks.local_rank)
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
-    with process_group(ranks, device.torch_device.type):
+    with (
+        process_group(ranks, device.torch_device.type) as store,
+        error_board(store, ranks, _say_of(run)),
+        hold_run(run, fresh, talk) if ranks.is_main else nullcontext(),
+    ):
         tokens = prepare(config, ranks)
-        trainer = set_up(config, run, tokens, device, ranks, fresh)
+        trainer = set_up(config, run, tokens, device, ranks)
         if trainer is not None:
             ladder = rungs_of(tokens.manifest)
             command = "the same command without --fresh" if fresh else "the same command"
             _follow(trainer, run, ranks, as_json, command, ladder)
     if ranks.is_main:
         _conclude(run, as_json)
+
+
+def _say_of(run: RunFolder) -> Callable[[str], None]:
+    """How rank 0 tells of another rank's error, before it ends."""
+
+    def say(message: str) -> None:
+        talk(f"bittygpt: {message}")
+        if status := run.read_status():
+            run.write_status(**{**status, "state": "failed", "error": message})
+
+    return say
 
 
 def _follow(
@@ -57,8 +76,8 @@ def _follow(
     display = TrainingDisplay(trainer.total_steps, trainer.step, ranks.is_main, ladder)
     log = RunLog(run, trainer, display, _to_stdout if as_json else None, ladder) if ranks.is_main else None
     try:
-        with display, stop_on_signal(lambda: display.stopping(STOPPING)) as signals:
-            for report in trainer.run(lambda: bool(signals), run.validation_losses()):
+        with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:
+            for report in trainer.run(stop_asked, run.validation_losses()):
                 if log is not None:
                     log.take(report)
                 if isinstance(report, InterruptedReport):
@@ -82,8 +101,8 @@ def _to_stdout(event: dict[str, Any]) -> None:
 def _divergence_message(report: DivergedReport, run: RunFolder) -> str:
     good = newest_good(run.checkpoints, lambda _: None)
     return (
-        f"training diverged: at step {report.step} the loss is {report.loss} and the gradient norm "
-        f"{report.grad_norm}; the last good checkpoint is {good or 'none, it was too early'}; "
+        f"training diverged: at step {report.step} {report.reason}, after {MOST_REWINDS} rewinds within "
+        f"{WITHIN_STEPS:,} steps; the last good checkpoint is {good or 'none, it was too early'}; "
         "try a lower optim.lr, a longer optim.warmup_steps or a smaller optim.grad_clip"
     )
 

@@ -11,7 +11,7 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
 from bittygpt.errors import ConfigError
-from bittygpt.files import make_folder, write_text
+from bittygpt.files import write_text
 from bittygpt.terminal.console import talk
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.training.checkpoint import read_state
@@ -36,13 +36,10 @@ def prepare(config: RunConfig, ranks: Ranks) -> PreparedTokens:
 
 
 def set_up(
-    config: RunConfig, run: RunFolder, tokens: PreparedTokens, device: Device, ranks: Ranks, fresh: bool
+    config: RunConfig, run: RunFolder, tokens: PreparedTokens, device: Device, ranks: Ranks
 ) -> Trainer | None:
     """A trainer at its first step or where the run stopped; None when the run is finished."""
     if ranks.is_main:
-        if fresh:
-            run.set_aside(lambda old: talk(f"the old run is kept as {old}"))
-        make_folder(run.path, "run.dir")
         clean_up(run.checkpoints)
         set_damaged_aside(run.checkpoints, talk)
     ranks.wait()
@@ -80,7 +77,7 @@ def set_up(
         trainer.resume(checkpoint)
     if ranks.is_main:
         write_text(run.config, yaml)
-        run.forget_after(trainer.step)
+        run.forget_after(trainer.step, len(trainer.guard.rewinds))
         _introduce(trainer, run)
     ranks.wait()
     return trainer
@@ -111,7 +108,7 @@ def _read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens) -
 
 def _introduce(trainer: Trainer, run: RunFolder) -> None:
     device, batch = trainer.device, trainer.config.train.batch_size
-    passes = -(-batch // (trainer.micro_batch_size * trainer.ranks.world_size))
+    passes = -(-batch // (trainer.engine.micro_batch_size * trainer.ranks.world_size))
     talk(
         f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {device.precision}, "
         f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
@@ -119,7 +116,7 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         f"({passes} forward pass{'es' if passes > 1 else ''} a step), "
         f"{trainer.batches.epoch(trainer.total_steps):.2f} passes over the text"
     )
-    if trainer.val_tokens.num_tokens < 2:
+    if trainer.validation.tokens.num_tokens < 2:
         talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
     if trainer.step:
         talk(f"going on after step {trainer.step:,}")

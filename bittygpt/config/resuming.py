@@ -16,6 +16,8 @@ _FREE_KEYS = frozenset(
         "train.save_every",
         "train.keep",
         "train.log_every",
+        "train.micro_batch_size",
+        "train.parallel",
         "train.device",
         "train.compile",
     }

@@ -155,7 +155,10 @@ class TrainSection(Section):
     save_every: Count = Field(250, description="Steps between two checkpoints.")
     keep: Count = Field(3, description="Newest checkpoints that stay; the best one stays besides.")
     log_every: Count = Field(10, description="Steps between two lines of progress.")
-    parallel: Literal["auto", "ddp"] = Field("auto", description="ddp: each rank holds the whole model.")
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="ddp: each rank holds the whole model; fsdp: a part of it; auto: fsdp where it does not fit whole.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Number format of matrix products."
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -22,6 +22,8 @@ from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError
 from bittygpt.files import sha256_of, sync_folder, write_json, write_text
 from bittygpt.training.checkpoint_folder import FILES, MANIFEST, find_checkpoint
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.parallel import is_sharded, like, own_part
 
 
 def save_checkpoint(
@@ -32,39 +34,53 @@ def save_checkpoint(
     state: dict[str, Any],
     config_yaml: str,
     tokenizer: Tokenizer,
+    ranks: Ranks,
 ) -> Path:
     """Write `folder/step-NNNNNNNN`; it appears under that name only when every byte is on the disk.
 
     `state` is what a resumed run needs besides the tensors, as JSON; the model's shape and the tokenizer's kind are
-    added, so that the model can be rebuilt from the folder alone.
+    added, so that the model can be rebuilt from the folder alone. Rank 0 writes. Of a model that is shared out, every
+    rank writes its parts (the call is for all of them, then), which are put together on the disk: the files are the
+    same, and no rank ever holds the whole model.
     """
     target = folder / f"step-{step:08d}"
-    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    temporary = folder / f".{target.name}.tmp"
+    tensors = {"model": model.state_dict(), "optimizer": optimizer_tensors(model, optimizers)}
     try:
-        save_tensors(temporary / "model.safetensors", model.state_dict())
-        save_tensors(temporary / "optimizer.safetensors", optimizer_tensors(model, optimizers))
-        shape = {**vars(model.config)}
-        kind = {"special_tokens": tokenizer.special_tokens, "encoding": tokenizer.encoding}
-        write_json(
-            temporary / "state.json", {"format": 1, "step": step, **state, "model": shape, "tokenizer": kind}
-        )
-        write_text(temporary / "config.yaml", config_yaml)
-        tokenizer.save(temporary / "vocab.json")
-        for name in FILES:
-            with open(temporary / name, "rb") as file:
-                os.fsync(file.fileno())
-        hashes = {name: sha256_of(temporary / name) for name in FILES}
-        write_json(temporary / MANIFEST, {"format": 1, "files": hashes})
-        if target.exists():  # a damaged one of the same step: the rename needs an empty place
-            shutil.rmtree(target)
-        os.rename(temporary, target)
+        if ranks.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+        for name, group in tensors.items():
+            if is_sharded(model):
+                _save_shards(temporary / f"{name}.safetensors", group, ranks)
+            elif ranks.is_main:
+                save_tensors(temporary / f"{name}.safetensors", group)
+        if ranks.is_main:
+            _write_rest(temporary, {"format": 1, "step": step, **state}, model, config_yaml, tokenizer)
+            if target.exists():  # a damaged one of the same step: the rename needs an empty place
+                shutil.rmtree(target)
+            os.rename(temporary, target)
+            sync_folder(folder)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if ranks.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
         raise
-    sync_folder(folder)
     return target
+
+
+def _write_rest(
+    folder: Path, state: dict[str, Any], model: TransformerLM, config_yaml: str, tokenizer: Tokenizer
+) -> None:
+    """All files but the tensors; the manifest last, when the others are on the disk."""
+    kind = {"special_tokens": tokenizer.special_tokens, "encoding": tokenizer.encoding}
+    write_json(folder / "state.json", {**state, "model": {**vars(model.config)}, "tokenizer": kind})
+    write_text(folder / "config.yaml", config_yaml)
+    tokenizer.save(folder / "vocab.json")
+    for name in FILES:
+        with open(folder / name, "rb") as file:
+            os.fsync(file.fileno())
+    hashes = {name: sha256_of(folder / name) for name in FILES}
+    write_json(folder / MANIFEST, {"format": 1, "files": hashes})
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -75,33 +91,54 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     path.chmod(mode)
 
 
+def _save_shards(path: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
+    """Each rank writes its parts into a folder, and one puts them together, piece by piece."""
+    import torch.distributed.checkpoint as dcp
+
+    parts = path.with_suffix("")
+    writer = dcp.HuggingFaceStorageWriter(str(parts), save_distributed=True, enable_consolidation=True)
+    try:
+        dcp.save(dict(tensors), storage_writer=writer)
+    except dcp.CheckpointException as error:  # a BaseException that holds those of all ranks
+        raise RuntimeError(str(error)) from None
+    if ranks.is_main:
+        os.rename(parts / "model-00001-of-00001.safetensors", path)
+        shutil.rmtree(parts)
+
+
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
     """All state of the optimizers as tensors named `PARAMETER/KEY`."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
-        f"{names[parameter]}/{key}": torch.as_tensor(value)
+        f"{names[parameter]}/{key}": torch.as_tensor(value, dtype=torch.float32)
         for optimizer in optimizers
         for parameter, state in optimizer.state.items()
         for key, value in state.items()
     }
 
 
-def restore(path: Path, model: TransformerLM, optimizers: Iterable[Optimizer]) -> dict[str, Any]:
+def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
     """Put weights and moments of a checkpoint into model and optimizers; gives its `state.json` back.
+
+    One tensor is read at a time, and each rank keeps its part of it where the model is shared out.
 
     Raises:
         CheckpointError: its tensors are not those of this model.
     """
-    _load_weights(path, model)
+    load_weights(path, model)
     owners = {
         p: optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]
     }
     parameters = dict(model.named_parameters())
-    for full_name, tensor in load_file(path / "optimizer.safetensors").items():
-        name, key = full_name.rsplit("/", 1)
-        parameter = parameters[name]
-        value = int(tensor) if key == "step" else tensor.to(parameter.device)
-        owners[parameter].state[parameter][key] = value
+    for optimizer in optimizers:
+        optimizer.state.clear()
+    with safe_open(path / "optimizer.safetensors", "pt") as file:
+        for full_name in file.keys():  # noqa: SIM118
+            name, key = full_name.rsplit("/", 1)
+            parameter, tensor = parameters[name], file.get_tensor(full_name)
+            owners[parameter].state[parameter][key] = (
+                int(tensor) if key == "step" else like(parameter, tensor)
+            )
     return read_state(path)
 
 
@@ -110,11 +147,24 @@ def read_state(path: Path) -> dict[str, Any]:
     return dict(json.loads((path / "state.json").read_text("utf-8")))
 
 
-def _load_weights(path: Path, model: TransformerLM) -> None:
+@torch.no_grad()
+def load_weights(path: Path, model: TransformerLM) -> None:
+    """Copy the weights of a checkpoint into a model.
+
+    Raises:
+        CheckpointError: they are not those of this model.
+    """
+    weights, source = dict(model.named_parameters()), path / "model.safetensors"
     try:
-        model.load_state_dict(load_file(path / "model.safetensors"))
-    except (RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{path / 'model.safetensors'} does not hold this model: {error}") from None
+        with safe_open(source, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            expected = {name: tuple(p.shape) for name, p in weights.items()}
+            if different := {name for name, _ in shapes.items() ^ expected.items()}:
+                raise CheckpointError(f"{source} does not hold this model: {min(different)} differs")
+            for name, parameter in weights.items():
+                own_part(parameter).copy_(own_part(like(parameter, file.get_tensor(name))))
+    except SafetensorError as error:
+        raise CheckpointError(f"{source} does not hold this model: {error}") from None
 
 
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[TransformerLM, Tokenizer]:
@@ -122,7 +172,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Tra
     state = read_state(path)
     kind = state["tokenizer"]
     model = TransformerLM(ModelConfig(**state["model"]))
-    _load_weights(path, model)
+    load_weights(path, model)
     return model.to(device).eval(), Tokenizer.load(
         path / "vocab.json", kind["special_tokens"], kind["encoding"]
     )

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from bittygpt.errors import CheckpointError
@@ -81,23 +81,38 @@ def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
         say(f"{path}: {fault}; kept as {aside.name}, and the checkpoint before it is taken")
 
 
-def best_step(steps: Iterable[int], val_losses: dict[int, float]) -> int | None:
+def best_step(steps: Iterable[int], val_losses: Mapping[int, float]) -> int | None:
     """Of the steps that were evaluated, the one of the lowest validation loss; the earlier of two equal ones."""
     evaluated = sorted(step for step in steps if step in val_losses)
     return min(evaluated, key=lambda step: val_losses[step], default=None)
 
 
-def remove_old(folder: Path, keep: int, val_losses: dict[int, float]) -> None:
-    """Remove all checkpoints but the `keep` newest and the best by validation loss."""
+def to_be_removed(folder: Path, keep: int, val_losses: Mapping[int, float]) -> list[Path]:
+    """All checkpoints but the `keep` newest (the newest always stays) and the best by validation loss."""
     checkpoints = list_checkpoints(folder)
     best = best_step((step for step, _ in checkpoints), val_losses)
-    for step, path in checkpoints[max(1, keep) :]:
-        if step != best:
-            doomed = path.with_name(
-                f".{path.name}.removed"
-            )  # a kill must not leave half a checkpoint under its name
-            os.rename(path, doomed)
-            shutil.rmtree(doomed)
+    return [path for step, path in checkpoints[max(1, keep) :] if step != best]
+
+
+def remove_old(folder: Path, keep: int, val_losses: Mapping[int, float]) -> None:
+    """Remove what is not to be kept, see `to_be_removed`."""
+    for path in to_be_removed(folder, keep, val_losses):
+        doomed = path.with_name(
+            f".{path.name}.removed"
+        )  # a kill must not leave half a checkpoint under its name
+        os.rename(path, doomed)
+        shutil.rmtree(doomed)
+
+
+def set_diverged_aside(folder: Path, step: int) -> None:
+    """Rename the checkpoints of `step` and after, if there is a good one before, so that they count for nothing."""
+    checkpoints = list_checkpoints(folder)
+    if any(number < step and find_fault(path) is None for number, path in checkpoints):
+        for number, path in checkpoints:
+            if number >= step:
+                aside = path.with_name(f"diverged-{path.name}")
+                shutil.rmtree(aside, ignore_errors=True)
+                os.rename(path, aside)
 
 
 def clean_up(folder: Path) -> None:

@@ -39,6 +39,11 @@ class Device:
         """Whether it is an NVIDIA (or ROCm) GPU."""
         return self.torch_device.type == "cuda"
 
+    @property
+    def refuses_memory(self) -> bool:
+        """Whether it says so when there is no memory left; the system of a CPU promises more than it has."""
+        return self.is_cuda
+
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Within it matrix products are done in bfloat16, if that is the precision; weights stay float32."""
         if self.precision == "fp32":

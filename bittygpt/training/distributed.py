@@ -8,8 +8,6 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 TIMEOUT = timedelta(hours=6)  # the others wait while rank 0 prepares the tokens
 
@@ -38,6 +36,20 @@ class Ranks:
             dist.all_reduce(numbers)
         return numbers
 
+    def all_agree(self, mine: bool, device: torch.device) -> bool:
+        """Whether it is so on every rank."""
+        if self.world_size == 1:
+            return mine
+        return bool(self.sum(torch.tensor(float(mine), device=device)).item() == self.world_size)
+
+    def told_by_main(self, value: bool) -> bool:
+        """What rank 0 says; the others' own value counts for nothing."""
+        if self.world_size == 1:
+            return value
+        said = [value]
+        dist.broadcast_object_list(said, src=0)
+        return said[0]
+
     def wait(self) -> None:
         """Go on when all ranks have come here."""
         if self.world_size > 1:
@@ -55,28 +67,24 @@ def ranks_from_environment() -> Ranks:
 
 
 @contextmanager
-def process_group(ranks: Ranks, device_type: str) -> Iterator[None]:
-    """Join the other ranks (NCCL between GPUs, Gloo between CPUs) and leave them at the end."""
+def process_group(ranks: Ranks, device_type: str) -> Iterator[dist.Store | None]:
+    """Join the other ranks (NCCL between GPUs, Gloo between CPUs) and leave them at the end.
+
+    Gives the store that they all read and write; None for a lone process.
+    """
     if ranks.world_size == 1:
-        yield
+        yield None
         return
-    dist.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+    store, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    store.set_timeout(TIMEOUT)
+    dist.init_process_group(
+        "nccl" if device_type == "cuda" else "gloo",
+        store=dist.PrefixStore("group", store),
+        rank=rank,
+        world_size=world_size,
+        timeout=TIMEOUT,
+    )
     try:
-        yield
+        yield store
     finally:
         dist.destroy_process_group()
-
-
-def share_gradients(model: nn.Module, ranks: Ranks) -> nn.Module:
-    """The model as every rank has it: after a backward pass all hold the mean of all ranks' gradients."""
-    return DistributedDataParallel(model) if ranks.world_size > 1 else model
-
-
-@contextmanager
-def keep_gradients_local(model: nn.Module, local: bool) -> Iterator[None]:
-    """No exchange after the backward passes within, for all micro-batches but the last."""
-    if local and isinstance(model, DistributedDataParallel):
-        with model.no_sync():
-            yield
-    else:
-        yield

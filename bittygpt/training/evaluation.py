@@ -1,16 +1,19 @@
 """How good the model is on text that it has not seen: loss per token and bits per byte, over fixed windows."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bittygpt.core import IGNORE_INDEX, cross_entropy
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
+from bittygpt.training.micro_batch import runs
+from bittygpt.training.parallel import is_sharded
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,18 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], token_bytes: torch.Tensor, device: Device, ranks: Ranks
-) -> Evaluation:
-    """Mean loss over all valid targets of the batches, which the ranks share out among themselves.
+    model: nn.Module,
+    batches: Iterable[Batch],
+    token_bytes: Tensor,
+    device: Device,
+    ranks: Ranks,
+    stop_asked: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
+    """Mean loss over all valid targets of the batches, which the ranks share out among themselves; None: stopped.
 
-    Sums are float64: a million float32 terms would lose the digits that an evaluation is compared by.
+    Sums are float64: a million float32 terms would lose the digits that an evaluation is compared by. In each round
+    every rank takes a batch, also where there are fewer left than ranks: the parts of a sharded model are gathered
+    by all together. Each round ends with a word on whether any rank was asked to stop.
 
     Args:
         token_bytes: (V,) int, how many bytes of text each token stands for (0 for special tokens).
@@ -37,19 +47,46 @@ def evaluate(
     was_training = model.training
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64)
-    for number, batch in enumerate(batches):
-        if number % ranks.world_size != ranks.rank:
-            continue
+    stopped = False
+    for round_of_batches in _rounds(batches, ranks.world_size):
+        is_mine = ranks.rank < len(round_of_batches)
+        batch = round_of_batches[ranks.rank if is_mine else 0]
+        losses_BT = _token_losses(model, batch, device, may_halve=not is_sharded(model))
+        valid = batch.targets[batch.targets != IGNORE_INDEX]
+        if is_mine:
+            sums += torch.tensor([losses_BT.sum().item(), len(valid), int(token_bytes[valid].sum())])
+        stopped = not ranks.all_agree(not stop_asked(), device.torch_device)
+        if stopped:
+            break
+    model.train(was_training)
+    if stopped:
+        return None
+    total, tokens, num_bytes = ranks.sum(sums.to(device.torch_device) if device.is_cuda else sums).tolist()
+    bits = total / math.log(2) / num_bytes if num_bytes else None
+    return Evaluation(total / max(1, tokens), bits, int(tokens))
+
+
+def _rounds(batches: Iterable[Batch], world_size: int) -> Iterator[list[Batch]]:
+    source = iter(batches)
+    while some := list(islice(source, world_size)):
+        yield some
+
+
+def _token_losses(model: nn.Module, batch: Batch, device: Device, may_halve: bool) -> Tensor:
+    """The loss of every target, (B, T) float64 in main memory; half the sequences at a time where memory runs out."""
+    done: list[Tensor] = []
+
+    def attempt() -> None:
         ids = batch.ids.to(device.torch_device)
         with device.autocast():
             logits_BTV = model(ids)
         losses_BT = cross_entropy(logits_BTV, batch.targets.to(device.torch_device), reduction="none")
-        valid = batch.targets[batch.targets != IGNORE_INDEX]
-        sums += torch.tensor(
-            [losses_BT.cpu().double().sum().item(), len(valid), int(token_bytes[valid].sum())]
-        )
-    model.train(was_training)
-    on_device = ranks.sum(sums.to(device.torch_device) if device.is_cuda else sums)
-    total, tokens, num_bytes = on_device.tolist()
-    bits = total / math.log(2) / num_bytes if num_bytes else None
-    return Evaluation(total / max(1, tokens), bits, int(tokens))
+        done.append(losses_BT.cpu().double())
+
+    if len(batch.ids) == 1 or not may_halve:
+        attempt()
+    elif not runs(attempt):
+        half = len(batch.ids) // 2
+        parts = (batch.rows(0, half), batch.rows(half, len(batch.ids)))
+        return torch.cat([_token_losses(model, part, device, may_halve) for part in parts])
+    return done[0]

@@ -1,34 +1,43 @@
 """The training loop: batches in, reports out. It knows no terminal and no config file; who runs it shows and logs."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from bittygpt.core import TransformerLM
-from bittygpt.data.batches import TrainingBatches, evaluation_batches
+from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.training.checkpoint import restore, save_checkpoint
-from bittygpt.training.checkpoint_folder import remove_old
 from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks, share_gradients
-from bittygpt.training.evaluation import Evaluation, evaluate
-from bittygpt.training.memory import is_out_of_memory, largest_micro_batch, out_of_memory
-from bittygpt.training.optimizers import build_optimizers, learning_rate
-from bittygpt.training.reports import DivergedReport, EvalReport, InterruptedReport, Report, SavedReport
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
+from bittygpt.training.engine import Engine
+from bittygpt.training.memory import is_out_of_memory
+from bittygpt.training.optimizers import learning_rate
+from bittygpt.training.reports import (
+    DivergedReport,
+    EvalReport,
+    InterruptedReport,
+    Report,
+    RewindReport,
+    SmallerMicroBatchReport,
+)
+from bittygpt.training.saving import Saver
 from bittygpt.training.speed import SpeedMeter
-from bittygpt.training.step import StepResult, train_step
+from bittygpt.training.step import StepResult
+from bittygpt.training.validation import Validation
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
+TEXT_TOKENS = 64  # of a batch that diverged, shown
+
 
 class Trainer:
-    """A run in progress: model, optimizers, data, and how far it is."""
+    """A run in progress: what computes, its data, and how far it is."""
 
     def __init__(
         self,
@@ -44,29 +53,22 @@ class Trainer:
         config_yaml: str,
     ) -> None:
         train, context = config.train, config.model.context_length
-        self.config, self.config_yaml, self.checkpoints = config, config_yaml, checkpoints
-        self.device, self.ranks, self.tokenizer, self.data_hash = device, ranks, tokenizer, data_hash
-        self.model = model.to(device.torch_device)
-        self.optimizers = build_optimizers(self.model, config.optim)
-        self.ignored = tuple(tokenizer.special_ids[token] for token in train.ignore_tokens)
-        self.document_end = tokenizer.end_of_text_id if config.data.windows == "documents" else None
+        self.config, self.model, self.device, self.ranks = config, model, device, ranks
+        self.tokenizer, self.data_hash = tokenizer, data_hash
+        self.engine = Engine(config, model, device, ranks)
+        self.saver = Saver(checkpoints, train.keep, train.save_every, self.engine, config_yaml, tokenizer)
+        self.guard = DivergenceGuard()
+        ignored = tuple(tokenizer.special_ids[token] for token in train.ignore_tokens)
+        end = tokenizer.end_of_text_id if config.data.windows == "documents" else None
         self.batches = TrainingBatches(
-            train_tokens, context, train.batch_size, config.run.seed, self.ignored, self.document_end
+            train_tokens, context, train.batch_size, config.run.seed, ignored, document_end=end
         )
-        self.val_tokens = val_tokens
-        self.token_bytes = torch.from_numpy(tokenizer.token_bytes())
-        self.moments = {"adamw": 2, "adam": 2, "muon": 1, "sgd": 1}[config.optim.name]
-        own = train.batch_size // ranks.world_size
-        auto = train.micro_batch_size == "auto"
-        self.micro_batch_size = (
-            largest_micro_batch(self.model, own, self.moments, device)
-            if auto
-            else min(own, int(train.micro_batch_size))
-        )
+        token_bytes = torch.from_numpy(tokenizer.token_bytes())
+        self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
+        self.val_losses: dict[int, float] = {}
+        self.meter = SpeedMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
         self.step = 0
-        self.saved_step: int | None = None
-        self.elapsed_before = 0.0
-        self.started = time.perf_counter()
+        self._elapsed_before, self._started = 0.0, time.perf_counter()
 
     @property
     def total_steps(self) -> int:
@@ -80,15 +82,16 @@ class Trainer:
 
     def elapsed(self) -> float:
         """Seconds of work in this run, those before an interruption counted in."""
-        return self.elapsed_before + time.perf_counter() - self.started
+        return self._elapsed_before + time.perf_counter() - self._started
 
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint as if nothing had happened."""
-        state = restore(checkpoint, self.model, self.optimizers)
-        self.step = self.saved_step = state["step"]
-        self.elapsed_before = state["elapsed"]
-        if self.config.train.micro_batch_size == "auto" and state["world_size"] == self.ranks.world_size:
-            self.micro_batch_size = state["micro_batch_size"]  # another one would round differently
+        state = self.saver.restore(checkpoint)
+        self.step = state["step"]
+        self.guard.restore(state.get("divergence", NOTHING_YET))
+        self._elapsed_before = state["elapsed"]
+        if self.engine.is_auto and state["world_size"] == self.ranks.world_size:
+            self.engine.micro_batch_size = state["micro_batch_size"]  # another one would round differently
 
     def run(self, stop_asked: Callable[[], bool], val_losses: Mapping[int, float]) -> Iterator[Report]:
         """Train to the end, yielding a report of everything that happens.
@@ -96,124 +99,119 @@ class Trainer:
         A checkpoint is saved before the evaluation of the same step, so that a crash in the evaluation costs nothing.
 
         Args:
-            stop_asked: looked at after each step; True ends the run with a checkpoint and an `InterruptedReport`.
+            stop_asked: looked at before and after each step and while evaluating; True ends the run with a checkpoint
+                and an `InterruptedReport`.
             val_losses: validation loss by step, of the steps before; they tell which checkpoint is the best so far.
 
         Raises:
             OutOfMemoryError: says on what the memory went, and which key to change.
+            DiskFullError: there is no room for a checkpoint that cannot wait.
         """
+        self.val_losses = dict(val_losses)
         try:
-            yield from self._run(stop_asked, val_losses)
+            yield from self._run(stop_asked)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
-                raise out_of_memory(self.model, self.micro_batch_size, self.moments, self.device) from error
+                raise self.engine.out_of_memory() from error
             raise
 
-    def _run(self, stop_asked: Callable[[], bool], val_losses: Mapping[int, float]) -> Iterator[Report]:
-        train = self.config.train
-        losses = dict(val_losses)
-        model = self._prepare_model()
-        meter = SpeedMeter(
-            self.device, self.tokens_per_step, self.model.flops_per_token(), self.ranks.world_size
-        )
-        meter.restart(self.step)
-        if self.step and self._is_evaluated(self.step) and self.step not in losses:
-            yield self._evaluate(losses)
-        while self.step < self.total_steps:
-            if stop_asked() and self.ranks.world_size == 1:
-                yield from self._save(losses)
-                yield InterruptedReport(self.step)
-                return
-            step = self.step + 1
-            is_logged = step % train.log_every == 0 or step in (1, self.total_steps)
-            result, lr, batch_hash = self._take_step(model, step, meter, stop_asked(), is_logged)
-            if not result.is_finite:
-                yield DivergedReport(step, result.loss, result.grad_norm)
-                return
-            self.step = step
-            if is_logged:
-                yield meter.report(step, result, lr, batch_hash, self.elapsed())
-            is_last = step == self.total_steps
-            if result.stop_asked and not is_last:
-                yield from self._save(losses)
-                yield InterruptedReport(step)
-                return
-            if is_last or step % train.save_every == 0:
-                yield from self._save(losses)
-            if self._is_evaluated(step):
-                yield self._evaluate(losses)
-                meter.restart(step)
+    def _run(self, stop_asked: Callable[[], bool]) -> Iterator[Report]:
+        is_new = self.saver.saved_step is None
+        self.saver.check_room()
+        if is_new:
+            self.saver.remember_start()
+        self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)), find_size=is_new)
+        self.meter.restart(self.step)
+        is_missing = self.validation.is_due(self.step) and self.step not in self.val_losses
+        has_ended = is_missing and (yield from self._evaluate(stop_asked))
+        while self.step < self.total_steps and not has_ended:
+            yield from self.saver.look_at_room(self.step, self.val_losses)
+            has_ended = yield from self._take_step(stop_asked)
 
-    def _prepare_model(self) -> nn.Module:
-        self.model.train()
-        compile_it = self.config.train.compile
-        if compile_it == "auto":
-            compile_it = self.device.is_cuda
-        model: nn.Module = torch.compile(self.model) if compile_it else self.model  # type: ignore[assignment]
-        return share_gradients(model, self.ranks)
+    def _take_step(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
+        """One step with what follows it; True: the run has ended before its time."""
+        step, size = self.step + 1, self.engine.micro_batch_size
+        if stop_asked() and self.ranks.world_size == 1:  # several learn of it together, with the loss
+            return (yield from self._stop())
+        with self.meter.waiting():
+            number = self.guard.batch_number(step)
+            batch = self.batches.batch(number)
+        try:
+            result = self.engine.gradients(batch, stop_asked())
+        except Exception:
+            if self.ranks.world_size > 1 or not stop_asked():
+                raise
+            return (yield from self._stop())  # Ctrl-C has also reached a compiler at work for the model
+        if self.engine.micro_batch_size != size:
+            yield SmallerMicroBatchReport(step, self.engine.micro_batch_size)
+        if reason := self.guard.fault(result):
+            return (yield from self._rewind(number, batch, result, reason))
 
-    def _take_step(
-        self, model: nn.Module, step: int, meter: SpeedMeter, stop_asked: bool, with_hash: bool
-    ) -> tuple[StepResult, float, str]:
-        waiting_since = time.perf_counter()
-        batch = self.batches.batch(step)
-        batch_hash = batch.hash() if with_hash else ""
-        meter.waited += time.perf_counter() - waiting_since
         lr = learning_rate(step, self.config.optim, self.total_steps)
-        result = train_step(
-            model,
-            self.optimizers,
-            batch,
-            lr=lr,
-            grad_clip=self.config.optim.grad_clip,
-            micro_batch_size=self.micro_batch_size,
-            device=self.device,
-            ranks=self.ranks,
-            stop_asked=stop_asked,
-        )
-        return result, lr, batch_hash
+        self.engine.update(lr)
+        self.guard.losses.append(result.loss)
+        self.step = step
+        is_last = step == self.total_steps
+        if step % self.config.train.log_every == 0 or step == 1 or is_last:
+            yield self.meter.report(step, result, lr, batch.hash(), self.elapsed())
+        if result.stop_asked and not is_last:
+            return (yield from self._stop())
+        if is_last or step % self.config.train.save_every == 0:
+            yield from self._save(can_wait=not is_last)
+        return self.validation.is_due(step) and (yield from self._evaluate(stop_asked))
 
-    def _is_evaluated(self, step: int) -> bool:
-        due = step % self.config.train.eval_every == 0 or step == self.total_steps
-        return due and self.val_tokens.num_tokens > 1
+    def _rewind(
+        self, number: int, batch: Batch, result: StepResult, reason: str
+    ) -> Generator[Report, None, bool]:
+        """Leave out the batch that diverged, or go further back where the weights are to blame; True: give up.
 
-    def _evaluate(self, losses: dict[int, float]) -> EvalReport:
-        result = self.evaluate()
-        losses[self.step] = result.loss
-        if self.ranks.is_main:  # now it is known whether an older one is still the best
-            remove_old(self.checkpoints, self.config.train.keep, losses)
-        return EvalReport(self.step, result.loss, result.bits_per_byte, self.elapsed())
+        No update was made, so the state in hand is the last good one. If other data diverges in the same step, it is
+        not: then the run goes back to the last checkpoint, and all that it has read since is left out.
+        """
+        at = self.step + 1
+        if not self.guard.may_rewind(at):
+            yield DivergedReport(at, reason)
+            return True
+        if self.guard.state_is_suspect(at):
+            self._go_back()
+        text = self.tokenizer.decode(batch.ids[0, :TEXT_TOKENS].tolist())
+        rewind = self.guard.leave_out(at, self.step, number, result, reason, batch, text)
+        self.val_losses = {step: loss for step, loss in self.val_losses.items() if step <= self.step}
+        yield RewindReport(rewind)
+        self.meter.restart(self.step)
+        return False
 
-    def evaluate(self) -> Evaluation:
-        """Loss and bits per byte over the validation split, or over `train.eval_tokens` of it."""
-        context = self.config.model.context_length
-        size = max(1, min(2 * self.micro_batch_size, 8192 // context))  # without gradients twice as many fit
-        batches = evaluation_batches(
-            self.val_tokens, context, size, self.config.train.eval_tokens, self.ignored, self.document_end
-        )
-        return evaluate(self.model, batches, self.token_bytes, self.device, self.ranks)
+    def _go_back(self) -> None:
+        """Everything as it was at the last checkpoint before this step, or at the start; but what is left out stays."""
+        state, rewinds = self.saver.go_back(before=self.step), self.guard.rewinds
+        self.step = state["step"] if state else 0
+        self.guard.restore(state.get("divergence", NOTHING_YET) if state else NOTHING_YET)
+        self.guard.rewinds = rewinds
 
-    def _save(self, losses: Mapping[int, float]) -> Iterator[Report]:
-        path = self.checkpoints / f"step-{self.step:08d}"
-        if self.ranks.is_main and self.saved_step != self.step:
-            state: dict[str, Any] = {
-                "tokens": self.step * self.tokens_per_step,
-                "elapsed": self.elapsed(),
-                "micro_batch_size": self.micro_batch_size,
-                "world_size": self.ranks.world_size,
-                "data_hash": self.data_hash,
-                "torch": torch.__version__,
-            }
-            save_checkpoint(
-                self.checkpoints,
-                self.step,
-                self.model,
-                self.optimizers,
-                state,
-                self.config_yaml,
-                self.tokenizer,
-            )
-            remove_old(self.checkpoints, self.config.train.keep, dict(losses))
-        self.saved_step = self.step
-        self.ranks.wait()
-        yield SavedReport(self.step, path)
+    def _evaluate(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
+        """Evaluate, and let go of the checkpoint that was the best until now; True: the run was stopped meanwhile."""
+        result = self.validation.run(self.engine, stop_asked)
+        if result is None:
+            return (yield from self._stop())
+        self.val_losses[self.step] = result.loss
+        self.saver.remove_old(self.val_losses)
+        yield EvalReport(self.step, result.loss, result.bits_per_byte, self.elapsed())
+        self.meter.restart(self.step)
+        return False
+
+    def _stop(self) -> Generator[Report, None, bool]:
+        yield from self._save(can_wait=False)
+        yield InterruptedReport(self.step)
+        return True
+
+    def _save(self, *, can_wait: bool) -> Iterator[Report]:
+        state = {
+            "tokens": self.step * self.tokens_per_step,
+            "elapsed": self.elapsed(),
+            "micro_batch_size": self.engine.micro_batch_size,
+            "world_size": self.ranks.world_size,
+            "data_hash": self.data_hash,
+            "divergence": self.guard.state(),
+            "torch": torch.__version__,
+        }
+        yield from self.saver.save(self.step, state, self.val_losses, can_wait=can_wait)

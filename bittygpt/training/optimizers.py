@@ -40,6 +40,11 @@ def build_optimizers(model: nn.Module, optim: "OptimSection") -> list[Optimizer]
     return [kind(groups(inner + outer), optim.lr, optim.betas, optim.eps)]
 
 
+def moments_per_weight(name: str) -> int:
+    """How many numbers an optimizer keeps for each weight, at most."""
+    return {"adamw": 2, "adam": 2, "muon": 2, "sgd": 1}[name]
+
+
 def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:
     """The learning rate of a step, counted from 1, by `optim.schedule`."""
     if optim.schedule == "constant":

@@ -1,7 +1,9 @@
-"""What a training loop tells: steps, evaluations, checkpoints, and how it ended."""
+"""What a training loop tells: steps, evaluations, checkpoints, trouble, and how it ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from bittygpt.training.divergence import Rewind
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,13 @@ class EvalReport:
 
 
 @dataclass(frozen=True)
+class SavingReport:
+    """A checkpoint is about to be written; what is logged must be on the disk before it."""
+
+    step: int
+
+
+@dataclass(frozen=True)
 class SavedReport:
     """A checkpoint is on the disk."""
 
@@ -40,12 +49,36 @@ class SavedReport:
 
 
 @dataclass(frozen=True)
-class DivergedReport:
-    """Loss or gradient norm of `step` is not finite; the weights are those of the step before."""
+class LowSpaceReport:
+    """The next checkpoint, due after `due` steps, will not find room; `due` None: one has just failed for that."""
 
     step: int
-    loss: float
-    grad_norm: float
+    due: int | None
+    free: int
+    needed: int
+
+
+@dataclass(frozen=True)
+class RewindReport:
+    """The run went back from a divergence."""
+
+    rewind: Rewind
+
+
+@dataclass(frozen=True)
+class SmallerMicroBatchReport:
+    """Memory ran out in `step`, which is done again with smaller micro-batches."""
+
+    step: int
+    micro_batch_size: int
+
+
+@dataclass(frozen=True)
+class DivergedReport:
+    """`step` diverged once too often; the weights are those of the step before."""
+
+    step: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -55,4 +88,14 @@ class InterruptedReport:
     step: int
 
 
-Report = StepReport | EvalReport | SavedReport | DivergedReport | InterruptedReport
+Report = (
+    StepReport
+    | EvalReport
+    | SavingReport
+    | SavedReport
+    | LowSpaceReport
+    | RewindReport
+    | SmallerMicroBatchReport
+    | DivergedReport
+    | InterruptedReport
+)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,30 @@ class RunFolder:
         """Validation loss by step."""
         return {event["step"]: event["val_loss"] for event in self.events() if event.get("event") == "eval"}
 
-    def forget_after(self, step: int) -> None:
-        """Drop the events of later steps: a run resumed at `step` makes them again, and none may stand twice."""
-        kept = [json.dumps(event) + "\n" for event in self.events() if event["step"] <= step]
+    def forget_after(self, step: int, rewinds: int) -> None:
+        """Drop the events of later steps: a run resumed at `step` makes them again, and none may stand twice.
+
+        Of the rewinds those stay, whatever their step, that the state resumed from knows: the first `rewinds`.
+        """
+        kept = []
+        for event in self.events():
+            if event["event"] == "rewind":
+                rewinds -= 1
+            if rewinds >= 0 if event["event"] == "rewind" else event["step"] <= step:
+                kept.append(json.dumps(event) + "\n")
         write_text(self.metrics, "".join(kept))
 
     def log(self, event: dict[str, Any]) -> None:
-        """Append an event; it is in the file, whole, when this returns."""
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(event, allow_nan=False) + "\n")
+        """Append an event; it is in the file, whole, when this returns. On an error the file is as it was."""
+        with open(self.metrics, "ab") as file:
+            size = file.tell()
+            try:
+                file.write((json.dumps(event, allow_nan=False) + "\n").encode())
+                file.flush()
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(self.metrics, size)
+                raise
 
     def sync_log(self) -> None:
         """Flush the log to the disk, for a checkpoint that is about to rely on it."""
@@ -64,12 +80,10 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
 
-    def set_aside(self, on_moved: Callable[[Path], None]) -> None:
+    def set_aside(self) -> Path:
         """Move the folder to the first free of NAME.1, NAME.2, … for `--fresh`."""
-        if not self.path.exists():
-            return
         number = 1
         while (old := self.path.with_name(f"{self.path.name}.{number}")).exists():
             number += 1
         os.rename(self.path, old)
-        on_moved(old)
+        return old

@@ -1,6 +1,8 @@
 """How fast a run goes: tokens a second, the share of the device's peak, the time spent waiting for data."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bittygpt.training.devices import Device
 from bittygpt.training.reports import StepReport
@@ -8,7 +10,7 @@ from bittygpt.training.step import StepResult
 
 
 class SpeedMeter:
-    """Counts between two reports; whoever waits for data adds the seconds to `waited`."""
+    """Counts between two reports."""
 
     def __init__(self, device: Device, tokens_per_step: int, flops_per_token: int, world_size: int) -> None:
         self.device, self.tokens_per_step = device, tokens_per_step
@@ -18,6 +20,13 @@ class SpeedMeter:
     def restart(self, step: int) -> None:
         """Count from now on, after `step` steps, leaving out what came before (an evaluation, say)."""
         self.since, self.first_step, self.waited = time.perf_counter(), step, 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """What is done within is waiting for data."""
+        since = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - since
 
     def report(self, step: int, result: StepResult, lr: float, batch_hash: str, elapsed: float) -> StepReport:
         """The report of the step just taken; the next one counts from here."""

@@ -1,4 +1,4 @@
-"""One optimizer step, visible from top to bottom.
+"""One optimizer step, visible from top to bottom: the gradients of a batch, and the update that they make.
 
 Shapes: B batch (of this rank), T positions, V vocabulary.
 """
@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from bittygpt.core import clip_grad_norm, cross_entropy
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks, keep_gradients_local
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.parallel import keep_gradients_local, whole
 
 
 @dataclass(frozen=True)
@@ -22,36 +23,34 @@ class StepResult:
 
     loss: float
     grad_norm: float
-    stop_asked: bool
+    stop_asked: bool = False
 
     @property
     def is_finite(self) -> bool:
-        """False: the weights were left as they are."""
+        """Whether both are numbers that an update may be made of."""
         return all(abs(x) < float("inf") for x in (self.loss, self.grad_norm))
 
 
-def train_step(
+def compute_gradients(
     model: nn.Module,
-    optimizers: Sequence[Optimizer],
     batch: Batch,
     *,
-    lr: float,
     grad_clip: float,
     micro_batch_size: int,
     device: Device,
     ranks: Ranks,
     stop_asked: bool = False,
 ) -> StepResult:
-    """Take the global batch of a step, and move the weights once.
+    """Put the clipped gradients of a step's global batch into the model; the weights stay as they are.
 
     The loss is the sum over all valid targets of all micro-batches on all ranks, divided once by their number: the
-    same whichever way the batch is cut. A loss or gradient that is not finite is noticed before the update.
-    `stop_asked` travels with the loss, so that all ranks learn of a signal that any of them got.
+    same whichever way the batch is cut. The ranks exchange gradients once, after the last micro-batch. `stop_asked`
+    travels with the loss, so that all ranks learn of a signal that any of them got.
     """
     num_valid = max(1, batch.num_valid())
     own = batch.rows(*ranks.rows(len(batch.ids)))
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
+    for parameter in model.parameters():
+        parameter.grad = None
 
     loss_and_stop = torch.zeros(2, device=device.torch_device)
     loss_and_stop[1] = float(stop_asked)
@@ -60,23 +59,23 @@ def train_step(
         is_last = first + micro_batch_size >= len(own.ids)
         with keep_gradients_local(model, local=not is_last):
             loss = micro_batch_loss(model, micro, device) / num_valid
+            loss_and_stop[0] += loss.detach()
             (
                 loss * ranks.world_size
             ).backward()  # the exchange takes the mean over ranks; the loss is their sum
-        loss_and_stop[0] += loss.detach()
 
     ranks.sum(loss_and_stop)
-    grad_norm = clip_grad_norm(model.parameters(), grad_clip)
+    grad_norm = whole(clip_grad_norm(model.parameters(), grad_clip))
     total, stop = loss_and_stop.tolist()
-    result = StepResult(total, grad_norm.item(), stop > 0)
-    if not result.is_finite:
-        return result
+    return StepResult(total, grad_norm.item(), stop > 0)
 
+
+def update_weights(optimizers: Sequence[Optimizer], lr: float) -> None:
+    """Move the weights once, by the gradients that are there."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
-    return result
 
 
 def micro_batch_loss(model: nn.Module, micro: Batch, device: Device) -> Tensor:

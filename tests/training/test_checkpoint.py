@@ -66,8 +66,8 @@ def test_a_crash_while_saving_leaves_no_checkpoint(make_trainer, monkeypatch):
     monkeypatch.setattr(checkpoint_module, "write_text", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(trainer.run(lambda: False, {}))
-    assert list_checkpoints(trainer.checkpoints) == []
-    assert list(trainer.checkpoints.iterdir()) == []
+    assert list_checkpoints(trainer.saver.folder) == []
+    assert list(trainer.saver.folder.iterdir()) == []
 
 
 def test_leftovers_of_a_kill_are_cleaned_up_and_never_taken(run):

@@ -29,7 +29,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(make_trainer, finish, name,
     before = finish(first, stop_after=stop_after)
     assert before.InterruptedReport[0].step in (stop_after, stop_after + 1)
     second = make_trainer(f"optim.name={name}", folder="cut")
-    second.resume(newest_good(second.checkpoints, pytest.fail))
+    second.resume(newest_good(second.saver.folder, pytest.fail))
     after = finish(second)
     both = (numbers(before) if stop_after else []) + numbers(after)
     assert both == numbers(expected)
@@ -45,7 +45,7 @@ def test_windows_that_begin_with_documents_train_and_evaluate(make_trainer, fini
     num_targets = (batch.targets != IGNORE_INDEX).sum(1)
     assert torch.equal(num_targets, torch.where(batch.ids[:, 0] == 0, 14, 13))
     documents = finish(trainer)
-    assert trainer.evaluate().num_tokens == 300
+    assert trainer.validation.run(trainer.engine).num_tokens == 300
     assert documents.EvalReport[-1].val_loss != stream.EvalReport[-1].val_loss
 
 
@@ -68,16 +68,16 @@ def test_an_evaluation_that_a_crash_cut_off_is_made_up_for(make_trainer, finish)
         if isinstance(report, SavedReport) and report.step == 4:
             break
     resumed = make_trainer(folder="cut")
-    resumed.resume(newest_good(resumed.checkpoints, pytest.fail))
+    resumed.resume(newest_good(resumed.saver.folder, pytest.fail))
     evaluations = [(r.step, r.val_loss) for r in finish(resumed).EvalReport]
     assert evaluations == [(r.step, r.val_loss) for r in expected.EvalReport]
 
 
 def test_newest_and_best_checkpoints_stay(make_trainer, finish, monkeypatch):
     trainer = make_trainer("train.keep=2", "train.eval_every=2")
-    monkeypatch.setattr(trainer, "evaluate", lambda: Evaluation(abs(trainer.step - 2), 1.0, 1))
+    monkeypatch.setattr(trainer.validation, "run", lambda *_: Evaluation(abs(trainer.step - 2), 1.0, 1))
     finish(trainer)
-    assert [step for step, _ in list_checkpoints(trainer.checkpoints)] == [8, 6, 2]
+    assert [step for step, _ in list_checkpoints(trainer.saver.folder)] == [8, 6, 2]
 
 
 def test_divergence_is_reported_and_the_weights_are_left(make_trainer, finish):
@@ -90,8 +90,8 @@ def test_divergence_is_reported_and_the_weights_are_left(make_trainer, finish):
 
 def test_evaluation_is_the_mean_over_all_validation_tokens(make_trainer):
     trainer = make_trainer()
-    result = trainer.evaluate()
-    tokens = torch.from_numpy(trainer.val_tokens.read(0, 300))
+    result = trainer.validation.run(trainer.engine)
+    tokens = torch.from_numpy(trainer.validation.tokens.read(0, 300))
     total = 0.0
     for start in range(0, 299, 16):
         window = tokens[start : start + 17]
@@ -106,30 +106,30 @@ def test_evaluation_is_the_mean_over_all_validation_tokens(make_trainer):
 
 def test_micro_batch_size_of_an_auto_run_is_kept_when_it_resumes(make_trainer, finish):
     first = make_trainer()
-    first.micro_batch_size = 2
+    first.engine.micro_batch_size = 2
     finish(first, stop_after=1)
     second = make_trainer()
-    assert second.micro_batch_size == 4
-    second.resume(newest_good(second.checkpoints, pytest.fail))
-    assert second.micro_batch_size == 2
+    assert second.engine.micro_batch_size == 4
+    second.resume(newest_good(second.saver.folder, pytest.fail))
+    assert second.engine.micro_batch_size == 2
 
 
 def test_after_the_last_evaluation_no_checkpoint_too_many_stays(make_trainer, finish, monkeypatch):
     trainer = make_trainer("train.keep=1", "train.eval_every=2")
-    monkeypatch.setattr(trainer, "evaluate", lambda: Evaluation(1 / trainer.step, 1.0, 1))
+    monkeypatch.setattr(trainer.validation, "run", lambda *_: Evaluation(1 / trainer.step, 1.0, 1))
     finish(trainer)
-    assert [step for step, _ in list_checkpoints(trainer.checkpoints)] == [8]
+    assert [step for step, _ in list_checkpoints(trainer.saver.folder)] == [8]
 
 
 def test_out_of_memory_in_an_evaluation_is_told_like_one_in_a_step(make_trainer, finish, monkeypatch):
     trainer = make_trainer()
     error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-    monkeypatch.setattr(trainer, "evaluate", lambda: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(trainer.validation, "run", lambda *_: (_ for _ in ()).throw(error))
     with pytest.raises(OutOfMemoryError, match=r"train\.micro_batch_size below 4"):
         finish(trainer)
 
 
 def test_bits_per_byte_of_special_tokens_alone_is_null(make_trainer):
     trainer = make_trainer()
-    trainer.token_bytes = torch.zeros_like(trainer.token_bytes)
-    assert trainer.evaluate().bits_per_byte is None
+    trainer.validation.token_bytes = torch.zeros_like(trainer.validation.token_bytes)
+    assert trainer.validation.run(trainer.engine).bits_per_byte is None

@@ -5,7 +5,7 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.training.devices import Device
-from bittygpt.training.memory import estimate_memory, largest_micro_batch, out_of_memory
+from bittygpt.training.memory import estimate_memory, micro_batch_sizes, out_of_memory
 
 MODEL = TransformerLM(ModelConfig(1000, 64, 32, 2, 4))
 
@@ -28,8 +28,8 @@ def gpu(memory):
 def test_the_largest_divisor_that_fits():
     needed = {size: estimate_memory(MODEL, size, 2, "fp32").total for size in (1, 2, 3, 4, 6, 12)}
     for size, total in needed.items():
-        assert largest_micro_batch(MODEL, 12, 2, gpu(int(total / 0.7) + 2)) == size
-    assert largest_micro_batch(MODEL, 12, 2, gpu(0)) == 1
+        assert micro_batch_sizes(MODEL, 12, 2, gpu(int(total / 0.7) + 2))[0] == size
+    assert micro_batch_sizes(MODEL, 12, 2, gpu(0)) == [1]
 
 
 def test_the_message_names_the_parts_and_the_key():

@@ -11,14 +11,16 @@ from bittygpt.training.optimizers import build_optimizers, learning_rate
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])
 def test_every_parameter_once_and_decay_on_matrices_alone(make_trainer, name):
     trainer = make_trainer(f"optim.name={name}", "optim.weight_decay=0.3")
-    owned = [(p, g["weight_decay"]) for o in trainer.optimizers for g in o.param_groups for p in g["params"]]
+    owned = [
+        (p, g["weight_decay"]) for o in trainer.engine.optimizers for g in o.param_groups for p in g["params"]
+    ]
     assert len(owned) == len(list(trainer.model.parameters())) == len({id(p) for p, _ in owned})
     assert all(decay == (0.3 if p.ndim == 2 else 0.0) for p, decay in owned)
 
 
 def test_muon_takes_the_matrices_inside_the_layers(make_trainer):
     trainer = make_trainer("optim.name=muon")
-    muon = next(o for o in trainer.optimizers if isinstance(o, Muon))
+    muon = next(o for o in trainer.engine.optimizers if isinstance(o, Muon))
     names = {id(p): name for name, p in trainer.model.named_parameters()}
     taken = {names[id(p)] for g in muon.param_groups for p in g["params"]}
     parts = ("q_proj", "k_proj", "v_proj", "output_proj", "w1", "w2", "w3")

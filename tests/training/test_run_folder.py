@@ -19,13 +19,13 @@ def test_events_come_back_and_a_line_cut_by_a_kill_does_not(run):
     with open(run.metrics, "a") as file:
         file.write('{"event": "step", "step": 4')
     assert [e["step"] for e in run.events()] == [1, 2, 3, 3]
-    run.forget_after(3)
+    run.forget_after(3, 0)
     run.log({"event": "step", "step": 4})
     assert [e["step"] for e in run.events()] == [1, 2, 3, 3, 4]
 
 
 def test_later_steps_are_forgotten(run):
-    run.forget_after(2)
+    run.forget_after(2, 0)
     assert [e["step"] for e in run.events()] == [1, 2]
     assert run.validation_losses() == {}
 
@@ -35,11 +35,9 @@ def test_validation_losses_by_step(run):
 
 
 def test_setting_aside_keeps_every_old_run(run):
-    moved = []
-    run.set_aside(moved.append)
+    moved = [run.set_aside()]
     run.write_status(state="running")
-    run.set_aside(moved.append)
-    run.set_aside(moved.append)
+    moved.append(run.set_aside())
     assert [path.name for path in moved] == ["run.1", "run.2"]
     assert not run.path.exists()
     assert run.read_status() == {}

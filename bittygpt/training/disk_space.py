@@ -1,0 +1,41 @@
+"""Room for checkpoints: how much the next one takes, how much is free, and what a full disk's error looks like."""
+
+import errno
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from bittygpt.core import TransformerLM
+
+FLOAT = 4
+BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other processes write meanwhile
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def checkpoint_bytes(model: TransformerLM, moments: int) -> int:
+    """About what a checkpoint of the model takes: its weights, and `moments` numbers for each that is trained."""
+    weights = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return FLOAT * (weights + moments * trained) + BESIDE_TENSORS
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written below a folder, or below where it will be made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room or quota; safetensors and torch say so in errors of their own."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    if error.__cause__ is not None and is_disk_full(error.__cause__):
+        return True
+    text = str(error)
+    return isinstance(error, SafetensorError | RuntimeError) and (
+        "No space left" in text
+        or "quota exceeded" in text
+        or any(f"os error {number}" in text for number in _FULL)
+    )

@@ -1,0 +1,116 @@
+"""Model and optimizers on their devices: gradients of a batch, with as much of it at once as fits, and updates."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from bittygpt.core import TransformerLM
+from bittygpt.data.batches import Batch
+from bittygpt.errors import OutOfMemoryError
+from bittygpt.training.devices import Device
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.memory import estimate_memory, micro_batch_sizes, out_of_memory, usable_memory
+from bittygpt.training.micro_batch import largest_that_fits, next_smaller, runs
+from bittygpt.training.optimizers import build_optimizers, moments_per_weight
+from bittygpt.training.parallel import keep_gradients_local, shard_model, share_gradients
+from bittygpt.training.step import StepResult, compute_gradients, micro_batch_loss, update_weights
+
+if TYPE_CHECKING:
+    from bittygpt.config import RunConfig
+
+
+class Engine:
+    """What computes. `model` is the bare model: its names are those of the checkpoints, whatever wraps it."""
+
+    def __init__(self, config: "RunConfig", model: TransformerLM, device: Device, ranks: Ranks) -> None:
+        train = config.train
+        self.model, self.device, self.ranks = model, device, ranks
+        self.grad_clip = config.optim.grad_clip
+        self.moments = moments_per_weight(config.optim.name)
+        self.compile_it = device.is_cuda if train.compile == "auto" else train.compile
+        self.shards = ranks.world_size if self._is_to_be_sharded(train.parallel) else 1
+        self.sequences = train.batch_size // ranks.world_size
+        self.is_auto = train.micro_batch_size == "auto"
+        self.sizes = (
+            micro_batch_sizes(model, self.sequences, self.moments, device, self.shards)
+            if self.is_auto
+            else [min(self.sequences, int(train.micro_batch_size))]
+        )
+        self.micro_batch_size = self.sizes[0]
+        if self.shards > 1:
+            shard_model(model, ranks, device, self.compile_it)
+        else:
+            model.to(device.torch_device)
+        self.optimizers = build_optimizers(model, config.optim)
+        self._trained: nn.Module = model
+
+    def _is_to_be_sharded(self, parallel: str) -> bool:
+        if self.ranks.world_size == 1 or parallel != "auto":
+            return self.ranks.world_size > 1 and parallel == "fsdp"
+        one = estimate_memory(self.model, 1, self.moments, self.device.precision)
+        return one.total > usable_memory(self.device)
+
+    def start(self, batch: Batch, *, find_size: bool) -> None:
+        """Make ready for training: compile, join the ranks' models, and find the micro-batch that fits, by trials."""
+        self.model.train()
+        whole_graph = self.compile_it and self.shards == 1  # a sharded model's layers are compiled one by one
+        model: nn.Module = torch.compile(self.model) if whole_graph else self.model  # type: ignore[assignment]
+        self._trained = share_gradients(model, self.ranks)
+        if find_size and self.is_auto and self.device.refuses_memory:
+            self.micro_batch_size = largest_that_fits(
+                self.sizes,
+                lambda size: self._try(batch, size),
+                lambda fits: self.ranks.all_agree(fits, self.device.torch_device),
+            )
+
+    def _try(self, batch: Batch, size: int) -> None:
+        """A pass forward and backward, with the room taken that the optimizer will want."""
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        numbers = self.moments * trained // self.shards
+        moments = torch.empty(numbers, device=self.device.torch_device)
+        micro = batch.rows(*self.ranks.rows(len(batch.ids))).rows(0, size)
+        with keep_gradients_local(self._trained, local=self.shards == 1):
+            micro_batch_loss(self._trained, micro, self.device).backward()
+        del moments
+        self.model.zero_grad(set_to_none=True)
+
+    def gradients(self, batch: Batch, stop_asked: bool) -> StepResult:
+        """Gradients of a step; the weights stay as they are.
+
+        Where memory runs out and `train.micro_batch_size` is auto, all is done again with micro-batches of half the
+        size. With several ranks it is not: the others would wait for this one.
+
+        Raises:
+            OutOfMemoryError: it does not fit.
+        """
+        results: list[StepResult] = []
+
+        def attempt() -> None:
+            results.append(
+                compute_gradients(
+                    self._trained,
+                    batch,
+                    grad_clip=self.grad_clip,
+                    micro_batch_size=self.micro_batch_size,
+                    device=self.device,
+                    ranks=self.ranks,
+                    stop_asked=stop_asked,
+                )
+            )
+
+        while not runs(attempt):
+            self.model.zero_grad(set_to_none=True)
+            smaller = next_smaller(self.micro_batch_size, self.sequences)
+            if smaller is None or not self.is_auto or self.ranks.world_size > 1:
+                raise self.out_of_memory()
+            self.micro_batch_size = smaller
+        return results[0]
+
+    def update(self, lr: float) -> None:
+        """Move the weights by the gradients."""
+        update_weights(self.optimizers, lr)
+
+    def out_of_memory(self) -> OutOfMemoryError:
+        """The error that says where the memory went."""
+        return out_of_memory(self.model, self.micro_batch_size, self.moments, self.device, self.shards)

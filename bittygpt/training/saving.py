@@ -1,0 +1,158 @@
+"""When a run's state goes to the disk, whether there is room for it, and which state a run can go back to."""
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.errors import CheckpointError, DiskFullError
+from bittygpt.training.checkpoint import restore, save_checkpoint
+from bittygpt.training.checkpoint_folder import newest_good, remove_old, set_diverged_aside, to_be_removed
+from bittygpt.training.disk_space import checkpoint_bytes, free_bytes, is_disk_full
+from bittygpt.training.engine import Engine
+from bittygpt.training.parallel import copy_of, put_back
+from bittygpt.training.reports import LowSpaceReport, Report, SavedReport, SavingReport
+
+LOOK_EVERY = 30.0  # seconds between two looks at the free space
+
+
+class Saver:
+    """Writes the checkpoints of a run, and removes those that are no longer kept."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keep: int,
+        save_every: int,
+        engine: Engine,
+        config_yaml: str,
+        tokenizer: Tokenizer,
+    ) -> None:
+        self.folder, self.keep, self.save_every = folder, keep, save_every
+        self.engine, self.ranks = engine, engine.ranks
+        self.config_yaml, self.tokenizer = config_yaml, tokenizer
+        self.needed = checkpoint_bytes(engine.model, engine.moments)
+        self.saved_step: int | None = None
+        self._start: dict[str, Tensor] | None = None
+        self._looked_at = float("-inf")
+        self._is_low = False
+
+    def check_room(self) -> None:
+        """Refuse a run whose first checkpoint would find no room.
+
+        Raises:
+            DiskFullError: there is too little, also with what the next checkpoint lets go.
+        """
+        if self.ranks.is_main and self._room({}) < self.needed:
+            raise DiskFullError(self._message("a checkpoint takes"))
+
+    def look_at_room(self, step: int, val_losses: Mapping[int, float]) -> Iterator[LowSpaceReport]:
+        """Tell, once, when the next checkpoint will not find room; long before it is due, if it can be known."""
+        if not self.ranks.is_main or time.monotonic() - self._looked_at < LOOK_EVERY:
+            return
+        self._looked_at = time.monotonic()
+        was_low, room = self._is_low, self._room(val_losses)
+        self._is_low = room < self.needed
+        if self._is_low and not was_low:
+            due = (step // self.save_every + 1) * self.save_every
+            yield LowSpaceReport(step, due, room, self.needed)
+
+    def save(
+        self, step: int, state: dict[str, Any], val_losses: Mapping[int, float], *, can_wait: bool
+    ) -> Iterator[Report]:
+        """Write the checkpoint of a step, unless it is there, and remove what is no longer kept.
+
+        A full disk leaves the checkpoints that were there. If the step `can_wait`, the run goes on and the next
+        checkpoint is another try.
+
+        Raises:
+            DiskFullError: the disk is full and the step cannot wait.
+        """
+        if self.saved_step == step:
+            return
+        yield SavingReport(step)
+        trouble: Exception | None = None
+        try:
+            path = self._write(step, state, val_losses)
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            trouble = error
+        if trouble is not None and not can_wait:
+            raise DiskFullError(
+                self._message(f"the checkpoint of step {step:,} could not be written: it takes")
+            ) from trouble
+        if self.ranks.told_by_main(trouble is None):
+            self.saved_step, self._looked_at, self._start = step, float("-inf"), None
+            yield SavedReport(step, path)
+        else:
+            self._is_low = True
+            yield LowSpaceReport(step, None, free_bytes(self.folder), self.needed)
+
+    def _write(self, step: int, state: dict[str, Any], val_losses: Mapping[int, float]) -> Path:
+        if self.ranks.is_main and free_bytes(self.folder) < self.needed:
+            remove_old(
+                self.folder, self.keep - 1, val_losses
+            )  # what goes after this checkpoint, goes before it
+        path = save_checkpoint(
+            self.folder,
+            step,
+            self.engine.model,
+            self.engine.optimizers,
+            state,
+            self.config_yaml,
+            self.tokenizer,
+            self.ranks,
+        )
+        if self.ranks.is_main:
+            remove_old(self.folder, self.keep, val_losses)
+        return path
+
+    def remove_old(self, val_losses: Mapping[int, float]) -> None:
+        """Now that an evaluation has told which checkpoint is the best, let the others go."""
+        if self.ranks.is_main:
+            remove_old(self.folder, self.keep, val_losses)
+
+    def restore(self, checkpoint: Path) -> dict[str, Any]:
+        """Model and optimizers as a checkpoint has them; gives its `state.json`."""
+        state = restore(checkpoint, self.engine.model, self.engine.optimizers)
+        self.saved_step = state["step"]
+        return state
+
+    def remember_start(self) -> None:
+        """Keep a copy of the weights in main memory, to go back to as long as there is no checkpoint."""
+        self._start = copy_of(self.engine.model)
+
+    def go_back(self, before: int) -> dict[str, Any] | None:
+        """Model and optimizers as they were at the newest good checkpoint of a step less than `before`.
+
+        Where there is none before: the newest one; where there is none at all: the start (None is returned, then).
+        Checkpoints from `before` on are set aside: their weights have led to a divergence whatever the data.
+        """
+        if self.ranks.is_main:
+            set_diverged_aside(self.folder, before)
+        self.ranks.wait()
+        if checkpoint := newest_good(self.folder, lambda _: None):
+            return self.restore(checkpoint)
+        if self._start is None:
+            raise CheckpointError(f"{self.folder} has no good checkpoint left that the run could go back to")
+        put_back(self.engine.model, self._start)
+        for optimizer in self.engine.optimizers:
+            optimizer.state.clear()
+        return None
+
+    def _room(self, val_losses: Mapping[int, float]) -> int:
+        doomed = to_be_removed(self.folder, self.keep - 1, val_losses)
+        return free_bytes(self.folder) + sum(
+            file.stat().st_size for path in doomed for file in path.iterdir()
+        )
+
+    def _message(self, beginning: str) -> str:
+        free = free_bytes(self.folder)
+        return (
+            f"{self.folder}: {beginning} {self.needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; make room and "
+            "run the same command: it goes on from the last checkpoint"
+        )
