@@ -107,10 +107,14 @@ def _save_shards(path: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> Non
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
-    """All state of the optimizers as tensors named `PARAMETER/KEY`."""
+    """All state of the optimizers as tensors named `PARAMETER/KEY`; a count of steps as one float32 of shape (1,).
+
+    torch.distributed.checkpoint (2.13) puts sharded files together wrongly where a tensor has no dimension or is no
+    floating-point number.
+    """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
-        f"{names[parameter]}/{key}": torch.as_tensor(value, dtype=torch.float32)
+        f"{names[parameter]}/{key}": value if isinstance(value, Tensor) else torch.tensor([float(value)])
         for optimizer in optimizers
         for parameter, state in optimizer.state.items()
         for key, value in state.items()

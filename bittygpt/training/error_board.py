@@ -1,6 +1,7 @@
 """An error on one rank ends all of them, with its message: a rank that waits for another one would wait for hours."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -81,15 +82,20 @@ class _Board:
                 f"killed, for want of memory perhaps?): {error}"
             )
         code = error.exit_code if isinstance(error, BittyGPTError) else 1
-        is_everyones = isinstance(error, UsageError | InterruptedRunError)
-        place = "" if self.ranks.is_main or is_echo or is_everyones else f"rank {self.ranks.rank}: "
+        if isinstance(error, UsageError) and not self.ranks.is_main:
+            time.sleep(LOOK_EVERY)  # all ranks may have made the same mistake: then rank 0 is to say it
+        place = "" if self.ranks.is_main or is_echo else f"rank {self.ranks.rank} on {socket.gethostname()}: "
         said = str(error) if isinstance(error, BittyGPTError) else f"{type(error).__name__}: {error}"
         mine = json.dumps([self.ranks.rank, code, place + said])
         try:
             first = self.store.compare_set(_ERROR, "", mine)
             if first.decode() != mine:
                 time.sleep(PATIENCE)  # the watcher ends this process with the first one's message
-            elif not self.ranks.is_main:
+            elif self.ranks.is_main:
+                time.sleep(
+                    2 * LOOK_EVERY
+                )  # the store may be this process's own: the others are to read it first
+            else:
                 self._wait_until_told()
                 end_at_once(code)
         except (RuntimeError, ValueError):

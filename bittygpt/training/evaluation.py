@@ -13,7 +13,7 @@ from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.micro_batch import runs
-from bittygpt.training.parallel import is_sharded
+from bittygpt.training.parallel import is_sharded, let_go_of_gathered
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def evaluate(
         if stopped:
             break
     model.train(was_training)
+    let_go_of_gathered(model)
     if stopped:
         return None
     total, tokens, num_bytes = ranks.sum(sums.to(device.torch_device) if device.is_cuda else sums).tolist()

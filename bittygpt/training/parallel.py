@@ -42,7 +42,7 @@ def share_gradients(model: nn.Module, ranks: Ranks) -> nn.Module:
     """The model as every rank trains it: after a backward pass all hold the mean of all ranks' gradients."""
     if ranks.world_size == 1 or is_sharded(model):
         return model
-    return DistributedDataParallel(model)
+    return DistributedDataParallel(model, broadcast_buffers=False)  # they are tables, the same on all ranks
 
 
 @contextmanager
@@ -61,6 +61,12 @@ def keep_gradients_local(model: nn.Module, local: bool) -> Iterator[None]:
 def is_sharded(model: nn.Module) -> bool:
     """Whether each rank holds a part of it alone."""
     return hasattr(model, "set_requires_gradient_sync")
+
+
+def let_go_of_gathered(model: nn.Module) -> None:
+    """After a pass without gradients: what was gathered for it would go into the next one, and get no gradient."""
+    if is_sharded(model):
+        cast("FSDPModule", model).reshard()
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -79,6 +79,12 @@ class CommandLine:
         return process.communicate(timeout=timeout)[1]
 
 
+@pytest.fixture(scope="session")
+def command_line() -> type[CommandLine]:
+    """For tests that share a folder."""
+    return CommandLine
+
+
 @pytest.fixture
 def bittygpt(tmp_path: Path) -> CommandLine:
     return CommandLine(tmp_path)

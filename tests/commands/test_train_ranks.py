@@ -1,0 +1,183 @@
+"""Several processes train one model: what one process would have made, whoever fails, dies, or comes back."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+CONFIG = """
+data: {train: [text.txt], val_fraction: 0.1, windows: documents}
+tokenizer: {vocab_size: 280}
+model: {context_length: 48, d_model: 16, num_layers: 2, num_heads: 2, d_ff: 33, tie_embeddings: true}
+optim: {lr: 1e-2, warmup_steps: 2}
+train: {batch_size: 8, micro_batch_size: 1, max_steps: 50, eval_every: 20, save_every: 10, keep: 20, log_every: 1,
+        device: cpu}
+"""
+
+
+def events(line, name):
+    text = (line.folder / f"runs/{name}/metrics.jsonl").read_text()
+    return [json.loads(event) for event in text.splitlines()]
+
+
+def losses(line, name):
+    return [(e["step"], e["loss"]) for e in events(line, name) if e["event"] == "step"]
+
+
+def batches(line, name):
+    return [e["batch_hash"] for e in events(line, name) if e["event"] == "step"]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def start_ranks(line, count, *arguments, folders=None):
+    """`count` processes as `srun` would start them, each told its rank by the environment."""
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "bittygpt", "train", "ranks.yaml", *arguments],
+            cwd=(folders or {}).get(rank, line.folder),
+            env={**line.environment, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def finish(processes, timeout=120):
+    said = [process.communicate(timeout=timeout) for process in processes]
+    return [process.returncode for process in processes], said
+
+
+def torchrun(*options):
+    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", "bittygpt", "train", "ranks.yaml"]
+
+
+@pytest.fixture(scope="module")
+def alone(command_line, tmp_path_factory):
+    """A folder in which one process has trained `runs/alone`, and from whose tokens others can train."""
+    line = command_line(tmp_path_factory.mktemp("ranks"))
+    (line.folder / "ranks.yaml").write_text(CONFIG + "run: {name: alone}\n")
+    line("train", "ranks.yaml", "data.dir=tokens")
+    return line
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+@pytest.mark.parametrize("count", [2, 4])
+def test_the_losses_are_those_of_one_process(alone, count, parallel):
+    """Documents end anywhere in a window, so the ranks have different numbers of targets."""
+    name = f"{parallel}{count}"
+    processes = start_ranks(alone, count, "data.dir=tokens", f"run.name={name}", f"train.parallel={parallel}")
+    codes, said = finish(processes)
+    assert codes == [0] * count, said
+    assert [out for out, _ in said[1:]] == [""] * (count - 1), "rank 0 alone talks"
+    assert "finished after 50 steps" in said[0][0]
+    expected, got = losses(alone, "alone"), losses(alone, name)
+    assert [step for step, _ in got] == list(range(1, 51))
+    assert [loss for _, loss in got] == pytest.approx([loss for _, loss in expected], abs=1e-5)
+    assert batches(alone, name) == batches(alone, "alone")
+    evals = [[e["val_loss"] for e in events(alone, run) if e["event"] == "eval"] for run in (name, "alone")]
+    assert evals[0] == pytest.approx(evals[1], abs=1e-5)
+
+    if count == 2:  # on from its step 20, alone and with four
+        checkpoints = alone.folder / f"runs/{name}/checkpoints"
+        for other in (1, 4):
+            again = alone.folder / f"runs/{name}to{other}"
+            shutil.copytree(checkpoints / "step-00000020", again / "checkpoints/step-00000020")
+            shutil.copy(alone.folder / f"runs/{name}/metrics.jsonl", again)
+            codes, said = finish(
+                start_ranks(
+                    alone,
+                    other,
+                    "data.dir=tokens",
+                    f"run.name={again.name}",
+                    f"train.parallel={parallel}",
+                )
+            )
+            assert codes == [0] * other, said
+            assert "going on after step 20" in said[0][1]
+            assert batches(alone, again.name) == batches(alone, "alone")
+            resumed = [loss for _, loss in losses(alone, again.name)]
+            assert resumed == pytest.approx([loss for _, loss in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_signal_to_all_ranks_saves_a_checkpoint_and_exits_75(alone, parallel):
+    long = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000", "data.dir=tokens"]
+    name = f"stopped-{parallel}"
+    processes = start_ranks(alone, 2, *long, f"run.name={name}", f"train.parallel={parallel}")
+    metrics = alone.folder / f"runs/{name}/metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert processes[0].poll() is None, processes[0].communicate()
+        time.sleep(0.02)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    codes, said = finish(processes)
+    assert codes == [75, 75], said
+    status = json.loads((alone.folder / f"runs/{name}/status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert status["checkpoint"].endswith(f"step-{status['step']:08d}")
+
+
+def test_an_error_on_one_rank_ends_all_with_its_message(alone, tmp_path):
+    """Rank 1 stands on a machine that has no share in the folder with the tokens."""
+    shutil.copy(alone.folder / "ranks.yaml", tmp_path)
+    shutil.copy(alone.folder / "text.txt", tmp_path)
+    begun = time.monotonic()
+    processes = start_ranks(alone, 2, "data.dir=tokens", "run.name=failed", folders={1: tmp_path})
+    codes, said = finish(processes)
+    assert codes == [2, 2], said
+    assert "rank 1 on " in said[0][1]
+    assert "tokens" in said[0][1]
+    assert "Traceback" not in said[0][1] + said[1][1]
+    assert time.monotonic() - begun < 30
+
+
+def test_a_rank_that_is_killed_ends_the_others_with_a_message(alone):
+    long = ["train.max_steps=100000", "train.eval_every=100000", "data.dir=tokens", "run.name=lost"]
+    processes = start_ranks(alone, 2, *long)
+    metrics = alone.folder / "runs/lost/metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size):
+        assert processes[0].poll() is None, processes[0].communicate()
+        time.sleep(0.02)
+    processes[1].kill()
+    codes, said = finish(processes, timeout=30)
+    assert codes == [1, -signal.SIGKILL]
+    assert "lost its connection to another rank" in said[0][1]
+    assert json.loads((alone.folder / "runs/lost/status.json").read_text())["state"] == "failed"
+
+
+def test_torchrun_starts_the_ranks_again_after_one_was_killed(alone):
+    command = torchrun("--standalone", "--nproc-per-node=2", "--max-restarts=3")
+    process = subprocess.Popen(
+        [*command, "data.dir=tokens", "run.name=elastic", "train.max_steps=50"],
+        cwd=alone.folder,
+        env=alone.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list(alone.folder.glob("runs/elastic/checkpoints/step-*10")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "going on after step" in said
+    assert [loss for _, loss in losses(alone, "elastic")] == pytest.approx(
+        [loss for _, loss in losses(alone, "alone")], abs=1e-5
+    )
+    assert batches(alone, "elastic") == batches(alone, "alone")
