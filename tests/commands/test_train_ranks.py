@@ -1,5 +1,6 @@
 """Several processes train one model: what one process would have made, whoever fails, dies, or comes back."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -181,3 +182,62 @@ def test_torchrun_starts_the_ranks_again_after_one_was_killed(alone):
         [loss for _, loss in losses(alone, "alone")], abs=1e-5
     )
     assert batches(alone, "elastic") == batches(alone, "alone")
+
+
+@pytest.fixture
+def two_machines():
+    """Prefix, address, interface of two networks with a cable between; without root, this machine twice."""
+    names = [f"bittygpt-{os.getpid()}-{n}" for n in (1, 2)]
+    cable = [f"bitty{os.getpid() % 100000}{end}" for end in "ab"]
+    addresses = [f"10.231.7.{n}" for n in (1, 2)]
+    commands = [["ip", "netns", "add", name] for name in names]
+    commands += [["ip", "link", "add", cable[0], "type", "veth", "peer", "name", cable[1]]]
+    for name, end, address in zip(names, cable, addresses, strict=True):
+        inside = ["ip", "-n", name]
+        commands += [
+            ["ip", "link", "set", end, "netns", name],
+            [*inside, "addr", "add", f"{address}/24", "dev", end],
+            [*inside, "link", "set", end, "up"],
+            [*inside, "link", "set", "lo", "up"],
+        ]
+    try:
+        for command in commands:
+            subprocess.run(command, check=True, capture_output=True)
+        yield [
+            (["ip", "netns", "exec", name], address, end)
+            for name, address, end in zip(names, addresses, cable, strict=True)
+        ]
+    except (OSError, subprocess.CalledProcessError):
+        yield [([], "127.0.0.1", "lo")] * 2
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError):
+                subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+def test_two_machines_make_one_run(alone, two_machines):
+    port, master = free_port(), two_machines[0][1]
+    processes = [
+        subprocess.Popen(
+            [
+                *prefix,
+                *torchrun(
+                    *("--nnodes=2", f"--node-rank={node}", "--nproc-per-node=1", f"--local-addr={address}"),
+                    *(f"--master-addr={master}", f"--master-port={port}"),
+                ),
+                *("data.dir=tokens", "run.name=nodes"),
+            ],
+            cwd=alone.folder,
+            env={**alone.environment, "GLOO_SOCKET_IFNAME": interface},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for node, (prefix, address, interface) in enumerate(two_machines)
+    ]
+    codes, said = finish(processes)
+    assert codes == [0, 0], said
+    got = [loss for _, loss in losses(alone, "nodes")]
+    assert got == pytest.approx([loss for _, loss in losses(alone, "alone")], abs=1e-5)
+    assert "finished after 50 steps" in said[0][0]
+    assert said[1][0] == ""
