@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import NoReturn
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ECHO = 1.0  # seconds: torchrun passes on to its processes a Ctrl-C that they have had from the terminal themselves
 
-_received: list[float] = []  # when signals came, while this process ran
+_received: list[int] = []  # by this process, since it began
 
 
 class Interruption(BaseException):
@@ -20,14 +21,34 @@ class Interruption(BaseException):
 
 
 def raise_on_signal() -> None:
-    """From now on a signal ends what is being done with an `Interruption`: all is in place that was finished."""
+    """From now on a signal ends what is being done with an `Interruption`: all is in place that was finished.
+
+    A thread waits for the second one. The handler itself could not always answer: Python calls it in the main thread,
+    which may be in a computation or waiting for another rank.
+    """
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if _is_first(number):
+        _received.append(number)
+        if len(_received) == 1:
             raise Interruption
 
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_end_on_second, args=(reading,), daemon=True).start()
     for number in SIGNALS:
         signal.signal(number, handle)
+
+
+def _end_on_second(reading: int) -> None:
+    first: float | None = None
+    while number := os.read(reading, 1)[0]:
+        if number not in SIGNALS:
+            continue
+        now = time.monotonic()
+        if first is not None and ("TORCHELASTIC_RUN_ID" not in os.environ or now - first > _ECHO):
+            end_at_once(128 + number)
+        first = now if first is None else first
 
 
 @contextmanager
@@ -38,7 +59,8 @@ def stop_on_signal(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]
     """
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if _is_first(number):
+        _received.append(number)
+        if len(_received) == 1:
             on_first()
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
@@ -55,13 +77,3 @@ def end_at_once(code: int) -> NoReturn:
         os.write(2, b"\x1b[?25h\n")  # the live display has hidden the cursor
     sys.stderr.flush()
     os._exit(code)
-
-
-def _is_first(number: int) -> bool:
-    """Take note of a signal; does not return from a second one."""
-    now = time.monotonic()
-    is_first = not _received
-    if not is_first and ("TORCHELASTIC_RUN_ID" not in os.environ or now - _received[0] > _ECHO):
-        end_at_once(128 + number)
-    _received.append(now)
-    return is_first

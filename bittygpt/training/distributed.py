@@ -1,6 +1,8 @@
 """Several processes, one model: what `torchrun` says of this process, and the few words they exchange."""
 
 import os
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +10,8 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
+
+from bittygpt.errors import RankLostError
 
 TIMEOUT = timedelta(hours=6)  # the others wait while rank 0 prepares the tokens
 
@@ -75,16 +79,43 @@ def process_group(ranks: Ranks, device_type: str) -> Iterator[dist.Store | None]
     if ranks.world_size == 1:
         yield None
         return
-    store, rank, world_size = next(dist.rendezvous("env://", timeout=TIMEOUT))
-    store.set_timeout(TIMEOUT)
+    store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
+    store = dist.PrefixStore(_meet(store, ranks), store)
     dist.init_process_group(
         "nccl" if device_type == "cuda" else "gloo",
         store=dist.PrefixStore("group", store),
-        rank=rank,
-        world_size=world_size,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
         timeout=TIMEOUT,
     )
     try:
         yield store
     finally:
         dist.destroy_process_group()
+
+
+def _meet(store: dist.Store, ranks: Ranks) -> str:
+    """A name for this meeting of processes, which all of them learn.
+
+    After a restart `torchrun` gives out the store of the processes before, with their addresses still in it. So each
+    process asks with a number that nobody has used before; rank 0 answers, also those who are gone, until all have
+    thanked for this answer.
+    """
+    mine = uuid.uuid4().hex
+    others = range(1, ranks.world_size)
+    if not ranks.is_main:
+        store.set(f"ask/{ranks.rank}", mine)
+        meeting = store.get(f"answer/{mine}").decode()
+        store.set(f"thanks/{meeting}/{ranks.rank}", "")
+        return meeting
+    answered: set[str] = set()
+    deadline = time.monotonic() + TIMEOUT.total_seconds()
+    while not all(store.check([f"thanks/{mine}/{rank}"]) for rank in others):
+        for rank in others:
+            if store.check([f"ask/{rank}"]) and (asker := store.get(f"ask/{rank}").decode()) not in answered:
+                answered.add(asker)
+                store.set(f"answer/{asker}", mine)
+        if time.monotonic() > deadline:
+            raise RankLostError(f"not all of the {ranks.world_size} ranks have come")
+        time.sleep(0.02)
+    return mine

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch.distributed as dist
 
@@ -76,7 +76,10 @@ class _Board:
         """
         is_echo = not isinstance(error, BittyGPTError) and _is_broken_connection(error)
         if is_echo:
-            time.sleep(PATIENCE)
+            with suppress(
+                Interruption
+            ):  # torchrun asks the others to end: then it is known that no word will come
+                time.sleep(PATIENCE)
             error = RankLostError(
                 f"rank {self.ranks.rank} lost its connection to another rank, which ended without a word (was it "
                 f"killed, for want of memory perhaps?): {error}"

@@ -42,7 +42,11 @@ def share_gradients(model: nn.Module, ranks: Ranks) -> nn.Module:
     """The model as every rank trains it: after a backward pass all hold the mean of all ranks' gradients."""
     if ranks.world_size == 1 or is_sharded(model):
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False)  # they are tables, the same on all ranks
+    shared = DistributedDataParallel(model)
+    shared.broadcast_buffers = (
+        False  # they are tables, the same on all ranks, and need not be sent with every pass
+    )
+    return shared
 
 
 @contextmanager
