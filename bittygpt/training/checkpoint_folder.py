@@ -104,15 +104,21 @@ def remove_old(folder: Path, keep: int, val_losses: Mapping[int, float]) -> None
         shutil.rmtree(doomed)
 
 
-def set_diverged_aside(folder: Path, step: int) -> None:
-    """Rename the checkpoints of `step` and after, if there is a good one before, so that they count for nothing."""
+def set_diverged_aside(folder: Path, before: int, every: int) -> None:
+    """Rename checkpoints so that the newest one left is good and of a step less than `before`; if there is such a one.
+
+    One whose step is a multiple of `every` is preferred: the others are there only because a run was stopped, and a
+    run that was stopped is to go back as far as one that was not.
+    """
     checkpoints = list_checkpoints(folder)
-    if any(number < step and find_fault(path) is None for number, path in checkpoints):
-        for number, path in checkpoints:
-            if number >= step:
-                aside = path.with_name(f"diverged-{path.name}")
-                shutil.rmtree(aside, ignore_errors=True)
-                os.rename(path, aside)
+    candidates = [(n, path) for n, path in checkpoints if n < before]
+    candidates.sort(key=lambda checkpoint: (checkpoint[0] % every != 0, -checkpoint[0]))
+    target = next((n for n, path in candidates if find_fault(path) is None), None)
+    for number, path in checkpoints:
+        if target is not None and number > target:
+            aside = path.with_name(f"diverged-{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(path, aside)
 
 
 def clean_up(folder: Path) -> None:

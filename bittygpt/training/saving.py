@@ -127,13 +127,13 @@ class Saver:
         self._start = copy_of(self.engine.model)
 
     def go_back(self, before: int) -> dict[str, Any] | None:
-        """Model and optimizers as they were at the newest good checkpoint of a step less than `before`.
+        """Model and optimizers as they were at the last regular checkpoint of a step less than `before`.
 
         Where there is none before: the newest one; where there is none at all: the start (None is returned, then).
-        Checkpoints from `before` on are set aside: their weights have led to a divergence whatever the data.
+        Later checkpoints are set aside: their weights have led to a divergence whatever the data.
         """
         if self.ranks.is_main:
-            set_diverged_aside(self.folder, before)
+            set_diverged_aside(self.folder, before, self.save_every)
         self.ranks.wait()
         if checkpoint := newest_good(self.folder, lambda _: None):
             return self.restore(checkpoint)

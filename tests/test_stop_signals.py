@@ -1,0 +1,82 @@
+"""SIGINT and SIGTERM: what is being done ends, a wish is seen, and a second one is obeyed whatever the process does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+BUSY = "import hashlib; print('busy', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"  # minutes, all in C
+
+
+def start(code, **environment):
+    code = f"from bittygpt.stop_signals import *\nraise_on_signal()\n{code}"
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_a_process_that_no_handler_can_reach(first):
+    process = start(BUSY)
+    process.stdout.readline()
+    process.send_signal(first)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_what_torchrun_passes_on_of_the_same_ctrl_c_is_not_a_second_one():
+    process = start(BUSY, TORCHELASTIC_RUN_ID="x")
+    process.stdout.readline()
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+    assert process.poll() is None
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGINT
+
+
+def test_an_interruption_is_not_taken_for_an_error_that_can_be_passed_over():
+    code = """
+try:
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Exception:
+        print("passed over")
+except Interruption:
+    print("ended")
+"""
+    assert start(code).communicate()[0] == "ended\n"
+
+
+def test_a_wish_is_seen_also_when_the_interruption_before_it_was_lost():
+    code = """
+class Library:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+Library()
+with stop_on_signal(lambda: print("never")) as stop_asked:
+    print(stop_asked())
+"""
+    assert start(code).communicate()[0] == "True\n"
+
+
+def test_within_it_a_signal_is_a_wish_and_after_it_an_end():
+    code = """
+with stop_on_signal(lambda: print("heard")) as stop_asked:
+    print(stop_asked())
+    signal.raise_signal(signal.SIGTERM)
+    print(stop_asked())
+"""
+    assert start(code).communicate()[0] == "False\nheard\nTrue\n"
