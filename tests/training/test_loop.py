@@ -1,6 +1,8 @@
 """The loop: a resumed run is the run that never stopped, bit for bit; what is reported, saved and kept."""
 
+import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from bittygpt.core import IGNORE_INDEX
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.checkpoint_folder import list_checkpoints, newest_good
 from bittygpt.training.evaluation import Evaluation
-from bittygpt.training.reports import EvalReport, SavedReport, StepReport
+from bittygpt.training.reports import EvalReport, InterruptedReport, SavedReport, StepReport
 
 
 def numbers(reports):
@@ -35,6 +37,26 @@ def test_a_resumed_run_is_the_run_that_never_stopped(make_trainer, finish, name,
     assert both == numbers(expected)
     assert all(torch.equal(p, weights(whole)[name]) for name, p in weights(second).items())
     assert after.EvalReport[-1].val_loss == expected.EvalReport[-1].val_loss
+
+
+@pytest.mark.parametrize("polls", range(22))
+def test_a_stop_at_any_moment_saves_the_step_in_hand_and_changes_nothing(make_trainer, finish, polls):
+    """Whether it comes before a step or in an evaluation: the checkpoint is of the last step that was logged."""
+    expected = finish(make_trainer(folder="whole"))
+    first, count = make_trainer(folder="cut"), itertools.count()
+    before = list(first.run(lambda: next(count) >= polls, {}))
+    assert isinstance(before[-1], InterruptedReport)
+    assert newest_good(first.saver.folder, pytest.fail).name == f"step-{before[-1].step:08d}"
+    steps = [r for r in before if isinstance(r, StepReport)]
+    assert [r.step for r in steps] == list(range(1, before[-1].step + 1))
+    evals = {r.step: r.val_loss for r in before if isinstance(r, EvalReport)}
+    second = make_trainer(folder="cut")
+    second.resume(newest_good(second.saver.folder, pytest.fail))
+    after = finish(second, val_losses=evals)
+    steps += getattr(after, "StepReport", [])
+    evals.update({r.step: r.val_loss for r in after.EvalReport})
+    assert numbers(SimpleNamespace(StepReport=steps)) == numbers(expected)
+    assert evals == {r.step: r.val_loss for r in expected.EvalReport}
 
 
 def test_windows_that_begin_with_documents_train_and_evaluate(make_trainer, finish):

@@ -1,0 +1,167 @@
+"""`bittygpt train` in trouble, through the real command line: another process, a full disk, data that diverges."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bittygpt.training.checkpoint_folder import find_fault
+
+LONG = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000"]
+PLANT = """
+import dataclasses, sys
+from bittygpt.training.engine import Engine
+
+gradients, calls = Engine.gradients, []
+
+def planted(engine, batch, stop_asked):
+    calls.append(batch)
+    result = gradients(engine, batch, stop_asked)
+    return dataclasses.replace(result, loss=float("nan")) if len(calls) in {calls!r} else result
+
+Engine.gradients = planted
+from bittygpt.__main__ import main
+sys.argv = ["bittygpt", "train", "tiny.yaml"]
+main()
+"""
+
+
+def events(line, kind):
+    text = (line.folder / "runs/tiny/metrics.jsonl").read_text()
+    return [event for event in map(json.loads, text.splitlines()) if event["event"] == kind]
+
+
+def status(line):
+    return json.loads((line.folder / "runs/tiny/status.json").read_text())
+
+
+def train_with_nans(line, *calls):
+    code = PLANT.replace("{calls!r}", repr(set(calls)))
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=line.folder,
+        env=line.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_second_process_is_told_who_trains_the_run(bittygpt):
+    process = bittygpt.start("train", "tiny.yaml", *LONG)
+    while not (bittygpt.folder / "runs/tiny/metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    for extra in ([], ["--fresh"]):
+        second = bittygpt("train", "tiny.yaml", *LONG, *extra, code=2)
+        assert f"runs/tiny is in use by process {process.pid} on " in second.stderr
+        assert "another run.name" in second.stderr
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 75
+    assert not (bittygpt.folder / "runs/tiny/.lock").exists()
+
+
+def test_a_second_signal_exits_at_once(bittygpt):
+    process = bittygpt.start("train", "tiny.yaml", *LONG, "model.d_model=512", "train.batch_size=512")
+    while not (bittygpt.folder / "runs/tiny/status.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=5)
+    assert process.returncode == 130
+    assert not list((bittygpt.folder / "runs/tiny").glob("checkpoints/step-*"))
+
+
+def test_a_planted_nan_is_gone_back_from_and_logged(bittygpt):
+    done = train_with_nans(bittygpt, 7)
+    assert done.returncode == 0, done.stderr
+    assert "step 7 diverged: the loss is nan" in done.stderr
+    (rewind,) = events(bittygpt, "rewind")
+    assert {key: rewind[key] for key in ("step", "at", "to", "first", "last", "loss")} == {
+        "step": 6,
+        "at": 7,
+        "to": 6,
+        "first": 7,
+        "last": 7,
+        "loss": None,
+    }
+    assert "owl" in rewind["text"]
+    assert [e["step"] for e in events(bittygpt, "step")] == list(range(1, 13))
+    assert rewind["batch_hash"] not in {e["batch_hash"] for e in events(bittygpt, "step")}
+    state = json.loads((bittygpt.folder / "runs/tiny/checkpoints/step-00000012/state.json").read_text())
+    assert [r["at"] for r in state["divergence"]["rewinds"]] == [7]
+    assert status(bittygpt)["state"] == "finished"
+
+
+def test_steps_that_were_gone_back_over_do_not_stand_twice(bittygpt):
+    done = train_with_nans(bittygpt, 7, 8)
+    assert done.returncode == 0, done.stderr
+    assert "back to the state after step 4, leaving out batches 5 to 8" in done.stderr
+    assert [e["step"] for e in events(bittygpt, "step")] == list(range(1, 13))
+    assert [(e["at"], e["to"]) for e in events(bittygpt, "rewind")] == [(7, 6), (7, 4)]
+
+
+def test_nans_for_ever_are_exit_3(bittygpt):
+    done = train_with_nans(bittygpt, *range(6, 100))
+    assert done.returncode == 3
+    assert "training diverged: at step 5 the loss is nan" in done.stderr
+    assert "the last good checkpoint is runs/tiny/checkpoints/step-00000004" in done.stderr
+    assert len(events(bittygpt, "rewind")) == 3
+    assert status(bittygpt)["state"] == "diverged"
+
+
+@pytest.fixture
+def small_disk(bittygpt):
+    """`runs` lies on a file system of 4 MB; only root may make one."""
+    runs = bittygpt.folder / "runs"
+    runs.mkdir()
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(runs)]
+    if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield runs
+    subprocess.run(["umount", "-l", str(runs)], check=True)
+
+
+def test_a_disk_that_fills_during_a_save_leaves_a_run_that_goes_on(bittygpt, small_disk):
+    """What is written beside it is found only while saving: the check before sees room enough."""
+    ballast = small_disk / "ballast"
+    filling = [
+        "train.save_every=4",
+        "train.keep=9",
+        "model.d_model=64",
+        "model.d_ff=128",
+        "train.log_every=1",
+    ]
+    process = bittygpt.start("train", "tiny.yaml", *filling)
+    while not list(small_disk.glob("tiny/checkpoints/step-*4")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    free = shutil.disk_usage(small_disk).free
+    ballast.write_bytes(bytes(max(0, free - 300_000)))
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1, said
+    assert "make room and run the same command: it goes on from the last checkpoint" in said
+    assert "Traceback" not in said
+    checkpoints = sorted((small_disk / "tiny/checkpoints").iterdir())
+    assert all(path.name.startswith("step-") and find_fault(path) is None for path in checkpoints)
+    ballast.unlink()
+    done = bittygpt("train", "tiny.yaml", *filling)
+    assert "going on after step" in done.stderr
+    assert "finished after 12 steps" in done.stdout
+    assert [e["step"] for e in events(bittygpt, "step")] == list(range(1, 13))
+    assert status(bittygpt)["state"] == "finished"
+
+
+def test_a_disk_without_room_is_told_at_the_start(bittygpt, small_disk):
+    done = bittygpt("train", "tiny.yaml", "model.d_model=512", code=1)
+    assert "a checkpoint takes" in done.stderr
+    assert "make room" in done.stderr
+    assert not list(small_disk.glob("tiny/checkpoints/*"))
