@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-gpu check format lint types schema bench clean
+.PHONY: help install demo test test-gpu check format lint types schema bench bench-tokens bench-safety torture torture-train clean
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -43,6 +43,12 @@ bench-tokens: install ## `tokenize` beside bitty-tokenizer, tokenizers and tikto
 
 torture: install      ## kill `tokenize` at random moments, and compare what it ends with (TEXT=file)
 	$(BIN)/python tests/torture.py $(TEXT)
+
+torture-train: install ## kill and stop `train` at random moments, damage its checkpoints, and compare
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture_train.py $(TEXT)
+
+bench-safety: install ## what never losing a run costs a run that nothing disturbs
+	$(BIN)/python tests/benchmark_safety.py
 
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu

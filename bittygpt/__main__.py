@@ -5,8 +5,9 @@ import json
 import os
 import sys
 import traceback
+from contextlib import suppress
 
-from bittygpt.errors import BittyGPTError, InterruptedRunError, UsageError
+from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, UsageError
 from bittygpt.stop_signals import Interruption, raise_on_signal
 
 
@@ -31,9 +32,10 @@ def _exit_with(error: Exception) -> None:
     code = error.exit_code if isinstance(error, BittyGPTError) else 1
     expected = isinstance(error, BittyGPTError | OSError)
     message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
-    is_other_rank = isinstance(error, UsageError) and os.environ.get("RANK", "0") != "0"
-    if not is_other_rank:  # all ranks make the same mistake; one says it
-        print(f"bittygpt: {message}", file=sys.stderr)
+    is_everyones = isinstance(error, UsageError | InterruptedRunError | DivergedError)
+    if not is_everyones or os.environ.get("RANK", "0") == "0":  # one rank says what all have come to
+        with suppress(OSError):  # the terminal may be gone; the exit code counts
+            print(f"bittygpt: {message}", file=sys.stderr)
         if "--json" in sys.argv:
             print(json.dumps({"error": type(error).__name__, "message": message, "exit_code": code}))
     sys.exit(code)

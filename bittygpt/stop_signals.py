@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: outside of the training loop an end, within it a wish. Asked twice, the process ends at once."""
+"""Ctrl-C, SIGTERM, a closed terminal: outside of the training loop an end, within it a wish; asked twice, at once."""
 
 import os
 import signal
@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_ECHO = 1.0  # seconds: torchrun passes on to its processes a Ctrl-C that they have had from the terminal themselves
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Seconds. torchrun passes on to its processes a Ctrl-C that they have had from the terminal themselves, and a shell its
+# SIGHUP: that is no second wish.
+_ECHO = 1.0
 
 _received: list[int] = []  # by this process, since it began
 
@@ -36,8 +38,13 @@ def raise_on_signal() -> None:
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_end_on_second, args=(reading,), daemon=True).start()
-    for number in SIGNALS:
+    for number in _obeyed():
         signal.signal(number, handle)
+
+
+def _obeyed() -> list[signal.Signals]:
+    """Those that are not ignored: `nohup` wants SIGHUP to be."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _end_on_second(reading: int) -> None:
@@ -46,7 +53,8 @@ def _end_on_second(reading: int) -> None:
         if number not in SIGNALS:
             continue
         now = time.monotonic()
-        if first is not None and ("TORCHELASTIC_RUN_ID" not in os.environ or now - first > _ECHO):
+        may_be_echo = number == signal.SIGHUP or "TORCHELASTIC_RUN_ID" in os.environ
+        if first is not None and not (may_be_echo and now - first < _ECHO):
             end_at_once(128 + number)
         first = now if first is None else first
 
@@ -63,7 +71,7 @@ def stop_on_signal(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]
         if len(_received) == 1:
             on_first()
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    before = {number: signal.signal(number, handle) for number in _obeyed()}
     try:
         yield lambda: bool(_received)  # an Interruption that was lost in the code of a library is one, too
     finally:

@@ -26,6 +26,7 @@ def start(code, **environment):
 def test_a_second_signal_ends_a_process_that_no_handler_can_reach(first):
     process = start(BUSY)
     process.stdout.readline()
+    time.sleep(0.3)  # it is in C now
     process.send_signal(first)
     time.sleep(0.2)
     assert process.poll() is None
@@ -37,6 +38,7 @@ def test_a_second_signal_ends_a_process_that_no_handler_can_reach(first):
 def test_what_torchrun_passes_on_of_the_same_ctrl_c_is_not_a_second_one():
     process = start(BUSY, TORCHELASTIC_RUN_ID="x")
     process.stdout.readline()
+    time.sleep(0.3)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)

@@ -1,6 +1,7 @@
 """Talk goes to stderr, results to stdout. In a pipe there are no colours, bars or cursor moves, only plain lines."""
 
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -12,8 +13,9 @@ def talk_console() -> Console:
 
 
 def talk(message: str) -> None:
-    """A line for the reader, on stderr."""
-    talk_console().print(message, markup=False)
+    """A line for the reader, on stderr; where nobody reads any more (a closed terminal or pipe), nothing."""
+    with suppress(OSError):
+        talk_console().print(message, markup=False)
 
 
 def result(text: str) -> None:

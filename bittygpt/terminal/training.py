@@ -4,6 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
 
@@ -45,7 +46,8 @@ class TrainingDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            self._live.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._live.stop()
 
     def seconds_left(self) -> float | None:
         """An estimate from the speed of late, evaluations and checkpoints counted in; None before the first step."""
@@ -76,7 +78,8 @@ class TrainingDisplay:
         if not self._show:
             return
         if self._live:
-            self._live.console.print(message, markup=False)
+            with suppress(OSError):
+                self._live.console.print(message, markup=False)
         else:
             talk(message)
 
@@ -100,7 +103,8 @@ class TrainingDisplay:
         if self._live:
             self._notice = message  # the display's own thread shows it
         elif self._show:
-            os.write(2, f"{message}\n".encode())
+            with suppress(OSError):
+                os.write(2, f"{message}\n".encode())
 
     def __rich__(self) -> Table:
         """The live part: step, bar, facts, the last validation, a notice; as many rows as the width needs."""

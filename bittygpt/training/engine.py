@@ -51,13 +51,18 @@ class Engine:
         one = estimate_memory(self.model, 1, self.moments, self.device.precision)
         return one.total > usable_memory(self.device)
 
-    def start(self, batch: Batch, *, find_size: bool) -> None:
+    def keep_size(self, micro_batch_size: int) -> None:
+        """Go on with the size that was found before, if one was to be found: another one would round differently."""
+        if self.is_auto:
+            self.sizes, self.micro_batch_size = [micro_batch_size], micro_batch_size
+
+    def start(self, batch: Batch) -> None:
         """Make ready for training: compile, join the ranks' models, and find the micro-batch that fits, by trials."""
         self.model.train()
         whole_graph = self.compile_it and self.shards == 1  # a sharded model's layers are compiled one by one
         model: nn.Module = torch.compile(self.model) if whole_graph else self.model  # type: ignore[assignment]
         self._trained = share_gradients(model, self.ranks)
-        if find_size and self.is_auto and self.device.refuses_memory:
+        if self.device.refuses_memory:
             self.micro_batch_size = largest_that_fits(
                 self.sizes,
                 lambda size: self._try(batch, size),

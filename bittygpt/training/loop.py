@@ -90,8 +90,8 @@ class Trainer:
         self.step = state["step"]
         self.guard.restore(state.get("divergence", NOTHING_YET))
         self._elapsed_before = state["elapsed"]
-        if self.engine.is_auto and state["world_size"] == self.ranks.world_size:
-            self.engine.micro_batch_size = state["micro_batch_size"]  # another one would round differently
+        if state["world_size"] == self.ranks.world_size:
+            self.engine.keep_size(state["micro_batch_size"])
 
     def run(self, stop_asked: Callable[[], bool], val_losses: Mapping[int, float]) -> Iterator[Report]:
         """Train to the end, yielding a report of everything that happens.
@@ -120,7 +120,7 @@ class Trainer:
         self.saver.check_room()
         if is_new:
             self.saver.remember_start()
-        self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)), find_size=is_new)
+        self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
         self.meter.restart(self.step)
         is_missing = self.validation.is_due(self.step) and self.step not in self.val_losses
         has_ended = is_missing and (yield from self._evaluate(stop_asked))

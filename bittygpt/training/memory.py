@@ -86,8 +86,11 @@ def micro_batch_sizes(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether PyTorch or Python could not get memory; the CPU's allocator says so in a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    """Whether PyTorch or Python could not get memory; CPUs and Apple's GPUs say so in a plain RuntimeError."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        word in str(error) for word in words
+    )
 
 
 def out_of_memory(

@@ -17,6 +17,7 @@ from bittygpt.data.word_counts import count_words
 from bittygpt.errors import CheckpointError, ExportError, UsageError
 from bittygpt.export import huggingface
 from bittygpt.training.checkpoint import load_checkpoint, save_checkpoint
+from bittygpt.training.distributed import Ranks
 from bittygpt.training.run_folder import RunFolder
 
 transformers = pytest.importorskip("transformers")
@@ -42,7 +43,9 @@ def save_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) ->
     path.write_text("data: {train: [owls.txt]}\nsample: {max_tokens: 9, temperature: 0.7, top_p: 0.9}\n")
     run = RunFolder(folder / "runs/tiny")
     state = {"tokens": 12345}
-    save_checkpoint(run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer)
+    save_checkpoint(
+        run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer, Ranks()
+    )
     run.log({"event": "eval", "step": 2, "val_loss": 3.25, "val_bpb": 1.75, "elapsed": 1.0})
     return run.path
 

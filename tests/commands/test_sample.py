@@ -18,6 +18,7 @@ from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, UsageError
 from bittygpt.sampling.generate import SamplingOptions, generate
 from bittygpt.training.checkpoint import save_checkpoint
+from bittygpt.training.distributed import Ranks
 
 TOKENIZER = Tokenizer([b"<|endoftext|>", *(bytes([b]) for b in range(256))], ["<|endoftext|>"])
 NO_FLAGS = {
@@ -57,7 +58,7 @@ def checkpoint(tmp_path_factory):
         model.token_embeddings.weight += 3 * direction
         printable = torch.tensor([token in range(33, 128) for token in range(257)])
         model.lm_head.weight += torch.where(printable, 1.0, -1.0)[:, None] * direction
-    return save_checkpoint(folder, 1, model, [], {}, config_to_yaml(config), TOKENIZER)
+    return save_checkpoint(folder, 1, model, [], {}, config_to_yaml(config), TOKENIZER, Ranks())
 
 
 def shape(config):

@@ -1,10 +1,14 @@
 """`bittygpt train` in trouble, through the real command line: another process, a full disk, data that diverges."""
 
+import fcntl
 import json
+import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -77,6 +81,44 @@ def test_a_second_signal_exits_at_once(bittygpt):
     process.communicate(timeout=5)
     assert process.returncode == 130
     assert not list((bittygpt.folder / "runs/tiny").glob("checkpoints/step-*"))
+
+
+def test_a_closed_terminal_is_a_wish_to_stop(bittygpt):
+    """What an ssh connection that breaks does: SIGHUP, and nobody to write to any more."""
+    terminal, side = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bittygpt", "train", "tiny.yaml", *LONG],
+        cwd=bittygpt.folder,
+        env={**bittygpt.environment, "TERM": "xterm"},
+        stdin=side,
+        stdout=side,
+        stderr=side,
+        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+    )
+    os.close(side)
+    shown = b""
+    while b"tokens/s" not in shown:
+        shown += os.read(terminal, 4096)
+    os.close(terminal)
+    assert process.wait(timeout=30) == 75
+    assert status(bittygpt)["state"] == "interrupted"
+    assert find_fault(bittygpt.folder / status(bittygpt)["checkpoint"]) is None
+
+
+def test_nohup_keeps_a_run_going(bittygpt):
+    process = subprocess.Popen(
+        ["nohup", sys.executable, "-m", "bittygpt", "train", "tiny.yaml", "train.max_steps=600"],
+        cwd=bittygpt.folder,
+        env=bittygpt.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    while not (bittygpt.folder / "runs/tiny/metrics.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGHUP)
+    assert "finished after 600 steps" in process.communicate(timeout=60)[0]
 
 
 def test_a_planted_nan_is_gone_back_from_and_logged(bittygpt):

@@ -68,7 +68,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         ("train", "batch_size: 0", "must be at least 1, not 0; the default is 32"),
         ("train", "micro_batch_size: -1", 'must be at least 1 or auto, not -1; the default is "auto"'),
         ("train", "compile: yes", 'must be auto or true or false, not "yes"; the default is "auto"'),
-        ("train", "parallel: fsdp", 'must be auto or ddp, not "fsdp"; the default is "auto"'),
+        ("train", "parallel: tp", 'must be auto, ddp or fsdp, not "tp"; the default is "auto"'),
         ("sample", "temperature: -0.1", "must be at least 0, not -0.1; the default is 0.8"),
         ("sample", "top_p: 0", "must be above 0, not 0; remove the key for its default"),
         ("sample", "top_p: 1.1", "must be at most 1, not 1.1; remove the key for its default"),

@@ -1,0 +1,119 @@
+"""`make bench-safety`: what never losing a run costs one that nothing disturbs, against a loop without it.
+
+    python tests/benchmark_safety.py [CONFIG] [--steps 500] [KEY=VALUE ...]
+
+One side is `bittygpt train` as it is: checkpoints and their hashes, the watch for divergence, the look at the free
+space, the log and the status file. The other is the same model, batches and optimizer in a bare loop. They take turns,
+50 steps each, in one process, so that a noisy machine slows both. Evaluations are left out on both sides.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from bittygpt.commands.train_setup import prepare, set_up
+from bittygpt.config import load_config
+from bittygpt.core import TransformerLM, clip_grad_norm, cross_entropy
+from bittygpt.terminal.run_log import RunLog
+from bittygpt.terminal.training import TrainingDisplay
+from bittygpt.training.devices import choose_device
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.loop import Trainer
+from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.run_folder import RunFolder
+from bittygpt.training.run_lock import run_lock
+
+BLOCK = 50
+
+
+def safe_steps(trainer: Trainer, run: RunFolder) -> Iterator[int]:
+    """The run as the command does it; yields after every logged step."""
+    display = TrainingDisplay(trainer.total_steps, 0, show=True)
+    with run_lock(run.path):
+        log = RunLog(run, trainer, display, None)
+        for report in trainer.run(lambda: False, {}):
+            log.take(report)
+            yield trainer.step
+
+
+def bare_steps(trainer: Trainer) -> Iterator[int]:
+    """The same steps, and nothing else but reading the loss."""
+    config, engine = trainer.config, trainer.engine
+    model = TransformerLM(trainer.model.config).to(engine.device.torch_device)
+    model.load_state_dict(trainer.model.state_dict())
+    compiled = torch.compile(model) if engine.compile_it else model
+    optimizers = build_optimizers(model, config.optim)
+    for step in range(1, trainer.total_steps + 1):
+        batch = trainer.batches.batch(step)
+        count = batch.num_valid()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        total = torch.zeros((), device=engine.device.torch_device)
+        for first in range(0, len(batch.ids), engine.micro_batch_size):
+            micro = batch.rows(first, first + engine.micro_batch_size)
+            with engine.device.autocast():
+                logits = compiled(micro.ids.to(engine.device.torch_device))
+            targets = micro.targets.to(engine.device.torch_device)
+            loss = cross_entropy(logits, targets, reduction="sum") / count
+            loss.backward()
+            total += loss.detach()
+        clip_grad_norm(model.parameters(), config.optim.grad_clip)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config.optim, trainer.total_steps)
+            optimizer.step()
+        total.item()
+        yield step
+
+
+def advance(steps: Iterator[int], to: int) -> float:
+    """Seconds until a step is reached."""
+    start = time.perf_counter()
+    for step in steps:
+        if step >= to:
+            break
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Take turns and print the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("config", nargs="?", type=Path, default=Path("configs/quickstart.yaml"))
+    parser.add_argument("--steps", type=int, default=500)
+    arguments, overrides = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as name:
+        settings = [f"run.dir={name}", f"data.dir={name}/tokens", f"train.max_steps={arguments.steps + 1}"]
+        config = load_config(arguments.config, [*settings, "train.eval_every=1000000", *overrides])
+        device = choose_device(config.train.device, config.train.precision)
+        run = RunFolder(Path(name) / "run")
+        run.path.mkdir()
+        tokens = prepare(config, Ranks())
+        trainer = set_up(config, run, tokens, device, Ranks())
+        assert trainer is not None
+        bare, safe = bare_steps(trainer), safe_steps(trainer, run)
+        times: list[tuple[float, float]] = []
+        with redirect_stderr(StringIO()):
+            for to in range(BLOCK, arguments.steps + 1, BLOCK):
+                pair = (advance(safe, to), advance(bare, to))
+                if to > BLOCK:  # the first block warms up, and compiles
+                    times.append(pair)
+    ours, without = (sum(side) for side in zip(*times, strict=True))
+    ratios = [a / b for a, b in times]
+    print(
+        f"{trainer.model.num_parameters():,} parameters, {len(times) * BLOCK} steps a side on {device.torch_device}"
+    )
+    print(f"bittygpt {ours:.2f} s, bare loop {without:.2f} s: ratio {ours / without:.4f}")
+    print(
+        f"blocks of {BLOCK} steps: median ratio {median(ratios):.4f}, from {min(ratios):.4f} to {max(ratios):.4f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
