@@ -43,8 +43,9 @@ def raise_on_signal() -> None:
 
 
 def _obeyed() -> list[signal.Signals]:
-    """Those that are not ignored: `nohup` wants SIGHUP to be."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    """All, but SIGHUP only if `nohup` has not said that it is to be ignored."""
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if number != signal.SIGHUP or not is_ignored]
 
 
 def _end_on_second(reading: int) -> None:

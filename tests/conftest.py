@@ -1,7 +1,13 @@
 """Shared set-up: one thread for each test process (results then do not depend on the machine), seeded numbers."""
 
+import hypothesis
 import pytest
 import torch
+
+hypothesis.settings.register_profile(
+    "no clock", deadline=None
+)  # a shared machine may stand still for a second
+hypothesis.settings.load_profile("no clock")
 
 
 @pytest.fixture(autouse=True)

@@ -82,3 +82,23 @@ with stop_on_signal(lambda: print("heard")) as stop_asked:
     print(stop_asked())
 """
     assert start(code).communicate()[0] == "False\nheard\nTrue\n"
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, "ended\n"), (signal.SIGHUP, "went on\n")])
+def test_a_script_that_ignores_signals_means_sighup_alone(number, expected):
+    """`command &` in a script ignores SIGINT for it, which is no wish of anybody's; nohup means what it says."""
+    code = f"""
+try:
+    signal.raise_signal({int(number)})
+    print("went on")
+except Interruption:
+    print("ended")
+"""
+    ignore = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{ignore}from bittygpt.stop_signals import *\nraise_on_signal()\n{code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == expected

@@ -39,7 +39,7 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
     device = choose_device(config.train.device, config.train.precision, ranks.local_rank)
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
     with (
-        process_group(ranks, device.torch_device.type) as store,
+        process_group(ranks, device.torch_device) as store,
         error_board(store, ranks, _say_of(run)),
         hold_run(run, fresh, talk) if ranks.is_main else nullcontext(),
     ):

@@ -71,7 +71,7 @@ def ranks_from_environment() -> Ranks:
 
 
 @contextmanager
-def process_group(ranks: Ranks, device_type: str) -> Iterator[dist.Store | None]:
+def process_group(ranks: Ranks, device: torch.device) -> Iterator[dist.Store | None]:
     """Join the other ranks (NCCL between GPUs, Gloo between CPUs) and leave them at the end.
 
     Gives the store that they all read and write; None for a lone process.
@@ -82,11 +82,12 @@ def process_group(ranks: Ranks, device_type: str) -> Iterator[dist.Store | None]
     store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
     store = dist.PrefixStore(_meet(store, ranks), store)
     dist.init_process_group(
-        "nccl" if device_type == "cuda" else "gloo",
+        "nccl" if device.type == "cuda" else "gloo",
         store=dist.PrefixStore("group", store),
         rank=ranks.rank,
         world_size=ranks.world_size,
         timeout=TIMEOUT,
+        device_id=device if device.type == "cuda" else None,
     )
     try:
         yield store

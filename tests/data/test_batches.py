@@ -24,7 +24,7 @@ class Ring:
         return np.unique([*range(token, self.num_tokens, token), self.num_tokens - 1])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.integers(1, 5000), key=st.integers(0, 2**64 - 1))
 def test_shuffled_is_a_permutation(size, key):
     assert sorted(shuffled(np.arange(size), size, key)) == list(range(size))

@@ -17,7 +17,7 @@ def targets(windows, num_tokens, phase=None):
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sizes=st.lists(st.integers(1, 30), min_size=1, max_size=40), context=st.integers(1, 20))
 def test_every_token_is_the_target_of_one_window_and_documents_that_fit_are_whole(sizes, context):
     ends = np.cumsum(sizes) - 1

@@ -275,7 +275,7 @@ def test_a_damaged_journal_is_named(tmp_path, damage):
 
 
 @given(texts=DOCUMENTS, read=st.integers(1, 90), long=st.integers(1, 200), stretch=st.integers(1, 60))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_documents_come_back_whatever_the_chunks(tmp_path_factory, texts, read, long, stretch):
     tmp_path = tmp_path_factory.mktemp("any")
     (tmp_path / "text.txt").write_text(END.join([*texts, "last"]), newline="")

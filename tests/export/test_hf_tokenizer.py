@@ -63,14 +63,14 @@ def test_ids_are_equal_on_hard_texts(both, hard):
     assert theirs.decode(expected) == hard
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text())
 def test_ids_are_equal_on_any_text(both, text):
     ours, theirs = both
     assert their_ids(theirs, text) == ours.encode(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(parts=st.lists(st.one_of(st.text(max_size=4), st.sampled_from([*SPECIAL, "<|pad|>d", "<|"]))))
 def test_special_tokens_among_text_are_found_as_they_are_there(both, parts):
     ours, theirs = both

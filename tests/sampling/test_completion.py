@@ -1,7 +1,7 @@
 """Text as it is shown: stop strings across pieces, half characters, and why a text ended."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bittygpt.data.tokenizer import StreamingDecoder, Tokenizer
@@ -25,7 +25,6 @@ def push_all(target, ids):
 
 
 @given(st.text("ab", max_size=20), st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3))
-@settings(deadline=None)
 def test_one_character_at_a_time_ends_where_the_first_stop_string_completes(text, stops):
     scanner, shown = StopScanner(stops), ""
     for length, character in enumerate(text, 1):
@@ -41,7 +40,6 @@ def test_one_character_at_a_time_ends_where_the_first_stop_string_completes(text
 
 
 @given(st.lists(st.text("ab", max_size=3), max_size=8), st.text("ab", min_size=1, max_size=4))
-@settings(deadline=None)
 def test_whatever_the_pieces_the_text_ends_before_the_stop_string(pieces, stop):
     scanner = StopScanner([stop])
     shown = "".join([scanner.push(piece) for piece in pieces]) + scanner.flush()
