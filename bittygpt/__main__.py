@@ -8,7 +8,7 @@ import traceback
 from contextlib import suppress
 
 from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, UsageError
-from bittygpt.stop_signals import Interruption, raise_on_signal
+from bittygpt.stop_signals import Interruption, raise_on_signal, stop_was_asked
 
 
 def main() -> None:
@@ -22,6 +22,10 @@ def main() -> None:
     except Interruption:
         _exit_with(InterruptedRunError("interrupted; run the same command again"))
     except Exception as error:
+        if stop_was_asked() and not isinstance(
+            error, BittyGPTError
+        ):  # a library that was interrupted in its import
+            error = InterruptedRunError("interrupted; run the same command again")
         _exit_with(error)
 
 

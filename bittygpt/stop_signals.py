@@ -74,10 +74,15 @@ def stop_on_signal(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]
 
     before = {number: signal.signal(number, handle) for number in _obeyed()}
     try:
-        yield lambda: bool(_received)  # an Interruption that was lost in the code of a library is one, too
+        yield stop_was_asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def stop_was_asked() -> bool:
+    """Whether a signal has come, also if its `Interruption` was lost in the code of a library."""
+    return bool(_received)
 
 
 def end_at_once(code: int) -> NoReturn:

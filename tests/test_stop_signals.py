@@ -74,6 +74,25 @@ with stop_on_signal(lambda: print("never")) as stop_asked:
     assert start(code).communicate()[0] == "True\n"
 
 
+def test_a_library_broken_by_an_interruption_that_was_lost_is_an_interruption():
+    """torch's own code passes over whatever numpy's import raises, and then has no numpy."""
+    code = """
+import sys, bittygpt.cli
+from bittygpt.__main__ import main
+class Library:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+def broken():
+    Library()
+    raise AttributeError("module 'numpy' has no attribute 'matrix'")
+bittygpt.cli.app = broken
+main()
+"""
+    process = start(code)
+    assert "bittygpt: interrupted; run the same command again" in process.communicate()[1]
+    assert process.returncode == 75
+
+
 def test_within_it_a_signal_is_a_wish_and_after_it_an_end():
     code = """
 with stop_on_signal(lambda: print("heard")) as stop_asked:

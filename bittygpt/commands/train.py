@@ -8,8 +8,8 @@ from typing import Any
 
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
-from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
-from bittygpt.stop_signals import stop_on_signal
+from bittygpt.errors import BittyGPTError, ConfigError, DivergedError, InterruptedRunError
+from bittygpt.stop_signals import stop_on_signal, stop_was_asked
 from bittygpt.terminal.console import duration, result, talk
 from bittygpt.terminal.ladder import Rung, rungs_of
 from bittygpt.terminal.run_log import RunLog
@@ -86,12 +86,21 @@ def _follow(
                     raise DivergedError(_divergence_message(report, run))
     except Exception as error:
         if log is not None:
-            states = {"InterruptedRunError": "interrupted", "DivergedError": "diverged"}
-            log.write_status(states.get(type(error).__name__, "failed"), error=str(error))
+            log.write_status(_state_after(error), error=str(error))
         raise
     if log is not None:
         log.write_status("finished")
         log.draw()
+
+
+def _state_after(error: Exception) -> str:
+    """What status.json says of a run that ended with this."""
+    if isinstance(error, DivergedError):
+        return "diverged"
+    is_stopped = isinstance(error, InterruptedRunError) or (
+        not isinstance(error, BittyGPTError) and stop_was_asked()
+    )
+    return "interrupted" if is_stopped else "failed"
 
 
 def _to_stdout(event: dict[str, Any]) -> None:
