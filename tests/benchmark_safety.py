@@ -38,7 +38,7 @@ def safe_steps(trainer: Trainer, run: RunFolder) -> Iterator[int]:
     display = TrainingDisplay(trainer.total_steps, 0, show=True)
     with run_lock(run.path):
         log = RunLog(run, trainer, display, None)
-        for report in trainer.run(lambda: False, {}):
+        for report in trainer.run(lambda: False, {}, log.sync):
             log.take(report)
             yield trainer.step
 

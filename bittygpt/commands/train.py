@@ -77,13 +77,15 @@ def _follow(
     log = RunLog(run, trainer, display, _to_stdout if as_json else None, ladder) if ranks.is_main else None
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:
-            for report in trainer.run(stop_asked, run.validation_losses()):
+            before_save = log.sync if log is not None else lambda: None
+            for report in trainer.run(stop_asked, run.validation_losses(), before_save):
                 if log is not None:
                     log.take(report)
                 if isinstance(report, InterruptedReport):
                     raise InterruptedRunError(f"interrupted after step {report.step}; run {command} to go on")
                 if isinstance(report, DivergedReport):
                     raise DivergedError(_divergence_message(report, run))
+        before_save()
     except Exception as error:
         if log is not None:
             log.write_status(_state_after(error), error=str(error))

@@ -19,7 +19,6 @@ from bittygpt.training.reports import (
     Report,
     RewindReport,
     SavedReport,
-    SavingReport,
     SmallerMicroBatchReport,
     StepReport,
 )
@@ -66,9 +65,6 @@ class RunLog:
             self.run.forget_after(report.rewind.to, len(self.trainer.guard.rewinds) - 1)
             self._log({"event": "rewind", "step": report.rewind.to, **dataclasses.asdict(report.rewind)})
             self.display.say(describe_trouble(report))
-        elif isinstance(report, SavingReport):
-            self._write_log()
-            self.run.sync_log()
         elif isinstance(report, SavedReport):
             self.last_checkpoint = str(report.path)
             self.write_status("running")
@@ -78,21 +74,24 @@ class RunLog:
     def _log(self, event: dict[str, Any]) -> None:
         self.unwritten.append(event)
         try:
-            self._write_log()
+            self._write_events()
         except OSError as error:
             if not is_disk_full(error):
                 raise
             if len(self.unwritten) == 1:
-                self.display.say(
-                    f"{self.run.metrics}: the disk is full; its lines are kept until there is room"
-                )
+                self.display.say(f"{self.run.metrics}: the disk is full; lines are kept until there is room")
         if self.on_event:
             self.on_event(event)
 
-    def _write_log(self) -> None:
+    def _write_events(self) -> None:
         while self.unwritten:
             self.run.log(self.unwritten[0])
             self.unwritten.pop(0)
+
+    def sync(self) -> None:
+        """Have all events on the disk, before a checkpoint that relies on it: what it holds is not made again."""
+        self._write_events()
+        self.run.sync_log()
 
     def write_status(self, state: str, **more: Any) -> None:
         """Replace status.json."""

@@ -13,11 +13,15 @@ BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other p
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def checkpoint_bytes(model: TransformerLM, moments: int) -> int:
-    """About what a checkpoint of the model takes: its weights, and `moments` numbers for each that is trained."""
+def checkpoint_bytes(model: TransformerLM, moments: int, in_parts: bool = False) -> int:
+    """About what writing a checkpoint takes: the weights, and `moments` numbers for each that is trained.
+
+    Where ranks write `in_parts`, the parts of a file lie beside the whole until this is complete.
+    """
     weights = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return FLOAT * (weights + moments * trained) + BESIDE_TENSORS
+    beside = max(weights, moments * trained) if in_parts else 0
+    return FLOAT * (weights + moments * trained + beside) + BESIDE_TENSORS
 
 
 def free_bytes(folder: Path) -> int:

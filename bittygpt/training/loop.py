@@ -67,13 +67,8 @@ class Trainer:
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
         self.meter = SpeedMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
-        self.step = 0
+        self.step, self.total_steps = 0, train.max_steps
         self._elapsed_before, self._started = 0.0, time.perf_counter()
-
-    @property
-    def total_steps(self) -> int:
-        """How many steps the whole run has."""
-        return self.config.train.max_steps
 
     @property
     def tokens_per_step(self) -> int:
@@ -93,21 +88,26 @@ class Trainer:
         if state["world_size"] == self.ranks.world_size:
             self.engine.keep_size(state["micro_batch_size"])
 
-    def run(self, stop_asked: Callable[[], bool], val_losses: Mapping[int, float]) -> Iterator[Report]:
+    def run(
+        self,
+        stop_asked: Callable[[], bool],
+        val_losses: Mapping[int, float],
+        before_save: Callable[[], None] = lambda: None,
+    ) -> Iterator[Report]:
         """Train to the end, yielding a report of everything that happens.
 
         A checkpoint is saved before the evaluation of the same step, so that a crash in the evaluation costs nothing.
 
         Args:
-            stop_asked: looked at before and after each step and while evaluating; True ends the run with a checkpoint
-                and an `InterruptedReport`.
+            stop_asked: looked at before each step and while evaluating; True: save a checkpoint, and end.
             val_losses: validation loss by step, of the steps before; they tell which checkpoint is the best so far.
+            before_save: puts on the disk what was reported so far, as a checkpoint relies on it.
 
         Raises:
             OutOfMemoryError: says on what the memory went, and which key to change.
             DiskFullError: there is no room for a checkpoint that cannot wait.
         """
-        self.val_losses = dict(val_losses)
+        self.val_losses, self.saver.before_save = dict(val_losses), before_save
         try:
             yield from self._run(stop_asked)
         except (RuntimeError, MemoryError) as error:
@@ -122,8 +122,9 @@ class Trainer:
             self.saver.remember_start()
         self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
         self.meter.restart(self.step)
-        is_missing = self.validation.is_due(self.step) and self.step not in self.val_losses
-        has_ended = is_missing and (yield from self._evaluate(stop_asked))
+        has_ended = False
+        if self.validation.is_due(self.step) and self.step not in self.val_losses:
+            has_ended = yield from self._evaluate(stop_asked)
         while self.step < self.total_steps and not has_ended:
             yield from self.saver.look_at_room(self.step, self.val_losses)
             has_ended = yield from self._take_step(stop_asked)
@@ -163,10 +164,10 @@ class Trainer:
     def _rewind(
         self, number: int, batch: Batch, result: StepResult, reason: str
     ) -> Generator[Report, None, bool]:
-        """Leave out the batch that diverged, or go further back where the weights are to blame; True: give up.
+        """Leave out the batch that diverged, or go further back; True: give up.
 
-        No update was made, so the state in hand is the last good one. If other data diverges in the same step, it is
-        not: then the run goes back to the last checkpoint, and all that it has read since is left out.
+        No update was made, so the state in hand is the last good one; unless other data has diverged in the same step.
+        Then the run goes back to the last checkpoint, and all that it has read since is left out.
         """
         at = self.step + 1
         if not self.guard.may_rewind(at):

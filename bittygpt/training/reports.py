@@ -34,13 +34,6 @@ class EvalReport:
 
 
 @dataclass(frozen=True)
-class SavingReport:
-    """A checkpoint is about to be written; what is logged must be on the disk before it."""
-
-    step: int
-
-
-@dataclass(frozen=True)
 class SavedReport:
     """A checkpoint is on the disk."""
 
@@ -91,7 +84,6 @@ class InterruptedReport:
 Report = (
     StepReport
     | EvalReport
-    | SavingReport
     | SavedReport
     | LowSpaceReport
     | RewindReport

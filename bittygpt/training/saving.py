@@ -1,7 +1,7 @@
 """When a run's state goes to the disk, whether there is room for it, and which state a run can go back to."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from bittygpt.training.checkpoint_folder import newest_good, remove_old, set_div
 from bittygpt.training.disk_space import checkpoint_bytes, free_bytes, is_disk_full
 from bittygpt.training.engine import Engine
 from bittygpt.training.parallel import copy_of, put_back
-from bittygpt.training.reports import LowSpaceReport, Report, SavedReport, SavingReport
+from bittygpt.training.reports import LowSpaceReport, Report, SavedReport
 
 LOOK_EVERY = 30.0  # seconds between two looks at the free space
 
 
 class Saver:
-    """Writes the checkpoints of a run, and removes those that are no longer kept."""
+    """Writes the checkpoints of a run, and removes those that are no longer kept.
+
+    `before_save` puts on the disk what a checkpoint is to rely on; it may find the disk full, too.
+    """
 
     def __init__(
         self,
@@ -34,7 +37,8 @@ class Saver:
         self.folder, self.keep, self.save_every = folder, keep, save_every
         self.engine, self.ranks = engine, engine.ranks
         self.config_yaml, self.tokenizer = config_yaml, tokenizer
-        self.needed = checkpoint_bytes(engine.model, engine.moments)
+        self.needed = checkpoint_bytes(engine.model, engine.moments, in_parts=engine.shards > 1)
+        self.before_save: Callable[[], None] = lambda: None
         self.saved_step: int | None = None
         self._start: dict[str, Tensor] | None = None
         self._looked_at = float("-inf")
@@ -73,31 +77,38 @@ class Saver:
         """
         if self.saved_step == step:
             return
-        yield SavingReport(step)
-        trouble: Exception | None = None
-        try:
-            path = self._write(step, state, val_losses)
-        except Exception as error:
-            if not is_disk_full(error):
-                raise
-            trouble = error
+        trouble = self._attempt(lambda: self._begin(val_losses) if self.ranks.is_main else None)
+        if self.ranks.told_by_main(trouble is None):  # the ranks write together, or none does
+            trouble = self._attempt(lambda: self._write(step, state, val_losses))
         if trouble is not None and not can_wait:
             raise DiskFullError(
                 self._message(f"the checkpoint of step {step:,} could not be written: it takes")
             ) from trouble
         if self.ranks.told_by_main(trouble is None):
             self.saved_step, self._looked_at, self._start = step, float("-inf"), None
-            yield SavedReport(step, path)
+            yield SavedReport(step, self.folder / f"step-{step:08d}")
         else:
             self._is_low = True
             yield LowSpaceReport(step, None, free_bytes(self.folder), self.needed)
 
-    def _write(self, step: int, state: dict[str, Any], val_losses: Mapping[int, float]) -> Path:
-        if self.ranks.is_main and free_bytes(self.folder) < self.needed:
-            remove_old(
-                self.folder, self.keep - 1, val_losses
-            )  # what goes after this checkpoint, goes before it
-        path = save_checkpoint(
+    def _attempt(self, action: Callable[[], None]) -> Exception | None:
+        """Do it; the error, if the disk was full."""
+        try:
+            action()
+        except Exception as error:
+            if not is_disk_full(error):
+                raise
+            return error
+        return None
+
+    def _begin(self, val_losses: Mapping[int, float]) -> None:
+        self.before_save()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if free_bytes(self.folder) < self.needed:
+            remove_old(self.folder, self.keep - 1, val_losses)  # what would go after it goes before it
+
+    def _write(self, step: int, state: dict[str, Any], val_losses: Mapping[int, float]) -> None:
+        save_checkpoint(
             self.folder,
             step,
             self.engine.model,
@@ -107,9 +118,7 @@ class Saver:
             self.tokenizer,
             self.ranks,
         )
-        if self.ranks.is_main:
-            remove_old(self.folder, self.keep, val_losses)
-        return path
+        self.remove_old(val_losses)
 
     def remove_old(self, val_losses: Mapping[int, float]) -> None:
         """Now that an evaluation has told which checkpoint is the best, let the others go."""
