@@ -78,7 +78,8 @@ def _follow(
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:
             before_save = log.sync if log is not None else lambda: None
-            for report in trainer.run(stop_asked, run.validation_losses(), before_save):
+            val_losses = ranks.told_by_main(run.validation_losses())
+            for report in trainer.run(stop_asked, val_losses, before_save):
                 if log is not None:
                     log.take(report)
                 if isinstance(report, InterruptedReport):

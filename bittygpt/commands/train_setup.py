@@ -42,14 +42,13 @@ def set_up(
     if ranks.is_main:
         clean_up(run.checkpoints)
         set_damaged_aside(run.checkpoints, talk)
-    ranks.wait()
     checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
-    checkpoint = checkpoints[0][1] if checkpoints else None
+    checkpoint = ranks.told_by_main(checkpoints[0][1] if checkpoints else None)
     state = _read_fitting(checkpoint, config, tokens) if checkpoint else None
     if (
         state is not None
         and state["step"] >= config.train.max_steps
-        and run.read_status().get("state") == "finished"
+        and ranks.told_by_main(run.read_status().get("state") == "finished")
     ):
         if ranks.is_main:
             talk(f"{run.path} is finished; --fresh starts it over")

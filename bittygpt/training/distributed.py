@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,9 @@ import torch.distributed as dist
 from bittygpt.errors import RankLostError
 
 TIMEOUT = timedelta(hours=6)  # the others wait while rank 0 prepares the tokens
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,11 @@ class Ranks:
             return mine
         return bool(self.sum(torch.tensor(float(mine), device=device)).item() == self.world_size)
 
-    def told_by_main(self, value: bool) -> bool:
-        """What rank 0 says; the others' own value counts for nothing."""
+    def told_by_main(self, value: T) -> T:
+        """What rank 0 says; the others' own value counts for nothing.
+
+        What the disk says is asked by rank 0 alone: another machine may see a shared file system a minute later.
+        """
         if self.world_size == 1:
             return value
         said = [value]

@@ -141,10 +141,11 @@ class Saver:
         Where there is none before: the newest one; where there is none at all: the start (None is returned, then).
         Later checkpoints are set aside: their weights have led to a divergence whatever the data.
         """
+        found: Path | None = None
         if self.ranks.is_main:
             set_diverged_aside(self.folder, before, self.save_every)
-        self.ranks.wait()
-        if checkpoint := newest_good(self.folder, lambda _: None):
+            found = newest_good(self.folder, lambda _: None)
+        if checkpoint := self.ranks.told_by_main(found):
             return self.restore(checkpoint)
         if self._start is None:
             raise CheckpointError(f"{self.folder} has no good checkpoint left that the run could go back to")
