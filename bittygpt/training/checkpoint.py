@@ -26,6 +26,16 @@ from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import is_sharded, like, own_part
 
 
+def begin_checkpoint(folder: Path, step: int) -> None:
+    """Make the empty folder that a checkpoint is written into."""
+    shutil.rmtree(_temporary(folder, step), ignore_errors=True)
+    _temporary(folder, step).mkdir(parents=True)
+
+
+def _temporary(folder: Path, step: int) -> Path:
+    return folder / f".step-{step:08d}.tmp"
+
+
 def save_checkpoint(
     folder: Path,
     step: int,
@@ -41,15 +51,14 @@ def save_checkpoint(
     `state` is what a resumed run needs besides the tensors, as JSON; the model's shape and the tokenizer's kind are
     added, so that the model can be rebuilt from the folder alone. Rank 0 writes. Of a model that is shared out, every
     rank writes its parts (the call is for all of them, then), which are put together on the disk: the files are the
-    same, and no rank ever holds the whole model.
+    same, and no rank ever holds the whole model. Rank 0 must have called `begin_checkpoint` before, then.
     """
     target = folder / f"step-{step:08d}"
-    temporary = folder / f".{target.name}.tmp"
+    temporary = _temporary(folder, step)
     tensors = {"model": model.state_dict(), "optimizer": optimizer_tensors(model, optimizers)}
     try:
-        if ranks.is_main:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
+        if not is_sharded(model) and ranks.is_main:
+            begin_checkpoint(folder, step)
         for name, group in tensors.items():
             if is_sharded(model):
                 _save_shards(temporary / f"{name}.safetensors", group, ranks)

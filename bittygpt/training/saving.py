@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, DiskFullError
-from bittygpt.training.checkpoint import restore, save_checkpoint
+from bittygpt.training.checkpoint import begin_checkpoint, restore, save_checkpoint
 from bittygpt.training.checkpoint_folder import newest_good, remove_old, set_diverged_aside, to_be_removed
 from bittygpt.training.disk_space import checkpoint_bytes, free_bytes, is_disk_full
 from bittygpt.training.engine import Engine
@@ -77,7 +77,7 @@ class Saver:
         """
         if self.saved_step == step:
             return
-        trouble = self._attempt(lambda: self._begin(val_losses) if self.ranks.is_main else None)
+        trouble = self._attempt(lambda: self._begin(step, val_losses) if self.ranks.is_main else None)
         if self.ranks.told_by_main(trouble is None):  # the ranks write together, or none does
             trouble = self._attempt(lambda: self._write(step, state, val_losses))
         if trouble is not None and not can_wait:
@@ -101,9 +101,9 @@ class Saver:
             return error
         return None
 
-    def _begin(self, val_losses: Mapping[int, float]) -> None:
+    def _begin(self, step: int, val_losses: Mapping[int, float]) -> None:
         self.before_save()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        begin_checkpoint(self.folder, step)
         if free_bytes(self.folder) < self.needed:
             remove_old(self.folder, self.keep - 1, val_losses)  # what would go after it goes before it
 
