@@ -3,12 +3,13 @@
 import gc
 import json
 import os
+import socket
 import sys
 import traceback
 from contextlib import suppress
 
 from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, UsageError
-from bittygpt.stop_signals import Interruption, raise_on_signal, stop_was_asked
+from bittygpt.stop_signals import Interruption, interruption_was_raised, raise_on_signal
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
     except Interruption:
         _exit_with(InterruptedRunError("interrupted; run the same command again"))
     except Exception as error:
-        if stop_was_asked() and not isinstance(
+        if interruption_was_raised() and not isinstance(
             error, BittyGPTError
         ):  # a library that was interrupted in its import
             error = InterruptedRunError("interrupted; run the same command again")
@@ -36,8 +37,14 @@ def _exit_with(error: Exception) -> None:
     code = error.exit_code if isinstance(error, BittyGPTError) else 1
     expected = isinstance(error, BittyGPTError | OSError)
     message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
-    is_everyones = isinstance(error, UsageError | InterruptedRunError | DivergedError)
-    if not is_everyones or os.environ.get("RANK", "0") == "0":  # one rank says what all have come to
+    rank, local_rank = os.environ.get("RANK", "0"), os.environ.get("LOCAL_RANK", "0")
+    if rank != "0":
+        message = f"rank {rank} on {socket.gethostname()}: {message}"
+    is_said_by_rank_0 = isinstance(error, InterruptedRunError | DivergedError)  # all have come to it together
+    is_said_by_neighbour = (
+        isinstance(error, UsageError) and local_rank != "0"
+    )  # who sees the same files and devices
+    if rank == "0" or not (is_said_by_rank_0 or is_said_by_neighbour):
         with suppress(OSError):  # the terminal may be gone; the exit code counts
             print(f"bittygpt: {message}", file=sys.stderr)
         if "--json" in sys.argv:

@@ -14,8 +14,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Seconds. torchrun passes on to its processes a Ctrl-C that they have had from the terminal themselves, and a shell its
 # SIGHUP: that is no second wish.
 _ECHO = 1.0
+_TWIN = 0.05  # `timeout` signals its child and then its whole process group
 
 _received: list[int] = []  # by this process, since it began
+_raised: list[int] = []  # those that an Interruption was raised for
 
 
 class Interruption(BaseException):
@@ -32,6 +34,7 @@ def raise_on_signal() -> None:
     def handle(number: int, _frame: FrameType | None) -> None:
         _received.append(number)
         if len(_received) == 1:
+            _raised.append(number)
             raise Interruption
 
     reading, writing = os.pipe()
@@ -55,7 +58,7 @@ def _end_on_second(reading: int) -> None:
             continue
         now = time.monotonic()
         may_be_echo = number == signal.SIGHUP or "TORCHELASTIC_RUN_ID" in os.environ
-        if first is not None and not (may_be_echo and now - first < _ECHO):
+        if first is not None and now - first > (_ECHO if may_be_echo else _TWIN):
             end_at_once(128 + number)
         first = now if first is None else first
 
@@ -83,6 +86,11 @@ def stop_on_signal(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]
 def stop_was_asked() -> bool:
     """Whether a signal has come, also if its `Interruption` was lost in the code of a library."""
     return bool(_received)
+
+
+def interruption_was_raised() -> bool:
+    """Whether what runs was broken off in a place that it may not know."""
+    return bool(_raised)
 
 
 def end_at_once(code: int) -> NoReturn:

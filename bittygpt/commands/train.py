@@ -1,15 +1,17 @@
 """`bittygpt train`: from a config to a finished run, whether it starts, goes on or is done already."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
-from bittygpt.errors import BittyGPTError, ConfigError, DivergedError, InterruptedRunError
-from bittygpt.stop_signals import stop_on_signal, stop_was_asked
+from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
+from bittygpt.stop_signals import stop_on_signal
 from bittygpt.terminal.console import duration, result, talk
 from bittygpt.terminal.ladder import Rung, rungs_of
 from bittygpt.terminal.run_log import RunLog
@@ -38,11 +40,15 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
         )
     device = choose_device(config.train.device, config.train.precision, ranks.local_rank)
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
+    fresh = (
+        fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    )  # started again: it is to go on
     with (
         process_group(ranks, device.torch_device) as store,
         error_board(store, ranks, _say_of(run)),
         hold_run(run, fresh, talk) if ranks.is_main else nullcontext(),
     ):
+        device = replace(device, memory=ranks.smallest(device.total_memory()))  # so that all decide alike
         tokens = prepare(config, ranks)
         trainer = set_up(config, run, tokens, device, ranks)
         if trainer is not None:
@@ -53,13 +59,14 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
         _conclude(run, as_json)
 
 
-def _say_of(run: RunFolder) -> Callable[[str], None]:
-    """How rank 0 tells of another rank's error, before it ends."""
+def _say_of(run: RunFolder) -> Callable[[str, int], None]:
+    """How rank 0 tells of another rank's error and its exit code, before it ends."""
 
-    def say(message: str) -> None:
+    def say(message: str, code: int) -> None:
         talk(f"bittygpt: {message}")
-        if status := run.read_status():
-            run.write_status(**{**status, "state": "failed", "error": message})
+        state = "interrupted" if code == InterruptedRunError.exit_code else "failed"
+        if (status := run.read_status()).get("state") == "running":
+            run.write_status(**{**status, "state": state, "error": message})
 
     return say
 
@@ -78,6 +85,8 @@ def _follow(
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:
             before_save = log.sync if log is not None else lambda: None
+            if stop_asked():  # its Interruption was lost in the code of a library, which may be no good now
+                raise InterruptedRunError(f"interrupted; run {command} again")
             val_losses = ranks.told_by_main(run.validation_losses())
             for report in trainer.run(stop_asked, val_losses, before_save):
                 if log is not None:
@@ -89,21 +98,12 @@ def _follow(
         before_save()
     except Exception as error:
         if log is not None:
-            log.write_status(_state_after(error), error=str(error))
+            states: dict[type, str] = {InterruptedRunError: "interrupted", DivergedError: "diverged"}
+            log.write_status(states.get(type(error), "failed"), error=str(error))
         raise
     if log is not None:
         log.write_status("finished")
         log.draw()
-
-
-def _state_after(error: Exception) -> str:
-    """What status.json says of a run that ended with this."""
-    if isinstance(error, DivergedError):
-        return "diverged"
-    is_stopped = isinstance(error, InterruptedRunError) or (
-        not isinstance(error, BittyGPTError) and stop_was_asked()
-    )
-    return "interrupted" if is_stopped else "failed"
 
 
 def _to_stdout(event: dict[str, Any]) -> None:

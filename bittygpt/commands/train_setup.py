@@ -41,6 +41,7 @@ def set_up(
     """A trainer at its first step or where the run stopped; None when the run is finished."""
     if ranks.is_main:
         clean_up(run.checkpoints)
+        run.clean_up()
         set_damaged_aside(run.checkpoints, talk)
     checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
     checkpoint = ranks.told_by_main(checkpoints[0][1] if checkpoints else None)
@@ -107,12 +108,13 @@ def _read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens) -
 
 def _introduce(trainer: Trainer, run: RunFolder) -> None:
     device, batch = trainer.device, trainer.config.train.batch_size
+    is_open = len(trainer.engine.sizes) > 1 and device.refuses_memory
     passes = -(-batch // (trainer.engine.micro_batch_size * trainer.ranks.world_size))
     talk(
         f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {device.precision}, "
         f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
         f"{trainer.total_steps:,} steps of {trainer.tokens_per_step:,} tokens "
-        f"({passes} forward pass{'es' if passes > 1 else ''} a step), "
+        f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'}), "
         f"{trainer.batches.epoch(trainer.total_steps):.2f} passes over the text"
     )
     if trainer.validation.tokens.num_tokens < 2:

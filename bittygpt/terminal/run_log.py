@@ -62,6 +62,7 @@ class RunLog:
             if time.monotonic() - self.drawn_at > PLOT_EVERY:
                 self.draw()
         elif isinstance(report, RewindReport):
+            self.unwritten = [event for event in self.unwritten if event["step"] <= report.rewind.to]
             self.run.forget_after(report.rewind.to, len(self.trainer.guard.rewinds) - 1)
             self._log({"event": "rewind", "step": report.rewind.to, **dataclasses.asdict(report.rewind)})
             self.display.say(describe_trouble(report))

@@ -33,6 +33,7 @@ class Device:
 
     torch_device: torch.device
     precision: str
+    memory: int | None = None  # bytes that may be counted on; None: what the device has
 
     @property
     def is_cuda(self) -> bool:
@@ -71,7 +72,9 @@ class Device:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
     def total_memory(self) -> int:
-        """Bytes of memory that the device has in all."""
+        """Bytes of memory that the device has in all, or that may be counted on."""
+        if self.memory is not None:
+            return self.memory
         if self.is_cuda:
             return torch.cuda.get_device_properties(self.torch_device).total_memory
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from bittygpt.errors import RankLostError
+from bittygpt.errors import DivergedError, InterruptedRunError, RankLostError
 
 TIMEOUT = timedelta(hours=6)  # the others wait while rank 0 prepares the tokens
 
@@ -49,6 +49,14 @@ class Ranks:
         if self.world_size == 1:
             return mine
         return bool(self.sum(torch.tensor(float(mine), device=device)).item() == self.world_size)
+
+    def smallest(self, mine: int) -> int:
+        """The least of what the ranks have."""
+        if self.world_size == 1:
+            return mine
+        all_of_them = [mine] * self.world_size
+        dist.all_gather_object(all_of_them, mine)
+        return min(all_of_them)
 
     def told_by_main(self, value: T) -> T:
         """What rank 0 says; the others' own value counts for nothing.
@@ -98,8 +106,10 @@ def process_group(ranks: Ranks, device: torch.device) -> Iterator[dist.Store | N
     )
     try:
         yield store
-    finally:
+    except (InterruptedRunError, DivergedError):  # all ranks leave together
         dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()  # not after other errors: it would wait for ranks that are gone
 
 
 def _meet(store: dist.Store, ranks: Ranks) -> str:

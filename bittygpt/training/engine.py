@@ -62,21 +62,35 @@ class Engine:
         whole_graph = self.compile_it and self.shards == 1  # a sharded model's layers are compiled one by one
         model: nn.Module = torch.compile(self.model) if whole_graph else self.model  # type: ignore[assignment]
         self._trained = share_gradients(model, self.ranks)
-        if self.device.refuses_memory:
+        if self.ranks.world_size > 1 and self.shards == 1:
+            self._let_buckets_settle(batch)
+        if self.device.refuses_memory and self.shards == 1:  # ranks that share a model cannot try alone
             self.micro_batch_size = largest_that_fits(
                 self.sizes,
                 lambda size: self._try(batch, size),
                 lambda fits: self.ranks.all_agree(fits, self.device.torch_device),
             )
 
+    def _let_buckets_settle(self, batch: Batch) -> None:
+        """A pass whose gradients are dropped.
+
+        DDP sums in another order from the second exchange on, so else the first step of a resumed process would round
+        differently from the same step of one that went on.
+        """
+        micro = batch.rows(*self.ranks.rows(len(batch.ids))).rows(0, 1)
+        micro_batch_loss(self._trained, micro, self.device).backward()
+        self.model.zero_grad(set_to_none=True)
+
     def _try(self, batch: Batch, size: int) -> None:
-        """A pass forward and backward, with the room taken that the optimizer will want."""
+        """Passes forward and backward as in a step, with the room taken that the optimizer will want."""
         trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        numbers = self.moments * trained // self.shards
-        moments = torch.empty(numbers, device=self.device.torch_device)
-        micro = batch.rows(*self.ranks.rows(len(batch.ids))).rows(0, size)
-        with keep_gradients_local(self._trained, local=self.shards == 1):
-            micro_batch_loss(self._trained, micro, self.device).backward()
+        moments = torch.empty(self.moments * trained, device=self.device.torch_device)
+        own = batch.rows(*self.ranks.rows(len(batch.ids)))
+        with keep_gradients_local(self._trained, local=True):
+            for first in range(
+                0, min(2 * size, self.sequences), size
+            ):  # beside the second lie the first's gradients
+                micro_batch_loss(self._trained, own.rows(first, first + size), self.device).backward()
         del moments
         self.model.zero_grad(set_to_none=True)
 

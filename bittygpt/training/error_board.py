@@ -19,7 +19,9 @@ _ERROR, _TOLD = "bittygpt/error", "bittygpt/told"
 
 
 @contextmanager
-def error_board(store: dist.Store | None, ranks: Ranks, on_error: Callable[[str], None]) -> Iterator[None]:
+def error_board(
+    store: dist.Store | None, ranks: Ranks, on_error: Callable[[str, int], None]
+) -> Iterator[None]:
     """Watch for the errors of other ranks, and tell them of the error that leaves the block.
 
     The first error counts. Rank 0 says it (with `on_error`), whoever made it, and every process ends with its code:
@@ -48,7 +50,7 @@ def error_board(store: dist.Store | None, ranks: Ranks, on_error: Callable[[str]
 
 
 class _Board:
-    def __init__(self, store: dist.Store, ranks: Ranks, on_error: Callable[[str], None]) -> None:
+    def __init__(self, store: dist.Store, ranks: Ranks, on_error: Callable[[str, int], None]) -> None:
         self.store, self.ranks, self.on_error = store, ranks, on_error
         self.is_done = threading.Event()
 
@@ -63,10 +65,13 @@ class _Board:
                 return  # the store has gone with its host: whatever ended it ends the connections, too
             if rank == self.ranks.rank:
                 return
-            if self.ranks.is_main:
-                self.on_error(message)
-                store.set(_TOLD, "")
-            end_at_once(code)
+            try:
+                if self.ranks.is_main:
+                    with suppress(OSError):  # a full disk, a closed terminal: the end matters
+                        self.on_error(message, code)
+                    store.set(_TOLD, "")
+            finally:
+                end_at_once(code)
 
     def post(self, error: Exception) -> None:
         """Tell the others, unless it is their error that is felt here: then wait for the watcher to end the process.

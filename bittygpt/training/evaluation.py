@@ -54,7 +54,8 @@ def evaluate(
         losses_BT = _token_losses(model, batch, device, may_halve=not is_sharded(model))
         valid = batch.targets[batch.targets != IGNORE_INDEX]
         if is_mine:
-            sums += torch.tensor([losses_BT.sum().item(), len(valid), int(token_bytes[valid].sum())])
+            of_this = [losses_BT.sum().item(), len(valid), int(token_bytes[valid].sum())]
+            sums += torch.tensor(of_this, dtype=torch.float64)
         stopped = not ranks.all_agree(not stop_asked(), device.torch_device)
         if stopped:
             break

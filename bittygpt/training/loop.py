@@ -117,7 +117,8 @@ class Trainer:
 
     def _run(self, stop_asked: Callable[[], bool]) -> Iterator[Report]:
         is_new = self.saver.saved_step is None
-        self.saver.check_room()
+        if self.step < self.total_steps:
+            self.saver.check_room()
         if is_new:
             self.saver.remember_start()
         self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))

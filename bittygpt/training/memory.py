@@ -77,7 +77,8 @@ def micro_batch_sizes(
     It depends on the memory that the device has, not on what is free just now, so that a run started again takes
     the same one.
     """
-    limit = USABLE_IF_TRIED * device.total_memory() if device.refuses_memory else usable_memory(device)
+    is_tried = device.refuses_memory and shards == 1
+    limit = USABLE_IF_TRIED * device.total_memory() if is_tried else usable_memory(device)
 
     def fits(size: int) -> bool:
         return estimate_memory(model, size, moments, device.precision, shards).total <= limit
@@ -87,7 +88,7 @@ def micro_batch_sizes(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch or Python could not get memory; CPUs and Apple's GPUs say so in a plain RuntimeError."""
-    words = ("can't allocate memory", "out of memory")
+    words = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         word in str(error) for word in words
     )

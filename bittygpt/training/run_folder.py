@@ -80,6 +80,11 @@ class RunFolder:
         except (OSError, ValueError):
             return {}
 
+    def clean_up(self) -> None:
+        """Remove what a killed process had not finished writing."""
+        for leftover in self.path.glob(".*.tmp"):
+            leftover.unlink()
+
     def set_aside(self) -> Path:
         """Move the folder to the first free of NAME.1, NAME.2, … for `--fresh`."""
         number = 1

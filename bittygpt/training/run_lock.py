@@ -67,6 +67,7 @@ def hold_run(run: RunFolder, fresh: bool, say: Callable[[str], None]) -> Iterato
 
 def _take(path: Path, deadline: float) -> int:
     while True:
+        path.parent.mkdir(parents=True, exist_ok=True)  # another process with --fresh may just have moved it
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

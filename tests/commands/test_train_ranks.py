@@ -114,6 +114,33 @@ def test_the_losses_are_those_of_one_process(alone, count, parallel):
             assert resumed == pytest.approx([loss for _, loss in expected], abs=1e-5)
 
 
+def test_three_ranks_that_were_stopped_end_bit_for_bit_like_three_that_were_not(alone):
+    """With three, the sum of the gradients depends on the order in which DDP exchanges them."""
+    settings = ["data.dir=tokens", "train.batch_size=9", "train.parallel=ddp"]
+    results = []
+    for name in ("whole3", "cut3"):
+        if name == "cut3":  # as if killed after step 20
+            source = alone.folder / "runs/whole3"
+            shutil.copytree(
+                source / "checkpoints/step-00000020", alone.folder / "runs/cut3/checkpoints/step-00000020"
+            )
+            shutil.copy(source / "metrics.jsonl", alone.folder / "runs/cut3")
+        codes, said = finish(start_ranks(alone, 3, *settings, f"run.name={name}"))
+        assert codes == [0] * 3, said
+        last = alone.folder / f"runs/{name}/checkpoints/step-00000050"
+        results.append((losses(alone, name), (last / "model.safetensors").read_bytes()))
+    assert results[0] == results[1]
+
+
+def test_a_rank_that_fails_before_the_ranks_have_met_is_heard(alone, tmp_path):
+    environment = {**alone.environment, "RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
+    command = [sys.executable, "-m", "bittygpt", "train", "nowhere.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "bittygpt: rank 1 on " in done.stderr
+    assert "nowhere.yaml" in done.stderr
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_a_signal_to_all_ranks_saves_a_checkpoint_and_exits_75(alone, parallel):
     long = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000", "data.dir=tokens"]

@@ -76,7 +76,7 @@ def test_a_second_signal_exits_at_once(bittygpt):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=5)
     assert process.returncode == 130

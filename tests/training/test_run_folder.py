@@ -30,6 +30,12 @@ def test_later_steps_are_forgotten(run):
     assert run.validation_losses() == {}
 
 
+def test_what_a_killed_process_left_half_written_goes(run):
+    (run.path / ".status.json.12-34.tmp").write_text("{")
+    run.clean_up()
+    assert sorted(p.name for p in run.path.iterdir()) == ["metrics.jsonl", "status.json"]
+
+
 def test_validation_losses_by_step(run):
     assert run.validation_losses() == {3: 1.5}
 
