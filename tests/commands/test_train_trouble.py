@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
+from pathlib import Path
 
 import pytest
 
@@ -161,15 +163,21 @@ def test_nans_for_ever_are_exit_3(bittygpt):
 
 @pytest.fixture
 def small_disk(bittygpt):
-    """`runs` lies on a file system of 4 MB; only root may make one."""
-    runs = bittygpt.folder / "runs"
-    runs.mkdir()
+    """`runs` lies on a file system of 4 MB; only root may make one.
+
+    It is mounted outside of pytest's own folders, which another session could not remove if this one were killed.
+    """
+    disk = Path(tempfile.mkdtemp(prefix="bittygpt-disk-"))
     mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(runs)]
-    if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
-        pytest.skip("no file system can be mounted here")
-    yield runs
-    subprocess.run(["umount", "-l", str(runs)], check=True)
+    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    try:
+        if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+            pytest.skip("no file system can be mounted here")
+        (bittygpt.folder / "runs").symlink_to(disk)
+        yield disk
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    finally:
+        disk.rmdir()
 
 
 def test_a_disk_that_fills_during_a_save_leaves_a_run_that_goes_on(bittygpt, small_disk):
