@@ -1,5 +1,6 @@
 """`bittygpt`, `python -m bittygpt`, and with it `torchrun … -m bittygpt`: exit codes, and how an error is printed."""
 
+import atexit
 import gc
 import json
 import os
@@ -7,49 +8,68 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from typing import NoReturn
 
-from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, UsageError
-from bittygpt.stop_signals import Interruption, interruption_was_raised, raise_on_signal
+from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, UsageError, exit_code_of
+from bittygpt.stop_signals import AGAIN, Interruption, interruption_was_raised, let_end, raise_on_signal
 
 
-def main() -> None:
-    """Run the program and end with the exit code of CONTRACT: a BittyGPTError's own, 1 for anything else."""
+def main() -> NoReturn:
+    """Run the program and end with the exit code of CONTRACT: a BittyGPTError's own, 1 for anything else.
+
+    Python would take itself down for a tenth of a second, longer with torch, and a second Ctrl-C would kill a process
+    that has just saved. So it ends without that, once what libraries have asked for (`atexit`) is done.
+    """
+    code = _run()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _run() -> int:
     try:
         raise_on_signal()  # before all that takes time to import
         gc.set_threshold(100_000)  # of 700: else a tenth of a short command goes into looking for cycles
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # it would search all packages for them
         from bittygpt.cli import app
 
         app()
+    except SystemExit as ended:  # how typer ends
+        return ended.code if isinstance(ended.code, int) else 0
     except Interruption:
-        _exit_with(InterruptedRunError("interrupted; run the same command again"))
+        outcome: Exception = InterruptedRunError(AGAIN)
     except Exception as error:
-        if interruption_was_raised() and not isinstance(
-            error, BittyGPTError
-        ):  # a library that was interrupted in its import
-            error = InterruptedRunError("interrupted; run the same command again")
-        _exit_with(error)
+        # A library that was interrupted in its import may have passed over that, and fail later.
+        is_aftermath = interruption_was_raised() and not isinstance(error, BittyGPTError)
+        outcome = InterruptedRunError(AGAIN) if is_aftermath else error
+    else:
+        return 0
+    finally:
+        let_end()
+    return _report(outcome)
 
 
-def _exit_with(error: Exception) -> None:
+def _report(error: Exception) -> int:
     """One message on stderr, with --json also as an object on stdout; a traceback only with BITTYGPT_DEBUG=1."""
     if os.environ.get("BITTYGPT_DEBUG") == "1":
         traceback.print_exception(error)
-    code = error.exit_code if isinstance(error, BittyGPTError) else 1
+    code = exit_code_of(error)
     expected = isinstance(error, BittyGPTError | OSError)
     message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
     rank, local_rank = os.environ.get("RANK", "0"), os.environ.get("LOCAL_RANK", "0")
     if rank != "0":
         message = f"rank {rank} on {socket.gethostname()}: {message}"
     is_said_by_rank_0 = isinstance(error, InterruptedRunError | DivergedError)  # all have come to it together
-    is_said_by_neighbour = (
-        isinstance(error, UsageError) and local_rank != "0"
-    )  # who sees the same files and devices
+    # the first process of the machine sees the same files and devices
+    is_said_by_neighbour = isinstance(error, UsageError) and local_rank != "0"
     if rank == "0" or not (is_said_by_rank_0 or is_said_by_neighbour):
         with suppress(OSError):  # the terminal may be gone; the exit code counts
             print(f"bittygpt: {message}", file=sys.stderr)
         if "--json" in sys.argv:
             print(json.dumps({"error": type(error).__name__, "message": message, "exit_code": code}))
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

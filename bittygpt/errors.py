@@ -10,6 +10,11 @@ class BittyGPTError(Exception):
     exit_code = 1
 
 
+def exit_code_of(error: Exception) -> int:
+    """The exit code of CONTRACT: a BittyGPTError's own, 1 for anything else."""
+    return error.exit_code if isinstance(error, BittyGPTError) else 1
+
+
 class UsageError(BittyGPTError):
     """The command line, the config or the input is at fault."""
 

@@ -19,6 +19,8 @@ _TWIN = 0.05  # `timeout` signals its child and then its whole process group
 _received: list[int] = []  # by this process, since it began
 _raised: list[int] = []  # those that an Interruption was raised for
 
+AGAIN = "interrupted; run the same command again"  # what is said where nothing more is known
+
 
 class Interruption(BaseException):
     """A signal came. No Exception: code that goes on after any error must not go on after this."""
@@ -43,6 +45,12 @@ def raise_on_signal() -> None:
     threading.Thread(target=_end_on_second, args=(reading,), daemon=True).start()
     for number in _obeyed():
         signal.signal(number, handle)
+
+
+def let_end() -> None:
+    """All is done and the exit code is known: no signal is to change it, but a second one still ends at once."""
+    for number in _obeyed():
+        signal.signal(number, lambda number, _frame: _received.append(number))
 
 
 def _obeyed() -> list[signal.Signals]:

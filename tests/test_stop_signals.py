@@ -93,6 +93,28 @@ main()
     assert process.returncode == 75
 
 
+def test_a_signal_after_the_last_word_does_not_change_the_exit_code():
+    """A run that was asked to stop had saved, and died of a second Ctrl-C while Python took itself down."""
+    code = """
+import atexit, bittygpt.cli
+from bittygpt.__main__ import main
+class Last:
+    def __del__(self, send=os.kill, this=os.getpid(), number=signal.SIGINT):
+        send(this, number)
+        send(this, number)
+sys.kept = Last()  # let go of after Python's handlers
+def done():
+    atexit.register(lambda: signal.raise_signal(signal.SIGTERM))
+    print("done", end="")
+    raise SystemExit(3)
+bittygpt.cli.app = done
+main()
+"""
+    process = start(code)
+    assert process.communicate() == ("done", "")
+    assert process.returncode == 3
+
+
 def test_within_it_a_signal_is_a_wish_and_after_it_an_end():
     code = """
 with stop_on_signal(lambda: print("heard")) as stop_asked:

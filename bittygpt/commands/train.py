@@ -40,9 +40,8 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
         )
     device = choose_device(config.train.device, config.train.precision, ranks.local_rank)
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
-    fresh = (
-        fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
-    )  # started again: it is to go on
+    # started again by torchrun, the run of the same command is to go on
+    fresh = fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
     with (
         process_group(ranks, device.torch_device) as store,
         error_board(store, ranks, _say_of(run)),

@@ -65,7 +65,7 @@ class NGramCounts:
 
 @dataclass(frozen=True)
 class BaselineJob:
-    """The two halves of the ladder, one at a call, so that two processes can share them out.
+    """The two halves of the ladder, one at a call, so that two threads can share them out.
 
     Attributes:
         shards: of each split, as in the manifest.

@@ -70,11 +70,12 @@ class _PairCounts:
         self._words = [word.encode("utf-8").decode("latin-1") for word in word_counts]
         self._frequencies = list(word_counts.values())
         self._counts: defaultdict[str, int] = defaultdict(int)
-        self._words_with: defaultdict[str, set[int]] = defaultdict(set)
+        # A word stands there once for each occurrence it had or has: what is gone, a merge finds out.
+        self._words_with: defaultdict[str, list[int]] = defaultdict(list)
         for index, (word, frequency) in enumerate(zip(self._words, self._frequencies, strict=True)):
             for pair in map(add, word, word[1:]):
                 self._counts[pair] += frequency
-                self._words_with[pair].add(index)
+                self._words_with[pair].append(index)
         # A pair that occurs once is never merged, and no count grows later: the heap can do without it.
         self._heap = [self._heap_entry(pair) for pair, count in self._counts.items() if count > 1]
         heapq.heapify(self._heap)
@@ -107,29 +108,30 @@ class _PairCounts:
         self.tokens.append(self.tokens[ord(left)] + self.tokens[ord(right)])
         self._sort_keys.append(_descending(self.tokens[-1]))
         words, counts, words_with = self._words, self._counts, self._words_with
-        new_pairs: set[str] = set()
+        words_with_merged: defaultdict[str, list[int]] = defaultdict(list)
         for index in words_with.pop(pair):
-            before, *after = parts = words[index].split(pair)
-            if not after:  # an earlier merge has taken it from this word
+            parts = words[index].split(pair)
+            if len(parts) == 1:  # this merge, or an earlier one, has taken it from the word
                 continue
             words[index] = merged.join(parts)
             frequency = self._frequencies[index]
-            if len(after) == 1:  # the usual case, without the generality of the seams
-                lost = [before[-1] + left] if before else []
-                gained = [before[-1] + merged] if before else []
-                if after[0]:
-                    lost.append(right + after[0][0])
-                    gained.append(merged + after[0][0])
+            if len(parts) == 2:  # the usual case, without the generality of the seams
+                before, after = parts
+                if before:
+                    counts[before[-1] + left] -= frequency
+                    words_with_merged[before[-1] + merged].append(index)
+                if after:
+                    counts[right + after[0]] -= frequency
+                    words_with_merged[merged + after[0]].append(index)
             else:
-                lost, gained = _pairs_at_seams(parts, left, right), _pairs_at_seams(parts, merged, merged)
-            for old_pair in lost:
-                counts[old_pair] -= frequency
-            for new_pair in gained:
-                counts[new_pair] += frequency
-                words_with[new_pair].add(index)
-            new_pairs.update(gained)
+                for old_pair in _pairs_at_seams(parts, left, right):
+                    counts[old_pair] -= frequency
+                for new_pair in _pairs_at_seams(parts, merged, merged):
+                    words_with_merged[new_pair].append(index)
         del counts[pair]
-        for new_pair in new_pairs:
+        words_with.update(words_with_merged)
+        for new_pair, indices in words_with_merged.items():
+            counts[new_pair] = sum(map(self._frequencies.__getitem__, indices))
             if counts[new_pair] > 1:
                 heapq.heappush(self._heap, self._heap_entry(new_pair))
 

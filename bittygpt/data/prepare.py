@@ -156,7 +156,7 @@ def _encode(
             **journal.identity,
             "splits": writer.splits(),
             "skipped_records": writer.progress.skipped,
-            "report": writer.report(tokens_of_the_run, workers, on_progress),
+            "report": writer.report(tokens_of_the_run, on_progress),
         }
         write_json(folder / MANIFEST, manifest)
         writer.clean_up()

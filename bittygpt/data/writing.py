@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -126,7 +127,7 @@ class CorpusWriter:
             for name, split in self.progress.splits.items()
         }
 
-    def report(self, tokens_of_the_run: int, workers: Workers, on_progress: OnProgress) -> dict[str, Any]:
+    def report(self, tokens_of_the_run: int, on_progress: OnProgress) -> dict[str, Any]:
         """The data report of what was written.
 
         Args:
@@ -143,9 +144,10 @@ class CorpusWriter:
                 b"" if i < self._num_special else t for i, t in enumerate(self.tokenizer.vocabulary)
             ]
             job = BaselineJob(self.folder, shards, token_texts, self.tokenizer.end_of_text_id)
-            for rungs in workers.map(job, ("n-grams", "xz")):
-                ladder += rungs
-                on_progress("counting n-grams", len(ladder), 5)
+            with ThreadPoolExecutor(2) as threads:  # numpy and lzma let go of the interpreter
+                for rungs in threads.map(job, ("n-grams", "xz")):
+                    ladder += rungs
+                    on_progress("counting n-grams", len(ladder), 5)
         epochs = tokens_of_the_run / statistics["train"].tokens
         return data_report(
             statistics, duplicates, ladder, self.tokenizer.vocabulary, self._num_special, epochs

@@ -2,12 +2,16 @@
 
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
-def talk_console() -> Console:
+def talk_console() -> "Console":
     """A console on stderr that is plain unless stderr is a terminal."""
+    from rich.console import Console  # 30 ms, which `talk` in a pipe does without
+
     is_terminal = sys.stderr.isatty()  # and not what FORCE_COLOR and the like claim
     return Console(stderr=True, highlight=False, soft_wrap=not is_terminal, force_terminal=is_terminal)
 
@@ -15,7 +19,10 @@ def talk_console() -> Console:
 def talk(message: str) -> None:
     """A line for the reader, on stderr; where nobody reads any more (a closed terminal or pipe), nothing."""
     with suppress(OSError):
-        talk_console().print(message, markup=False)
+        if sys.stderr.isatty():
+            talk_console().print(message, markup=False)
+        else:
+            print(message, file=sys.stderr, flush=True)
 
 
 def result(text: str) -> None:

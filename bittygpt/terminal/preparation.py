@@ -1,10 +1,9 @@
 """Progress of downloading, counting, merging and encoding: a bar on a terminal, now and then a line in a pipe."""
 
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
-
-from rich.console import Console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -14,7 +13,7 @@ from bittygpt.terminal.console import duration, talk, talk_console
 LINE_EVERY = 5.0  # seconds, in a pipe
 
 
-def _bars(console: Console) -> "Progress":
+def _bars() -> "Progress":
     from rich.progress import (  # 30 ms that a pipe does not need
         BarColumn,
         Progress,
@@ -23,18 +22,17 @@ def _bars(console: Console) -> "Progress":
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    return Progress(*columns, TimeRemainingColumn(), console=console)
+    return Progress(*columns, TimeRemainingColumn(), console=talk_console())
 
 
 class PreparationProgress:
     """Call it with what is being done, how far, and of how much (0: not known). One bar for each thing done."""
 
     def __init__(self) -> None:
-        console = talk_console()
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}  # when each thing was begun, and how far it was then
         self._last_line = time.monotonic()
-        self._bars = _bars(console) if console.is_terminal else None
+        self._bars = _bars() if sys.stderr.isatty() else None
 
     def __enter__(self) -> "PreparationProgress":
         if self._bars:

@@ -21,13 +21,13 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError
 from bittygpt.files import sha256_of, sync_folder, write_json, write_text
-from bittygpt.training.checkpoint_folder import FILES, MANIFEST, find_checkpoint
+from bittygpt.training.checkpoint_folder import FILES, MANIFEST, checkpoint_path, find_checkpoint
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import is_sharded, like, own_part
 
 
 def begin_checkpoint(folder: Path, step: int) -> None:
-    """Make the empty folder that a checkpoint is written into."""
+    """Make the empty folder that `save_checkpoint` writes into; rank 0 does, before any rank writes."""
     shutil.rmtree(_temporary(folder, step), ignore_errors=True)
     _temporary(folder, step).mkdir(parents=True)
 
@@ -51,14 +51,12 @@ def save_checkpoint(
     `state` is what a resumed run needs besides the tensors, as JSON; the model's shape and the tokenizer's kind are
     added, so that the model can be rebuilt from the folder alone. Rank 0 writes. Of a model that is shared out, every
     rank writes its parts (the call is for all of them, then), which are put together on the disk: the files are the
-    same, and no rank ever holds the whole model. Rank 0 must have called `begin_checkpoint` before, then.
+    same, and no rank ever holds the whole model. `begin_checkpoint` must have been called before.
     """
-    target = folder / f"step-{step:08d}"
+    target = checkpoint_path(folder, step)
     temporary = _temporary(folder, step)
     tensors = {"model": model.state_dict(), "optimizer": optimizer_tensors(model, optimizers)}
     try:
-        if not is_sharded(model) and ranks.is_main:
-            begin_checkpoint(folder, step)
         for name, group in tensors.items():
             if is_sharded(model):
                 _save_shards(temporary / f"{name}.safetensors", group, ranks)

@@ -16,6 +16,11 @@ MANIFEST = "manifest.json"
 NAME = re.compile(r"step-(\d{8,})")
 
 
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}"
+
+
 def find_fault(path: Path) -> str | None:
     """What is wrong with a checkpoint, or None: every file is there and has the hash that the manifest says."""
     try:
@@ -75,9 +80,7 @@ def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
             f"{path}: {fault}, and no other checkpoint of the run is good; --fresh starts over (the old run is kept)"
         )
     for path, fault in damaged:
-        aside = path.with_name(f"damaged-{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        os.rename(path, aside)
+        aside = _set_aside(path, "damaged")
         say(f"{path}: {fault}; kept as {aside.name}, and the checkpoint before it is taken")
 
 
@@ -116,9 +119,14 @@ def set_diverged_aside(folder: Path, before: int, every: int) -> None:
     target = next((n for n, path in candidates if find_fault(path) is None), None)
     for number, path in checkpoints:
         if target is not None and number > target:
-            aside = path.with_name(f"diverged-{path.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            os.rename(path, aside)
+            _set_aside(path, "diverged")
+
+
+def _set_aside(path: Path, why: str) -> Path:
+    aside = path.with_name(f"{why}-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(path, aside)
+    return aside
 
 
 def clean_up(folder: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from bittygpt.core import TransformerLM
+from bittygpt.training.memory import FLOAT, num_trained
 
-FLOAT = 4
 BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other processes write meanwhile
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -18,8 +18,7 @@ def checkpoint_bytes(model: TransformerLM, moments: int, in_parts: bool = False)
 
     Where ranks write `in_parts`, the parts of a file lie beside the whole until this is complete.
     """
-    weights = sum(p.numel() for p in model.parameters())
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    weights, trained = model.num_parameters(), num_trained(model)
     beside = max(weights, moments * trained) if in_parts else 0
     return FLOAT * (weights + moments * trained + beside) + BESIDE_TENSORS
 

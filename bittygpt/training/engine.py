@@ -10,7 +10,13 @@ from bittygpt.data.batches import Batch
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.memory import estimate_memory, micro_batch_sizes, out_of_memory, usable_memory
+from bittygpt.training.memory import (
+    estimate_memory,
+    micro_batch_sizes,
+    num_trained,
+    out_of_memory,
+    usable_memory,
+)
 from bittygpt.training.micro_batch import largest_that_fits, next_smaller, runs
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
 from bittygpt.training.parallel import keep_gradients_local, shard_model, share_gradients
@@ -83,13 +89,11 @@ class Engine:
 
     def _try(self, batch: Batch, size: int) -> None:
         """Passes forward and backward as in a step, with the room taken that the optimizer will want."""
-        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
-        moments = torch.empty(self.moments * trained, device=self.device.torch_device)
+        moments = torch.empty(self.moments * num_trained(self.model), device=self.device.torch_device)
         own = batch.rows(*self.ranks.rows(len(batch.ids)))
         with keep_gradients_local(self._trained, local=True):
-            for first in range(
-                0, min(2 * size, self.sequences), size
-            ):  # beside the second lie the first's gradients
+            # Twice, if a step has several: beside the second lie the gradients of the first.
+            for first in range(0, min(2 * size, self.sequences), size):
                 micro_batch_loss(self._trained, own.rows(first, first + size), self.device).backward()
         del moments
         self.model.zero_grad(set_to_none=True)

@@ -9,8 +9,15 @@ from contextlib import contextmanager, suppress
 
 import torch.distributed as dist
 
-from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, RankLostError, UsageError
-from bittygpt.stop_signals import Interruption, end_at_once
+from bittygpt.errors import (
+    BittyGPTError,
+    DivergedError,
+    InterruptedRunError,
+    RankLostError,
+    UsageError,
+    exit_code_of,
+)
+from bittygpt.stop_signals import AGAIN, Interruption, end_at_once
 from bittygpt.training.distributed import Ranks
 
 LOOK_EVERY = 0.3  # seconds
@@ -39,7 +46,7 @@ def error_board(
     except (InterruptedRunError, DivergedError):
         raise  # all ranks have come to the same end together
     except Interruption:
-        board.post(InterruptedRunError("interrupted; run the same command again"))
+        board.post(InterruptedRunError(AGAIN))
         raise
     except Exception as error:
         board.post(error)
@@ -81,15 +88,14 @@ class _Board:
         """
         is_echo = not isinstance(error, BittyGPTError) and _is_broken_connection(error)
         if is_echo:
-            with suppress(
-                Interruption
-            ):  # torchrun asks the others to end: then it is known that no word will come
+            # torchrun may ask this process to end meanwhile: then no word will come
+            with suppress(Interruption):
                 time.sleep(PATIENCE)
             error = RankLostError(
                 f"rank {self.ranks.rank} lost its connection to another rank, which ended without a word (was it "
                 f"killed, for want of memory perhaps?): {error}"
             )
-        code = error.exit_code if isinstance(error, BittyGPTError) else 1
+        code = exit_code_of(error)
         if isinstance(error, UsageError) and not self.ranks.is_main:
             time.sleep(LOOK_EVERY)  # all ranks may have made the same mistake: then rank 0 is to say it
         place = "" if self.ranks.is_main or is_echo else f"rank {self.ranks.rank} on {socket.gethostname()}: "
@@ -100,9 +106,8 @@ class _Board:
             if first.decode() != mine:
                 time.sleep(PATIENCE)  # the watcher ends this process with the first one's message
             elif self.ranks.is_main:
-                time.sleep(
-                    2 * LOOK_EVERY
-                )  # the store may be this process's own: the others are to read it first
+                # the store may be this process's own: the others are to read it first
+                time.sleep(2 * LOOK_EVERY)
             else:
                 self._wait_until_told()
                 end_at_once(code)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -82,8 +82,7 @@ class Trainer:
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint as if nothing had happened."""
         state = self.saver.restore(checkpoint)
-        self.step = state["step"]
-        self.guard.restore(state.get("divergence", NOTHING_YET))
+        self._take_up(state)
         self._elapsed_before = state["elapsed"]
         if state["world_size"] == self.ranks.world_size:
             self.engine.keep_size(state["micro_batch_size"])
@@ -123,9 +122,8 @@ class Trainer:
             self.saver.remember_start()
         self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
         self.meter.restart(self.step)
-        has_ended = False
-        if self.validation.is_due(self.step) and self.step not in self.val_losses:
-            has_ended = yield from self._evaluate(stop_asked)
+        is_missing = self.validation.is_due(self.step) and self.step not in self.val_losses
+        has_ended = is_missing and (yield from self._evaluate(stop_asked))
         while self.step < self.total_steps and not has_ended:
             yield from self.saver.look_at_room(self.step, self.val_losses)
             has_ended = yield from self._take_step(stop_asked)
@@ -185,10 +183,13 @@ class Trainer:
 
     def _go_back(self) -> None:
         """Everything as it was at the last checkpoint before this step, or at the start; but what is left out stays."""
-        state, rewinds = self.saver.go_back(before=self.step), self.guard.rewinds
-        self.step = state["step"] if state else 0
-        self.guard.restore(state.get("divergence", NOTHING_YET) if state else NOTHING_YET)
+        rewinds = self.guard.rewinds
+        self._take_up(self.saver.go_back(before=self.step))
         self.guard.rewinds = rewinds
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        self.step = state["step"]
+        self.guard.restore(state.get("divergence", NOTHING_YET))
 
     def _evaluate(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
         """Evaluate, and let go of the checkpoint that was the best until now; True: the run was stopped meanwhile."""

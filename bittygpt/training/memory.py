@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from bittygpt.core import TransformerLM
 from bittygpt.errors import OutOfMemoryError
@@ -35,6 +36,11 @@ class StepMemory:
         return ", ".join(f"{part} {getattr(self, part) / 1e9:.2f} GB" for part in parts)
 
 
+def num_trained(model: nn.Module) -> int:
+    """How many numbers of a model are not frozen."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
 def estimate_memory(
     model: TransformerLM, micro_batch_size: int, moments: int, precision: str, shards: int = 1
 ) -> StepMemory:
@@ -47,7 +53,7 @@ def estimate_memory(
     """
     config = model.config
     tokens = micro_batch_size * config.context_length
-    trained = FLOAT * sum(p.numel() for p in model.parameters() if p.requires_grad)
+    trained = FLOAT * num_trained(model)
     weights = FLOAT * model.num_parameters()
     layer = FLOAT * sum(p.numel() for p in model.layers[0].parameters())
     gathered = 0 if shards == 1 else weights - (len(model.layers) - 1) * layer

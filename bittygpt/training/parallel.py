@@ -43,9 +43,8 @@ def share_gradients(model: nn.Module, ranks: Ranks) -> nn.Module:
     if ranks.world_size == 1 or is_sharded(model):
         return model
     shared = DistributedDataParallel(model)
-    shared.broadcast_buffers = (
-        False  # they are tables, the same on all ranks, and need not be sent with every pass
-    )
+    # they are tables, the same on all ranks, and need not be sent with every pass
+    shared.broadcast_buffers = False
     return shared
 
 

@@ -43,11 +43,11 @@ class RunFolder:
 
         Of the rewinds those stay, whatever their step, that the state resumed from knows: the first `rewinds`.
         """
-        kept = []
+        kept, rewinds_seen = [], 0
         for event in self.events():
-            if event["event"] == "rewind":
-                rewinds -= 1
-            if rewinds >= 0 if event["event"] == "rewind" else event["step"] <= step:
+            is_rewind = event["event"] == "rewind"
+            rewinds_seen += is_rewind
+            if (rewinds_seen <= rewinds) if is_rewind else (event["step"] <= step):
                 kept.append(json.dumps(event) + "\n")
         write_text(self.metrics, "".join(kept))
 

@@ -10,8 +10,15 @@ from torch import Tensor
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, DiskFullError
 from bittygpt.training.checkpoint import begin_checkpoint, restore, save_checkpoint
-from bittygpt.training.checkpoint_folder import newest_good, remove_old, set_diverged_aside, to_be_removed
+from bittygpt.training.checkpoint_folder import (
+    checkpoint_path,
+    newest_good,
+    remove_old,
+    set_diverged_aside,
+    to_be_removed,
+)
 from bittygpt.training.disk_space import checkpoint_bytes, free_bytes, is_disk_full
+from bittygpt.training.divergence import NOTHING_YET
 from bittygpt.training.engine import Engine
 from bittygpt.training.parallel import copy_of, put_back
 from bittygpt.training.reports import LowSpaceReport, Report, SavedReport
@@ -86,7 +93,7 @@ class Saver:
             ) from trouble
         if self.ranks.told_by_main(trouble is None):
             self.saved_step, self._looked_at, self._start = step, float("-inf"), None
-            yield SavedReport(step, self.folder / f"step-{step:08d}")
+            yield SavedReport(step, checkpoint_path(self.folder, step))
         else:
             self._is_low = True
             yield LowSpaceReport(step, None, free_bytes(self.folder), self.needed)
@@ -135,11 +142,11 @@ class Saver:
         """Keep a copy of the weights in main memory, to go back to as long as there is no checkpoint."""
         self._start = copy_of(self.engine.model)
 
-    def go_back(self, before: int) -> dict[str, Any] | None:
+    def go_back(self, before: int) -> dict[str, Any]:
         """Model and optimizers as they were at the last regular checkpoint of a step less than `before`.
 
-        Where there is none before: the newest one; where there is none at all: the start (None is returned, then).
-        Later checkpoints are set aside: their weights have led to a divergence whatever the data.
+        Where there is none before: the newest one; where there is none at all: the start. Later checkpoints
+        are set aside: their weights have led to a divergence whatever the data. Gives the state gone back to.
         """
         found: Path | None = None
         if self.ranks.is_main:
@@ -152,7 +159,7 @@ class Saver:
         put_back(self.engine.model, self._start)
         for optimizer in self.engine.optimizers:
             optimizer.state.clear()
-        return None
+        return {"step": 0, "divergence": NOTHING_YET}
 
     def _room(self, val_losses: Mapping[int, float]) -> int:
         doomed = to_be_removed(self.folder, self.keep - 1, val_losses)

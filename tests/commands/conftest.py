@@ -1,11 +1,13 @@
 """The real command line, in a folder of its own."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,14 +71,22 @@ class CommandLine:
         self, path: str, process: subprocess.Popen[str], number: signal.Signals, timeout: float = 60
     ) -> str:
         """Send a signal as soon as a file is there (and not empty); gives stderr back."""
+        self.wait_for(path, process, timeout)
+        process.send_signal(number)
+        return process.communicate(timeout=timeout)[1]
+
+    def wait_for(self, path: str, process: subprocess.Popen[str], timeout: float = 60) -> None:
+        """Until a file that fits the pattern is there (and not empty) that the process makes."""
         deadline = time.monotonic() + timeout
-        wanted = self.folder / path
-        while not (wanted.exists() and (wanted.is_dir() or wanted.stat().st_size)):
+        while not any(found.is_dir() or found.stat().st_size for found in self.folder.glob(path)):
             assert time.monotonic() < deadline, f"{path} did not appear"
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)
-        process.send_signal(number)
-        return process.communicate(timeout=timeout)[1]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Of the metrics.jsonl of a run."""
+        text = (self.folder / f"runs/{name}/metrics.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture(scope="session")

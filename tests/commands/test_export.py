@@ -16,7 +16,7 @@ from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.data.word_counts import count_words
 from bittygpt.errors import CheckpointError, ExportError, UsageError
 from bittygpt.export import huggingface
-from bittygpt.training.checkpoint import load_checkpoint, save_checkpoint
+from bittygpt.training.checkpoint import begin_checkpoint, load_checkpoint, save_checkpoint
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.run_folder import RunFolder
 
@@ -43,6 +43,7 @@ def save_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) ->
     path.write_text("data: {train: [owls.txt]}\nsample: {max_tokens: 9, temperature: 0.7, top_p: 0.9}\n")
     run = RunFolder(folder / "runs/tiny")
     state = {"tokens": 12345}
+    begin_checkpoint(run.checkpoints, 3)
     save_checkpoint(
         run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer, Ranks()
     )

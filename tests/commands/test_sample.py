@@ -17,7 +17,7 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, UsageError
 from bittygpt.sampling.generate import SamplingOptions, generate
-from bittygpt.training.checkpoint import save_checkpoint
+from bittygpt.training.checkpoint import begin_checkpoint, save_checkpoint
 from bittygpt.training.distributed import Ranks
 
 TOKENIZER = Tokenizer([b"<|endoftext|>", *(bytes([b]) for b in range(256))], ["<|endoftext|>"])
@@ -58,6 +58,7 @@ def checkpoint(tmp_path_factory):
         model.token_embeddings.weight += 3 * direction
         printable = torch.tensor([token in range(33, 128) for token in range(257)])
         model.lm_head.weight += torch.where(printable, 1.0, -1.0)[:, None] * direction
+    begin_checkpoint(folder, 1)
     return save_checkpoint(folder, 1, model, [], {}, config_to_yaml(config), TOKENIZER, Ranks())
 
 

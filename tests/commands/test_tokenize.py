@@ -127,10 +127,9 @@ def test_stopped_at_any_moment_it_goes_on_and_ends_with_the_same_files(bittygpt,
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
-        assert (process.returncode, message.splitlines()[-1]) == (
-            75,
-            "bittygpt: interrupted; run the same command again",
-        )
+        assert process.returncode == 75
+        # behind it Python may warn of a file that the signal kept from being closed
+        assert "bittygpt: interrupted; run the same command again" in message.splitlines()
     assert not (bittygpt.folder / "stopped/manifest.json").exists()
     refused = bittygpt(*larger, "data.dir=stopped", "tokenizer.vocab_size=270", code=2)
     assert "holds unfinished tokens of other text or settings: tokenizer.vocab_size" in refused.stderr

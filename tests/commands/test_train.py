@@ -15,9 +15,7 @@ STEP_FIELDS = [
 
 
 def events(line, name="tiny"):
-    return [
-        json.loads(text) for text in (line.folder / f"runs/{name}/metrics.jsonl").read_text().splitlines()
-    ]
+    return line.events(name)
 
 
 def what_must_agree(line, name="tiny"):

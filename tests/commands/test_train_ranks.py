@@ -22,17 +22,12 @@ train: {batch_size: 8, micro_batch_size: 1, max_steps: 50, eval_every: 20, save_
 """
 
 
-def events(line, name):
-    text = (line.folder / f"runs/{name}/metrics.jsonl").read_text()
-    return [json.loads(event) for event in text.splitlines()]
-
-
 def losses(line, name):
-    return [(e["step"], e["loss"]) for e in events(line, name) if e["event"] == "step"]
+    return [(e["step"], e["loss"]) for e in line.events(name) if e["event"] == "step"]
 
 
 def batches(line, name):
-    return [e["batch_hash"] for e in events(line, name) if e["event"] == "step"]
+    return [e["batch_hash"] for e in line.events(name) if e["event"] == "step"]
 
 
 def free_port():
@@ -89,7 +84,7 @@ def test_the_losses_are_those_of_one_process(alone, count, parallel):
     assert [step for step, _ in got] == list(range(1, 51))
     assert [loss for _, loss in got] == pytest.approx([loss for _, loss in expected], abs=1e-5)
     assert batches(alone, name) == batches(alone, "alone")
-    evals = [[e["val_loss"] for e in events(alone, run) if e["event"] == "eval"] for run in (name, "alone")]
+    evals = [[e["val_loss"] for e in alone.events(run) if e["event"] == "eval"] for run in (name, "alone")]
     assert evals[0] == pytest.approx(evals[1], abs=1e-5)
 
     if count == 2:  # on from its step 20, alone and with four
@@ -146,10 +141,7 @@ def test_a_signal_to_all_ranks_saves_a_checkpoint_and_exits_75(alone, parallel):
     long = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000", "data.dir=tokens"]
     name = f"stopped-{parallel}"
     processes = start_ranks(alone, 2, *long, f"run.name={name}", f"train.parallel={parallel}")
-    metrics = alone.folder / f"runs/{name}/metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert processes[0].poll() is None, processes[0].communicate()
-        time.sleep(0.02)
+    alone.wait_for(f"runs/{name}/metrics.jsonl", processes[0])
     for process in processes:
         process.send_signal(signal.SIGTERM)
     codes, said = finish(processes)
@@ -176,10 +168,7 @@ def test_an_error_on_one_rank_ends_all_with_its_message(alone, tmp_path):
 def test_a_rank_that_is_killed_ends_the_others_with_a_message(alone):
     long = ["train.max_steps=100000", "train.eval_every=100000", "data.dir=tokens", "run.name=lost"]
     processes = start_ranks(alone, 2, *long)
-    metrics = alone.folder / "runs/lost/metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size):
-        assert processes[0].poll() is None, processes[0].communicate()
-        time.sleep(0.02)
+    alone.wait_for("runs/lost/metrics.jsonl", processes[0])
     processes[1].kill()
     codes, said = finish(processes, timeout=30)
     assert codes == [1, -signal.SIGKILL]
@@ -197,9 +186,7 @@ def test_torchrun_starts_the_ranks_again_after_one_was_killed(alone):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(alone.folder.glob("runs/elastic/checkpoints/step-*10")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+    alone.wait_for("runs/elastic/checkpoints/step-*10", process)
     workers = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
     os.kill(int(workers[-1]), signal.SIGKILL)
     _, said = process.communicate(timeout=120)

@@ -37,8 +37,7 @@ main()
 
 
 def events(line, kind):
-    text = (line.folder / "runs/tiny/metrics.jsonl").read_text()
-    return [event for event in map(json.loads, text.splitlines()) if event["event"] == kind]
+    return [event for event in line.events("tiny") if event["event"] == kind]
 
 
 def status(line):
@@ -59,9 +58,7 @@ def train_with_nans(line, *calls):
 
 def test_a_second_process_is_told_who_trains_the_run(bittygpt):
     process = bittygpt.start("train", "tiny.yaml", *LONG)
-    while not (bittygpt.folder / "runs/tiny/metrics.jsonl").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    bittygpt.wait_for("runs/tiny/metrics.jsonl", process)
     for extra in ([], ["--fresh"]):
         second = bittygpt("train", "tiny.yaml", *LONG, *extra, code=2)
         assert f"runs/tiny is in use by process {process.pid} on " in second.stderr
@@ -73,10 +70,8 @@ def test_a_second_process_is_told_who_trains_the_run(bittygpt):
 
 
 def test_a_second_signal_exits_at_once(bittygpt):
-    process = bittygpt.start("train", "tiny.yaml", *LONG, "model.d_model=512", "train.batch_size=512")
-    while not (bittygpt.folder / "runs/tiny/status.json").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    process = bittygpt.start("train", "tiny.yaml", *LONG, "model.d_model=512", "train.batch_size=16384")
+    bittygpt.wait_for("runs/tiny/status.json", process)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
@@ -116,9 +111,7 @@ def test_nohup_keeps_a_run_going(bittygpt):
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    while not (bittygpt.folder / "runs/tiny/metrics.jsonl").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+    bittygpt.wait_for("runs/tiny/metrics.jsonl", process)
     process.send_signal(signal.SIGHUP)
     assert "finished after 600 steps" in process.communicate(timeout=60)[0]
 
@@ -191,9 +184,7 @@ def test_a_disk_that_fills_during_a_save_leaves_a_run_that_goes_on(bittygpt, sma
         "train.log_every=1",
     ]
     process = bittygpt.start("train", "tiny.yaml", *filling)
-    while not list(small_disk.glob("tiny/checkpoints/step-*4")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
+    bittygpt.wait_for("runs/tiny/checkpoints/step-*4", process)
     free = shutil.disk_usage(small_disk).free
     ballast.write_bytes(bytes(max(0, free - 300_000)))
     said = process.communicate(timeout=60)[1]

@@ -109,8 +109,8 @@ def test_preparation_says_now_and_then_how_far_it_is(capsys, monkeypatch):
 
 def test_preparation_draws_bars_on_a_terminal(monkeypatch):
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=True, width=80)
-    monkeypatch.setattr(preparation, "talk_console", lambda: console)
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", screen)
     with PreparationProgress() as progress:
         progress("encoding", 25, 100)
     assert "encoding" in screen.getvalue()
