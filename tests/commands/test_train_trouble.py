@@ -70,8 +70,9 @@ def test_a_second_process_is_told_who_trains_the_run(bittygpt):
 
 
 def test_a_second_signal_exits_at_once(bittygpt):
-    process = bittygpt.start("train", "tiny.yaml", *LONG, "model.d_model=512", "train.batch_size=16384")
-    bittygpt.wait_for("runs/tiny/status.json", process)
+    process = bittygpt.start("train", "tiny.yaml", *LONG, "model.d_model=512", "train.batch_size=2048")
+    bittygpt.wait_for("runs/tiny/metrics.jsonl", process)
+    time.sleep(0.3)  # within the next step, which takes seconds: between two steps it would stop as asked
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
