@@ -3,7 +3,6 @@
 Both treat the text of a special token as plain text: no text can produce a special token.
 """
 
-import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -29,12 +28,12 @@ _WHITE_SPACE = regex.compile(r"\s+")
 # to leave the last white space of a run to the word behind it. A mark in front of that white space does the same, and
 # a second mark parts documents, so that many are encoded in one call. The marks are code points that are no characters.
 _APART, _END = "\U0010fffe", "\U0010ffff"
-_MARKED_PATTERN = (
-    rf"{_APART}|{_END}|'(?:[sdmt]|ll|ve|re)| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}{_APART}{_END}]+|\s+"
-)
-_RUN = re.compile(rf"\s\s++[^\s{_END}]?")
-# For Python's \s the separators U+001C to U+001F are white space, for the pattern they are symbols.
-_NOT_TO_MARK = ("\x1c", "\x1d", "\x1e", "\x1f", _APART)
+_MARKED_PATTERN = rf"{_APART}|'(?:[sdmt]|ll|ve|re)| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}{_APART}]+|\s+"
+# White space as the pattern has it; Python's own also counts the separators U+001C to U+001F. The last place of the
+# table stands for all code points beyond it.
+_FEW_SPACES = [*b"\t\n\v\f\r ", *map(ord, "\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000")]
+_IS_SPACE = np.zeros(max(_FEW_SPACES) + 2, dtype=np.bool_)
+_IS_SPACE[[*_FEW_SPACES, *range(0x2000, 0x200B)]] = True
 
 _CACHED_WORDS = 65_536
 _LONGEST_CACHED_WORD = 64  # characters
@@ -62,12 +61,11 @@ class RankOrderEncoder:
 
     @cached_property
     def _marked(self) -> tiktoken.Encoding:
-        marks = {_APART.encode(): self._apart_id, _END.encode(): self._end_id}
         return tiktoken.Encoding(
             "bittygpt-marked",
             pat_str=_MARKED_PATTERN,
-            mergeable_ranks=self._mergeable_ids | marks,
-            special_tokens={},
+            mergeable_ranks=self._mergeable_ids | {_APART.encode(): self._apart_id},
+            special_tokens={_END: self._end_id},
         )
 
     def encode(self, text: str) -> list[int]:
@@ -87,20 +85,22 @@ class RankOrderEncoder:
 
     def encode_documents(self, texts: Sequence[str], end_id: int) -> Ids:
         """The token ids of all texts, each followed by `end_id`: (tokens,)."""
-        joined = _END.join([*texts, ""])
-        if joined.count(_END) != len(texts) or any(character in joined for character in _NOT_TO_MARK):
+        joined = _END.join([*map(well_formed, texts), ""])
+        if joined.count(_END) != len(texts) or _APART in joined:
             return _joined(map(self.encode, texts), end_id)
-        marked = _RUN.sub(_set_apart, joined)
-        ids = _array(self._marked.encode_ordinary(marked))
+        ids = self._marked.encode_to_numpy(_set_apart(joined), allowed_special={_END}, disallowed_special=())
         ids = ids[ids != self._apart_id]
         ids[ids == self._end_id] = end_id
         return ids
 
 
-def _set_apart(match: re.Match[str]) -> str:
-    """Mark the last white space of a run, if a word stands behind it."""
-    run = match[0]
-    return run if run[-1].isspace() else f"{run[:-2]}{_APART}{run[-2:]}"
+def _set_apart(text: str) -> str:
+    """Mark the last white space of every run of two or more that a word stands behind."""
+    characters = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    is_space = _IS_SPACE.take(characters, mode="clip")
+    ends = is_space[:-2] & is_space[1:-1] & ~is_space[2:] & (characters[2:] != ord(_END))
+    marked = np.insert(characters, np.flatnonzero(ends) + 1, ord(_APART))
+    return marked.tobytes().decode("utf-32-le")
 
 
 class LeftToRightEncoder:

@@ -124,7 +124,15 @@ def test_white_space_beyond_a_million_characters_is_cut_like_any_other(
 
 
 @given(
-    texts=st.lists(st.one_of(TEXTS, st.text("ab  \n\t\u00a0\u3000\U0010fffe\U0010ffff\x1f'", max_size=20)))
+    texts=st.lists(
+        st.one_of(
+            TEXTS,
+            st.text("ab  \n\t\u00a0\u3000\U0010fffe\U0010ffff\x1f'", max_size=20),
+            st.text(
+                "a\x85\u1680\u2000\u200a\u200b\u2028\u2029\u202f\u205f\u3000\u3001\x1c\ud83d", max_size=20
+            ),
+        )
+    )
 )
 def test_many_documents_in_one_call_get_the_ids_of_each(
     texts: list[str], rank_order: RankOrderEncoder, left_to_right: LeftToRightEncoder
