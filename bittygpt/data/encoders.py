@@ -100,7 +100,7 @@ def _set_apart(text: str) -> str:
     is_space = _IS_SPACE.take(characters, mode="clip")
     ends = is_space[:-2] & is_space[1:-1] & ~is_space[2:] & (characters[2:] != ord(_END))
     marked = np.insert(characters, np.flatnonzero(ends) + 1, ord(_APART))
-    return marked.tobytes().decode("utf-32-le")
+    return str(marked.data, "utf-32-le")
 
 
 class LeftToRightEncoder:

@@ -16,7 +16,7 @@ from bittygpt.text.stories import story
 
 READ_SIZE = 1 << 18
 BLOCK_BYTES = 1 << 19
-LONG_DOCUMENT = 1 << 23
+LONG_DOCUMENT = 1 << 22
 ROWS_AT_ONCE = 64
 STORIES_AT_ONCE = 1000
 
