@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bittygpt.core.activations import softmax
-from bittygpt.core.linear import Linear
+from bittygpt.core.linear import Linear, side_by_side
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.rope import RotaryEmbedding
+from bittygpt.core.twins import formulas_are_alone
 
 
 class KeyValueCache(Protocol):
@@ -69,11 +70,7 @@ class MultiHeadAttention(nn.Module):
     With fewer key/value heads than heads (G < H), every H/G neighbouring heads share one key/value head (Ainslie et
     al. 2023): the cache shrinks by that factor. With `qk_norm`, queries and keys are RMS-normalised over d with one
     gain vector for all heads before RoPE (Henry et al. 2020; the layout of Qwen3), which bounds the scores.
-
-    `fused` chooses between the two twins above, here and nowhere else.
     """
-
-    fused = True
 
     def __init__(
         self,
@@ -108,8 +105,8 @@ class MultiHeadAttention(nn.Module):
         With a cache, x holds the new positions alone and attends to all that the cache holds besides.
         """
         q_BHTd, k_BGTd, v_BGTd = (
-            project(x_BTD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
+            projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for projected in side_by_side(x_BTD, (self.q_proj, self.k_proj, self.v_proj))
         )
         if self.q_norm is not None and self.k_norm is not None:
             q_BHTd, k_BGTd = self.q_norm(q_BHTd), self.k_norm(k_BGTd)
@@ -117,5 +114,5 @@ class MultiHeadAttention(nn.Module):
             q_BHTd, k_BGTd = self.rope(q_BHTd, positions_T), self.rope(k_BGTd, positions_T)
         if cache is not None:
             k_BGTd, v_BGTd = cache.append(k_BGTd, v_BGTd)
-        attend = fused_causal_attention if self.fused else formula_causal_attention
+        attend = formula_causal_attention if formulas_are_alone() else fused_causal_attention
         return self.output_proj(attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2))

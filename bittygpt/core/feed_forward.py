@@ -6,10 +6,15 @@ some pattern in x, and the matching column of w2 is what is written back when it
 Shapes: D d_model, F d_ff.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from bittygpt.core.activations import Activation, gelu, relu, relu2, silu
-from bittygpt.core.linear import Linear
+from bittygpt.core.linear import Linear, side_by_side
+from bittygpt.core.twins import call, use_twin
 
 GATES: dict[str, Activation] = {"swiglu": silu, "geglu": gelu, "reglu": relu}
 PLAIN: dict[str, Activation] = {"gelu": gelu, "relu": relu, "relu2": relu2}
@@ -36,7 +41,35 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
-        return self.w2(self.activation(self.w1(x)) * self.w3(x))
+        gate, up = side_by_side(x, (self.w1, self.w3))
+        return self.w2(self.gated(gate, up))
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """activation(gate) * up, (..., F) each."""
+        return self.activation(gate) * up
+
+
+class SiLUGateTwin(torch.autograd.Function):
+    """silu(gate) · up with its backward pass by hand. With s = sigmoid(gate),
+
+    dup = dy · gate s          dgate = dy · up · s (1 + gate (1 - s))
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        s = torch.sigmoid(gate)
+        ctx.save_for_backward(gate, up, s)
+        return (gate * s).mul_(up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up, s = ctx.saved_tensors
+        dy = grads[0]
+        activated = gate * s
+        # s (1 + gate (1 - s)) = s + a (1 - s) = s + a - a s with a = gate s
+        slope = torch.addcmul(s + activated, activated, s, value=-1)
+        return slope.mul_(up).mul_(dy), activated.mul_(dy)
 
 
 class SwiGLU(GatedFeedForward):
@@ -44,6 +77,10 @@ class SwiGLU(GatedFeedForward):
 
     def __init__(self, d_model: int, d_ff: int | None = None) -> None:
         super().__init__(d_model, default_d_ff(d_model) if d_ff is None else d_ff, silu)
+
+    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up, (..., F) each."""
+        return call(SiLUGateTwin, gate, up) if use_twin() else super().gated(gate, up)
 
 
 class FeedForward(nn.Module):

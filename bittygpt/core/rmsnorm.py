@@ -3,15 +3,56 @@
 Zhang & Sennrich 2019, equation 4:  y = g · x / sqrt(mean(x²) + eps)
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from bittygpt.core.twins import call, use_twin
+
+
+def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
+    """The formula: x (..., D), gain (D,) -> (..., D), in the dtype of x.
+
+    Squares overflow in float16 and lose their digits in bfloat16, so the arithmetic is float32 whatever comes in.
+    """
+    x32 = x.float()
+    inverse_rms = torch.rsqrt(x32.square().mean(dim=-1, keepdim=True) + eps)
+    return (x32 * inverse_rms * gain_D.float()).to(x.dtype)
+
+
+class RMSNormTwin(torch.autograd.Function):
+    """The same with its backward pass by hand.
+
+    With r = 1 / sqrt(mean(x²) + eps) and the gradient e = g · dy of the vector before the gain,
+
+        dx = r e - x r³ mean(x e)          dg = sum over all vectors of dy · x r
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
+        x32 = x.float()
+        length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
+        inverse_rms = (length.square_() / x.shape[-1]).add_(eps).rsqrt_()
+        ctx.save_for_backward(x, gain_D, inverse_rms)
+        return (x32 * inverse_rms).mul_(gain_D).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, gain_D, inverse_rms = ctx.saved_tensors
+        dy, x32 = grads[0].float(), x.float()
+        normed = x32 * inverse_rms
+        dgain = (dy * normed).flatten(0, -2).sum(dim=0)
+        e = dy * gain_D
+        mean = (e * normed).mean(dim=-1, keepdim=True)
+        dx = torch.addcmul(e, normed, mean, value=-1).mul_(inverse_rms)
+        return dx.to(x.dtype), dgain, None
 
 
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation over the last dimension, with a learned gain that starts at 1.
-
-    Squares overflow in float16 and lose their digits in bfloat16, so the arithmetic is float32 whatever comes in,
-    and the result goes back to the dtype that came.
 
     Oracle: `torch.nn.RMSNorm`.
     """
@@ -23,6 +64,6 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
-        x32 = x.float()
-        inverse_rms = torch.rsqrt(x32.square().mean(dim=-1, keepdim=True) + self.eps)
-        return (x32 * inverse_rms * self.weight.float()).to(x.dtype)
+        if use_twin():
+            return call(RMSNormTwin, x, self.weight, self.eps)
+        return rms_norm(x, self.weight, self.eps)

@@ -12,6 +12,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bittygpt.core.twins import use_twin
+
+
+def turn(x_BHTd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The formula: each pair of x (..., T, d) turned by the angles of which (T, d/2) cosines and sines are given."""
+    even, odd = x_BHTd[..., 0::2].float(), x_BHTd[..., 1::2].float()
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+    return turned.flatten(-2).to(x_BHTd.dtype)
+
+
+def turn_twin(x_BHTd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """The same in one pass: a pair is a complex number, and to turn it is to multiply it by e^(i angle)."""
+    pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.complex(cos, sin)).flatten(-2).to(x_BHTd.dtype)
+
 
 class RotaryEmbedding(nn.Module):
     """Tables of cosines and sines for positions 0..max_positions-1, and the turning itself.
@@ -55,6 +70,4 @@ class RotaryEmbedding(nn.Module):
             cos, sin = self.cos[: x_BHTd.shape[-2]], self.sin[: x_BHTd.shape[-2]]
         else:
             cos, sin = self.cos[positions_T], self.sin[positions_T]
-        even, odd = x_BHTd[..., 0::2].float(), x_BHTd[..., 1::2].float()
-        turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-        return turned.flatten(-2).to(x_BHTd.dtype)
+        return (turn_twin if use_twin() else turn)(x_BHTd, cos, sin)

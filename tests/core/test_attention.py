@@ -68,12 +68,11 @@ def multi_head_oracle(attention, x, heads, kv_heads, theta):
     return F.linear(torch.cat(outputs, -1), attention.output_proj.weight)
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_multi_head_attention_equals_its_spelling_out(fused, qk_norm, kv_heads):
+def test_multi_head_attention_equals_its_spelling_out(qk_norm, kv_heads):
     attention = MultiHeadAttention(32, 4, kv_heads, RotaryEmbedding(8, 16, 100.0), qk_norm)
-    attention.fused = fused
     if qk_norm:
         attention.q_norm.weight.data.normal_(1, 0.3)
         attention.k_norm.weight.data.normal_(1, 0.3)
@@ -98,11 +97,10 @@ class ListCache:
         return self.k, self.v
 
 
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("pieces", [[9], [5, 4], [4, 1, 1, 3], [1] * 9])
-def test_with_a_cache_in_pieces_equals_all_at_once(fused, pieces):
+def test_with_a_cache_in_pieces_equals_all_at_once(pieces):
     attention = MultiHeadAttention(16, 2, 1, RotaryEmbedding(8, 16))
-    attention.fused = fused
     x = torch.randn(2, 9, 16)
     cache, outputs, start = ListCache(), [], 0
     for length in pieces:

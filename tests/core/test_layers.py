@@ -40,6 +40,7 @@ def test_linear_equals_torch(shape, dtype):
         torch.testing.assert_close(mine, oracle)
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("eps", [1e-5, 1e-1])
@@ -59,6 +60,7 @@ def test_rmsnorm_equals_torch(shape, dtype, eps):
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
 
 
+@pytest.mark.usefixtures("both_forms")
 def test_rmsnorm_squares_in_float32():
     x = torch.full((4,), 1e3, dtype=torch.float16)  # 1e6, its square, is no float16
     assert torch.equal(RMSNorm(4)(x), torch.ones(4, dtype=torch.float16))
@@ -67,6 +69,7 @@ def test_rmsnorm_squares_in_float32():
 ACTIVATION_ORACLES = {"swiglu": F.silu, "geglu": F.gelu, "reglu": F.relu, "gelu": F.gelu, "relu": F.relu}
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("name", [*GATES, *PLAIN])
 def test_feed_forward_equals_torch(name):
     layer = make_feed_forward(6, 10, name)
