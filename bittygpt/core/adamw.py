@@ -44,29 +44,42 @@ class Adam(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            alike: dict[tuple[int, torch.dtype], list[Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    self._update(p, p.grad.float(), group)
+                    alike.setdefault((self._count_step(p), p.dtype), []).append(p)
+            for (t, _), weights in alike.items():
+                self._update(weights, t, group)
         return loss
 
-    def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _count_step(self, p: Tensor) -> int:
         state = self.state[p]
         if not state:
             state["step"] = 0
             state["exp_avg"] = torch.zeros_like(p, dtype=torch.float32)
             state["exp_avg_sq"] = torch.zeros_like(p, dtype=torch.float32)
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
         state["step"] += 1
-        t, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
+        return int(state["step"])
+
+    def _update(self, weights: list[Tensor], t: int, group: dict[str, Any]) -> None:
+        """The formula above on lists of tensors, as a call for each tensor alone takes longer than its arithmetic."""
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        m, v = ([self.state[p][key] for p in weights] for key in ("exp_avg", "exp_avg_sq"))
+        grads = [p.grad.float() for p in weights if p.grad is not None]
 
         if decay and self.decoupled:
-            p.mul_(1 - lr * decay)
+            torch._foreach_mul_(weights, 1 - lr * decay)
         elif decay:
-            grad = grad + decay * p.float()
-        m.lerp_(grad, 1 - beta1)
-        v.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        denominator = v.sqrt().div_(math.sqrt(1 - beta2**t)).add_(group["eps"])
-        p.addcdiv_(m.to(p.dtype), denominator.to(p.dtype), value=-lr / (1 - beta1**t))
+            grads = list(torch._foreach_add(grads, [p.float() for p in weights], alpha=decay))
+        torch._foreach_lerp_(m, grads, 1 - beta1)
+        torch._foreach_mul_(v, beta2)
+        torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
+        denominators = torch._foreach_sqrt(v)
+        torch._foreach_div_(denominators, math.sqrt(1 - beta2**t))
+        torch._foreach_add_(denominators, group["eps"])
+        steps = [mean.to(p.dtype) for mean, p in zip(m, weights, strict=True)]
+        scales = [denominator.to(p.dtype) for denominator, p in zip(denominators, weights, strict=True)]
+        torch._foreach_addcdiv_(weights, steps, scales, value=-lr / (1 - beta1**t))
 
 
 class AdamW(Adam):

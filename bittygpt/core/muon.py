@@ -15,20 +15,20 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About U Vᵀ of the matrix's U S Vᵀ: every singular value brought to between 0.7 and 1.2, (m, n) -> (m, n).
+    """About U Vᵀ of the matrix's U S Vᵀ: every singular value brought to between 0.7 and 1.2, (..., m, n) -> the same.
 
     Each Newton-Schulz step maps a singular value s to a s + b s³ + c s⁵; the coefficients give up exactness at 1 for
     a steep rise at 0, so that five steps do. Needs only matrix products: bfloat16 is enough for them on a GPU.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x
-    x = x / (x.norm() + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    return (x.mT if tall else x).to(matrix.dtype)
 
 
 class Muon(Optimizer):
@@ -58,15 +58,24 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            alike: dict[tuple[torch.Size, torch.dtype], list[Tensor]] = {}
             for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if "momentum_buffer" not in state:
-                    state["momentum_buffer"] = torch.zeros_like(p, dtype=torch.float32)
-                momentum = state["momentum_buffer"].lerp_(p.grad.float(), 1 - group["momentum"])
-                ahead = p.grad.float().lerp(momentum, group["momentum"])
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                scale = 0.2 * math.sqrt(max(p.shape))
-                p.add_(orthogonalize(ahead).to(p.dtype), alpha=-group["lr"] * scale)
+                if p.grad is not None:
+                    alike.setdefault((p.shape, p.dtype), []).append(p)
+            for weights in alike.values():
+                self._update(weights, group)
         return loss
+
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """The formula above on matrices of one shape, stacked: one product for all of them keeps a device busy."""
+        for p in weights:
+            if "momentum_buffer" not in self.state[p]:
+                self.state[p]["momentum_buffer"] = torch.zeros_like(p, dtype=torch.float32)
+        momentum = [self.state[p]["momentum_buffer"] for p in weights]
+        grads = [p.grad.float() for p in weights if p.grad is not None]
+        torch._foreach_lerp_(momentum, grads, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(grads, momentum, group["momentum"])
+        directions = orthogonalize(torch.stack(list(ahead))).to(weights[0].dtype).unbind()
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        scale = 0.2 * math.sqrt(max(weights[0].shape))
+        torch._foreach_add_(weights, directions, alpha=-group["lr"] * scale)

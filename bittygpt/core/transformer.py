@@ -5,11 +5,13 @@ Shapes: B batch, T positions, D d_model, V vocabulary, L layers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from bittygpt.core.attention import KeyValueCache, MultiHeadAttention
+from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 from bittygpt.core.embedding import Embedding
 from bittygpt.core.feed_forward import default_d_ff, make_feed_forward
 from bittygpt.core.linear import Linear
@@ -95,17 +97,25 @@ class TransformerLM(nn.Module):
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """(..., D) -> a score for each token (..., V)."""
-        if self.lm_head is None:
-            return hidden_BTD @ self.token_embeddings.weight.T
-        return self.lm_head(hidden_BTD)
+        return hidden_BTD @ self.output_weight.T
+
+    @property
+    def output_weight(self) -> Tensor:
+        """(V, D), a row for each token that may come next."""
+        return self.token_embeddings.weight if self.lm_head is None else self.lm_head.weight
 
     def forward(
         self,
         ids_BT: Tensor,
         positions_T: Tensor | None = None,
         caches: Sequence[KeyValueCache] | None = None,
+        targets_BT: Tensor | None = None,
+        reduction: Literal["sum", "none"] = "sum",
     ) -> Tensor:
         """ids (B, T) int64 -> logits (B, T, V): row t scores the token after position t, and has seen 0..t alone.
+
+        With targets: the loss in nats, float32, summed or, without gradients, of each token (B, T). That is what
+        `cross_entropy` makes of the logits, of which only some are ever held.
 
         With caches (one for each layer), ids are the new tokens, and positions say where they stand.
 
@@ -114,7 +124,11 @@ class TransformerLM(nn.Module):
         """
         if ids_BT.shape[1] > self.config.context_length:
             raise ValueError(f"{ids_BT.shape[1]} tokens in a context of {self.config.context_length}")
-        return self.logits(self.hidden_states(ids_BT, positions_T, caches))
+        hidden_BTD = self.hidden_states(ids_BT, positions_T, caches)
+        if targets_BT is None:
+            return self.logits(hidden_BTD)
+        loss = chunked_linear_cross_entropy if reduction == "sum" else chunked_token_losses
+        return loss(hidden_BTD, self.output_weight, targets_BT)
 
     def num_parameters(self) -> int:
         """How many numbers are learned."""

@@ -54,7 +54,7 @@ class Engine:
     def _is_to_be_sharded(self, parallel: str) -> bool:
         if self.ranks.world_size == 1 or parallel != "auto":
             return self.ranks.world_size > 1 and parallel == "fsdp"
-        one = estimate_memory(self.model, 1, self.moments, self.device.precision)
+        one = estimate_memory(self.model, 1, self.moments, self.device)
         return one.total > usable_memory(self.device)
 
     def keep_size(self, micro_batch_size: int) -> None:

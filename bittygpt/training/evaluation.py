@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from bittygpt.core import IGNORE_INDEX, cross_entropy
+from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
@@ -80,9 +80,9 @@ def _token_losses(model: nn.Module, batch: Batch, device: Device, may_halve: boo
 
     def attempt() -> None:
         ids = batch.ids.to(device.torch_device)
+        targets = batch.targets.to(device.torch_device)
         with device.autocast():
-            logits_BTV = model(ids)
-        losses_BT = cross_entropy(logits_BTV, batch.targets.to(device.torch_device), reduction="none")
+            losses_BT = model(ids, targets_BT=targets, reduction="none")
         done.append(losses_BT.cpu().double())
 
     if len(batch.ids) == 1 or not may_halve:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from bittygpt.core import TransformerLM
+from bittygpt.core.chunked_loss import logits_at_once
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
 
@@ -42,7 +43,7 @@ def num_trained(model: nn.Module) -> int:
 
 
 def estimate_memory(
-    model: TransformerLM, micro_batch_size: int, moments: int, precision: str, shards: int = 1
+    model: TransformerLM, micro_batch_size: int, moments: int, device: Device, shards: int = 1
 ) -> StepMemory:
     """What a step keeps: weights and what belongs to each, and per token what the backward pass will ask for.
 
@@ -57,7 +58,8 @@ def estimate_memory(
     weights = FLOAT * model.num_parameters()
     layer = FLOAT * sum(p.numel() for p in model.layers[0].parameters())
     gathered = 0 if shards == 1 else weights - (len(model.layers) - 1) * layer
-    product = 2 if precision == "bf16" else FLOAT
+    product = 2 if device.precision == "bf16" else FLOAT
+    logits = min(tokens * config.vocab_size, logits_at_once(device.torch_device))
     per_layer = config.d_model * (6 * product + 10 * FLOAT) + config.feed_forward_width * (
         4 * product + FLOAT
     )
@@ -66,7 +68,8 @@ def estimate_memory(
         gradients=trained if shards == 1 else trained + trained // shards,
         moments=moments * trained // shards,
         activations=tokens * (config.num_layers * per_layer + 4 * FLOAT * config.d_model),
-        logits=tokens * config.vocab_size * (product + 3 * FLOAT),
+        # of a chunk the logits in both precisions, and the output weight's gradient, which is there before the others
+        logits=logits * (2 * product + 2 * FLOAT) + FLOAT * config.vocab_size * config.d_model,
     )
 
 
@@ -87,7 +90,7 @@ def micro_batch_sizes(
     limit = USABLE_IF_TRIED * device.total_memory() if is_tried else usable_memory(device)
 
     def fits(size: int) -> bool:
-        return estimate_memory(model, size, moments, device.precision, shards).total <= limit
+        return estimate_memory(model, size, moments, device, shards).total <= limit
 
     return [size for size in range(sequences, 1, -1) if sequences % size == 0 and fits(size)] + [1]
 
@@ -104,7 +107,7 @@ def out_of_memory(
     model: TransformerLM, micro_batch_size: int, moments: int, device: Device, shards: int = 1
 ) -> OutOfMemoryError:
     """The error for a step that did not fit: where the memory went and which key to change."""
-    parts = estimate_memory(model, micro_batch_size, moments, device.precision, shards)
+    parts = estimate_memory(model, micro_batch_size, moments, device, shards)
     remedy = (
         f"set train.micro_batch_size below {micro_batch_size} (the batch and its result stay the same)"
         if micro_batch_size > 1

@@ -1,6 +1,6 @@
 """One optimizer step, visible from top to bottom: the gradients of a batch, and the update that they make.
 
-Shapes: B batch (of this rank), T positions, V vocabulary.
+Shapes: B batch (of this rank), T positions.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bittygpt.core import clip_grad_norm, cross_entropy
+from bittygpt.core import clip_grad_norm
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
@@ -83,5 +83,5 @@ def micro_batch_loss(model: nn.Module, micro: Batch, device: Device) -> Tensor:
     ids = micro.ids.to(device.torch_device, non_blocking=True)
     targets = micro.targets.to(device.torch_device, non_blocking=True)
     with device.autocast():
-        logits_BTV = model(ids)
-    return cross_entropy(logits_BTV, targets, reduction="sum")
+        loss: Tensor = model(ids, targets_BT=targets)
+    return loss

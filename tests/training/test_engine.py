@@ -4,7 +4,6 @@ import pytest
 
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training import engine as engine_module
-from bittygpt.training import evaluation
 from bittygpt.training import step as step_module
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
@@ -95,15 +94,15 @@ def test_the_next_smaller_size_divides():
 def test_an_evaluation_that_does_not_fit_is_done_in_halves(make_trainer, monkeypatch):
     trainer = make_trainer()
     expected = trainer.validation.run(trainer.engine)
-    cross_entropy, sizes = evaluation.cross_entropy, []
+    forward, sizes = trainer.model.forward, []
 
-    def guarded(logits, *rest, **kinds):
-        sizes.append(len(logits))
-        if len(logits) > 3:
+    def guarded(ids, **kinds):
+        sizes.append(len(ids))
+        if len(ids) > 3:
             raise OUT_OF_MEMORY
-        return cross_entropy(logits, *rest, **kinds)
+        return forward(ids, **kinds)
 
-    monkeypatch.setattr(evaluation, "cross_entropy", guarded)
+    monkeypatch.setattr(trainer.model, "forward", guarded)
     result = trainer.validation.run(trainer.engine)
     assert sizes[:4] == [8, 4, 2, 2]
     assert result.loss == pytest.approx(expected.loss, rel=1e-6)

@@ -26,7 +26,7 @@ def gpu(memory):
 
 
 def test_the_largest_divisor_that_fits():
-    needed = {size: estimate_memory(MODEL, size, 2, "fp32").total for size in (1, 2, 3, 4, 6, 12)}
+    needed = {size: estimate_memory(MODEL, size, 2, gpu(0)).total for size in (1, 2, 3, 4, 6, 12)}
     for size, total in needed.items():
         assert micro_batch_sizes(MODEL, 12, 2, gpu(int(total / 0.7) + 2))[0] == size
     assert micro_batch_sizes(MODEL, 12, 2, gpu(0)) == [1]

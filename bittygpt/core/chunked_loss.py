@@ -1,0 +1,135 @@
+"""The loss without the logits: projection to the vocabulary and cross-entropy together, some tokens at a time.
+
+Logits are the largest tensor of a small model's training: N tokens times V entries, and their gradient once more. The
+loss of one token needs its own V logits alone, and from these also follow its gradients:
+
+    logits = h Wᵀ      dlogits = softmax(logits) - onehot(target)      dh = dlogits W      dW = sum of dlogitsᵀ h
+
+So a chunk of tokens goes forward and backward at once, and its logits are dropped before the next one's are made
+(the idea of Wijmans et al. 2024, "Cut your losses", and Hsu et al. 2024, "Liger kernel").
+
+Shapes: N tokens, D d_model, V vocabulary.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bittygpt.core.cross_entropy import IGNORE_INDEX, cross_entropy
+from bittygpt.core.twins import call, formulas_are_alone
+
+# Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show.
+LOGITS_AT_ONCE, LOGITS_AT_ONCE_GPU = 1 << 24, 1 << 27
+
+
+def linear_cross_entropy(
+    hidden: Tensor, weight_VD: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """The formula: the sum of `cross_entropy(hidden @ weight.T, targets)`. hidden (..., D), targets (...) -> scalar."""
+    return cross_entropy(hidden @ weight_VD.T, targets, ignore_index, reduction="sum")
+
+
+class LinearCrossEntropyTwin(torch.autograd.Function):
+    """The same, the gradients worked out with the loss, as nothing but a factor is still unknown then."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, ignore_index: int
+    ) -> Tensor:
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        total = torch.zeros((), device=hidden_ND.device)
+        dhidden = torch.empty_like(hidden_ND) if wants_hidden else None
+        dweight = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
+        for rows in chunks(len(targets_N), len(weight_VD), hidden_ND.device):
+            hidden, targets = hidden_ND[rows], targets_N[rows].unsqueeze(1)
+            valid = targets != ignore_index
+            chosen = targets.masked_fill(~valid, 0)
+            logits = (hidden @ weight_VD.T).float()
+            target_logits = logits.gather(1, chosen)
+            largest = logits.amax(dim=1, keepdim=True)
+            exponentials = logits.sub_(largest).exp_()
+            sums = exponentials.sum(dim=1, keepdim=True)
+            total += (sums.log() + largest - target_logits).masked_fill(~valid, 0.0).sum()
+            if dhidden is None and dweight is None:
+                continue
+            dlogits = exponentials.mul_(valid / sums)
+            dlogits.scatter_add_(1, chosen, -valid.float())
+            dlogits = dlogits.to(_product_dtype(hidden, weight_VD))
+            if dhidden is not None:
+                dhidden[rows] = dlogits @ weight_VD
+            if dweight is not None:
+                _add_product(dweight, dlogits.T, hidden)
+        ctx.save_for_backward(dhidden, dweight)
+        ctx.weight_dtype = weight_VD.dtype
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        dhidden, dweight = ctx.saved_tensors
+        return (
+            None if dhidden is None else dhidden * grads[0].to(dhidden.dtype),
+            None if dweight is None else (dweight * grads[0]).to(ctx.weight_dtype),
+            None,
+            None,
+        )
+
+
+def chunked_linear_cross_entropy(
+    hidden: Tensor, weight_VD: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """The sum of the losses in nats, float32, as `linear_cross_entropy` has it; of all the logits only some are held.
+
+    Args:
+        hidden: (..., D), what the last layer says of every position.
+        weight_VD: the output projection.
+        targets: (...) int64; `ignore_index` adds nothing.
+
+    Under autocast the products are done in its precision, those of the gradients too, and all sums in float32.
+    """
+    if formulas_are_alone():
+        return linear_cross_entropy(hidden, weight_VD, targets, ignore_index)
+    return call(LinearCrossEntropyTwin, hidden.flatten(0, -2), weight_VD, targets.flatten(), ignore_index)
+
+
+@torch.no_grad()
+def chunked_token_losses(
+    hidden: Tensor, weight_VD: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """The loss of every token apart, (...) float32, without gradients; of all the logits only some are held."""
+    rows, flat = hidden.flatten(0, -2), targets.flatten()
+    losses = [
+        cross_entropy(rows[part] @ weight_VD.T, flat[part], ignore_index, reduction="none")
+        for part in chunks(len(flat), len(weight_VD), hidden.device)
+    ]
+    return torch.cat(losses).view(targets.shape)
+
+
+def logits_at_once(device: torch.device) -> int:
+    """How many logits are held at the same time on a device."""
+    return LOGITS_AT_ONCE_GPU if device.type == "cuda" else LOGITS_AT_ONCE
+
+
+def chunks(num_tokens: int, vocab_size: int, device: torch.device) -> Iterator[slice]:
+    """The tokens in parts of equal size, but for the last."""
+    size = max(1, logits_at_once(device) // vocab_size)
+    return (slice(first, first + size) for first in range(0, num_tokens, size))
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a @ b; in one go where all are of one precision, as autocast has no say in a sum in place."""
+    if a.dtype == b.dtype == total.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
+
+
+def _product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
+    """What autocast, or promotion, makes of a product of the two."""
+    device_type = hidden.device.type
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type)
+    return torch.promote_types(hidden.dtype, weight.dtype)
