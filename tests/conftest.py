@@ -1,8 +1,12 @@
 """Shared set-up: one thread for each test process (results then do not depend on the machine), seeded numbers."""
 
+from contextlib import nullcontext
+
 import hypothesis
 import pytest
 import torch
+
+from bittygpt.core.twins import formulas_alone
 
 hypothesis.settings.register_profile(
     "no clock", deadline=None
@@ -14,3 +18,10 @@ hypothesis.settings.load_profile("no clock")
 def _seeded() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["twins", "formulas"])
+def both_forms(request):
+    """The test runs once with the twins and once with the formulas alone."""
+    with nullcontext() if request.param == "twins" else formulas_alone():
+        yield

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.core.attention import MultiHeadAttention
 from bittygpt.sampling.kv_cache import LayerCache, caches_for
 
 PLAIN = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=2, num_heads=4, d_ff=48)
@@ -19,12 +18,11 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("piece", [1, 3, 16])
 @pytest.mark.parametrize("name", VARIANTS)
 @torch.no_grad()
-def test_logits_in_pieces_equal_the_full_pass(name, piece, fused, monkeypatch):
-    monkeypatch.setattr(MultiHeadAttention, "fused", fused)
+def test_logits_in_pieces_equal_the_full_pass(name, piece):
     model = TransformerLM(VARIANTS[name]).eval()
     ids = torch.randint(0, 40, (2, 16))
     caches = caches_for(model, 16)
