@@ -109,6 +109,17 @@ def test_the_losses_are_those_of_one_process(alone, count, parallel):
             assert resumed == pytest.approx([loss for _, loss in expected], abs=1e-5)
 
 
+def test_muon_on_shared_out_matrices_makes_the_losses_of_one_process(alone):
+    muon = ("optim.name=muon", "data.dir=tokens", "train.max_steps=10", "train.eval_every=10")
+    alone("train", "ranks.yaml", *muon, "run.name=muon")
+    for parallel in ("ddp", "fsdp"):
+        name = f"muon-{parallel}"
+        codes, said = finish(start_ranks(alone, 2, *muon, f"run.name={name}", f"train.parallel={parallel}"))
+        assert codes == [0, 0], said
+        for (step, loss), (_, expected) in zip(losses(alone, name), losses(alone, "muon"), strict=True):
+            assert loss == pytest.approx(expected, abs=1e-5), (parallel, step)
+
+
 def test_three_ranks_that_were_stopped_end_bit_for_bit_like_three_that_were_not(alone):
     """With three, the sum of the gradients depends on the order in which DDP exchanges them."""
     settings = ["data.dir=tokens", "train.batch_size=9", "train.parallel=ddp"]
