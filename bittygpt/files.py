@@ -33,6 +33,12 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     sync_folder(path.parent)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `atomic_file` was writing in a folder when its process was killed."""
+    for leftover in folder.glob(".*.[0-9]*-[0-9]*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the file by this text, UTF-8, atomically."""
     with atomic_file(path) as file:

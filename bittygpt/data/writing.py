@@ -19,6 +19,7 @@ from bittygpt.data.shards import ShardWriter
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.data.workers import Workers
 from bittygpt.errors import DataError
+from bittygpt.files import remove_leftovers
 from bittygpt.text.corpus import Corpus
 
 SAVE_EVERY = 2.0  # seconds
@@ -164,6 +165,7 @@ class CorpusWriter:
             digests.path.unlink(missing_ok=True)
         for part in self.folder.glob(".*.npy.part"):
             part.unlink()
+        remove_leftovers(self.folder)
         (self.folder / JOURNAL).unlink(missing_ok=True)
 
     def has_finished_shards(self) -> bool:

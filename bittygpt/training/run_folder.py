@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bittygpt.files import write_json, write_text
+from bittygpt.files import remove_leftovers, write_json, write_text
 
 
 class RunFolder:
@@ -82,8 +82,7 @@ class RunFolder:
 
     def clean_up(self) -> None:
         """Remove what a killed process had not finished writing."""
-        for leftover in self.path.glob(".*.tmp"):
-            leftover.unlink()
+        remove_leftovers(self.path)
 
     def set_aside(self) -> Path:
         """Move the folder to the first free of NAME.1, NAME.2, … for `--fresh`."""
