@@ -47,7 +47,8 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
             hidden, targets = hidden_ND[rows], targets_N[rows].unsqueeze(1)
             valid = targets != ignore_index
             chosen = targets.masked_fill(~valid, 0)
-            logits = (hidden @ weight_VD.T).float()
+            logits = hidden @ weight_VD.T
+            product_dtype, logits = logits.dtype, logits.float()
             target_logits = logits.gather(1, chosen)
             largest = logits.amax(dim=1, keepdim=True)
             exponentials = logits.sub_(largest).exp_()
@@ -57,13 +58,12 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
                 continue
             dlogits = exponentials.mul_(valid / sums)
             dlogits.scatter_add_(1, chosen, -valid.float())
-            dlogits = dlogits.to(_product_dtype(hidden, weight_VD))
+            dlogits = dlogits.to(product_dtype)
             if dhidden is not None:
                 dhidden[rows] = dlogits @ weight_VD
             if dweight is not None:
                 _add_product(dweight, dlogits.T, hidden)
         ctx.save_for_backward(dhidden, dweight)
-        ctx.weight_dtype = weight_VD.dtype
         return total
 
     @staticmethod
@@ -72,7 +72,7 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
         dhidden, dweight = ctx.saved_tensors
         return (
             None if dhidden is None else dhidden * grads[0].to(dhidden.dtype),
-            None if dweight is None else (dweight * grads[0]).to(ctx.weight_dtype),
+            None if dweight is None else dweight * grads[0],
             None,
             None,
         )
@@ -125,11 +125,3 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a, b)
     else:
         total += a @ b
-
-
-def _product_dtype(hidden: Tensor, weight: Tensor) -> torch.dtype:
-    """What autocast, or promotion, makes of a product of the two."""
-    device_type = hidden.device.type
-    if torch.is_autocast_enabled(device_type):
-        return torch.get_autocast_dtype(device_type)
-    return torch.promote_types(hidden.dtype, weight.dtype)

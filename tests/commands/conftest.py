@@ -83,7 +83,7 @@ class CommandLine:
             assert process.poll() is None, process.communicate()
             time.sleep(0.005)
 
-    def events(self, name: str) -> list[dict[str, Any]]:
+    def events(self, name: str = "tiny") -> list[dict[str, Any]]:
         """Of the metrics.jsonl of a run."""
         text = (self.folder / f"runs/{name}/metrics.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines()]

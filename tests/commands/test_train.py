@@ -14,18 +14,14 @@ STEP_FIELDS = [
 ]
 
 
-def events(line, name="tiny"):
-    return line.events(name)
-
-
 def what_must_agree(line, name="tiny"):
     """All of a run that does not depend on the clock: losses, batches, validation, the final weights."""
     steps = [
         (e["step"], e["loss"], e["grad_norm"], e["lr"], e["batch_hash"])
-        for e in events(line, name)
+        for e in line.events(name)
         if e["event"] == "step"
     ]
-    evals = [(e["step"], e["val_loss"], e["val_bpb"]) for e in events(line, name) if e["event"] == "eval"]
+    evals = [(e["step"], e["val_loss"], e["val_bpb"]) for e in line.events(name) if e["event"] == "eval"]
     last = line.folder / f"runs/{name}/checkpoints/step-00000012"
     return steps, evals, *((last / f"{kind}.safetensors").read_bytes() for kind in ("model", "optimizer"))
 
@@ -43,12 +39,12 @@ def test_leaves_what_the_contract_says(trained):
     assert sorted(p.name for p in (run / "checkpoints").iterdir()) == ["step-00000008", "step-00000012"]
     for checkpoint in (run / "checkpoints").iterdir():
         assert find_fault(checkpoint) is None
-    steps = [e for e in events(trained) if e["event"] == "step"]
+    steps = [e for e in trained.events() if e["event"] == "step"]
     assert [list(e) for e in steps] == [STEP_FIELDS] * 12
     assert [e["step"] for e in steps] == list(range(1, 13))
     assert steps[-1]["tokens"] == 12 * 4 * 16
     assert steps[0]["mfu"] is None
-    assert [list(e) for e in events(trained) if e["event"] == "eval"] == [
+    assert [list(e) for e in trained.events() if e["event"] == "eval"] == [
         ["event", "step", "val_loss", "val_bpb", "elapsed"]
     ] * 2
     status = json.loads((run / "status.json").read_text())
@@ -128,7 +124,7 @@ def test_a_config_that_no_longer_fits_is_refused_and_fresh_keeps_the_old_run(tra
 def test_json_lines_are_the_metrics_and_an_end(bittygpt):
     done = bittygpt("train", "tiny.yaml", "--json")
     lines = [json.loads(text) for text in done.stdout.splitlines()]
-    assert lines[:-1] == events(bittygpt)
+    assert lines[:-1] == bittygpt.events()
     assert lines[-1]["state"] == "finished"
 
 
@@ -185,8 +181,8 @@ def test_two_ranks_give_the_losses_of_one(bittygpt, trained):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    ours = [(e["step"], e["loss"]) for e in events(bittygpt) if e["event"] == "step"]
-    theirs = [(e["step"], e["loss"]) for e in events(trained) if e["event"] == "step"]
+    ours = [(e["step"], e["loss"]) for e in bittygpt.events() if e["event"] == "step"]
+    theirs = [(e["step"], e["loss"]) for e in trained.events() if e["event"] == "step"]
     assert [step for step, _ in ours] == [step for step, _ in theirs]
     assert [loss for _, loss in ours] == pytest.approx([loss for _, loss in theirs], abs=1e-5)
     assert done.stdout.count("finished after") == 1

@@ -37,7 +37,7 @@ main()
 
 
 def events(line, kind):
-    return [event for event in line.events("tiny") if event["event"] == kind]
+    return [event for event in line.events() if event["event"] == kind]
 
 
 def status(line):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from bittygpt.core import ModelConfig, TransformerLM, chunked_loss, cross_entropy
 from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 
-TOKENS, D, V = 12, 8, 23
+D, V = 8, 23
 
 
 @pytest.fixture(params=[1, 5, 12, 100], ids=lambda tokens: f"{tokens}_tokens_at_once")
@@ -15,9 +15,9 @@ def any_chunk(request, monkeypatch):
     monkeypatch.setattr(chunked_loss, "LOGITS_AT_ONCE", request.param * V)
 
 
-def inputs(dtype=torch.float32):
-    hidden = torch.randn(3, 4, D, dtype=dtype, requires_grad=True)
-    weight = torch.randn(V, D, dtype=dtype, requires_grad=True)
+def inputs():
+    hidden = torch.randn(3, 4, D, requires_grad=True)
+    weight = torch.randn(V, D, requires_grad=True)
     targets = torch.randint(0, V, (3, 4))
     targets[0, 1] = targets[2, 3] = -100
     return hidden, weight, targets

@@ -65,7 +65,6 @@ def test_tables_stay_float32_and_right_through_casts_and_meta():
     assert not expected.state_dict()
 
 
-@pytest.mark.usefixtures("both_forms")
 def test_odd_head_dimension_is_refused():
     with pytest.raises(ValueError, match="must be even, and is 7"):
         RotaryEmbedding(7, 10)
