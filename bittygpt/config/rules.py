@@ -1,18 +1,13 @@
-"""What the keys of a config have to do with each other: values that follow from others, pairs that clash.
+"""Which keys of a config clash.
 
-Both work on plain values (section -> key -> value), so that the rules can still be checked where other keys
-of the same file are at fault: all faults are reported at once.
+The rules work on plain values (section -> key -> value), so that they can still be checked where other keys of the same
+file are at fault: all faults are reported at once.
 """
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 END_OF_TEXT = "<|endoftext|>"
-DEFAULT_VOCAB_SIZE = 10_000
-DEFAULT_TRAIN_BYTES = 100_000_000
-DEFAULT_VAL_FRACTION = 0.05
-DEFAULT_MAX_STEPS = 2000
-MOST_WARMUP_STEPS = 1000
 NUM_BYTES = 256
 
 
@@ -21,54 +16,6 @@ class RuleFault(NamedTuple):
 
     keys: tuple[str, ...]
     message: str
-
-
-def _count_or_1(value: Any) -> int:
-    """`value` where it is a count; 1 where it is at fault, which is reported elsewhere."""
-    return value if type(value) is int and value > 0 else 1
-
-
-def _float_or_1(value: Any) -> float:
-    """`value` where it is a number; 1.0 where it is at fault, which is reported elsewhere."""
-    try:
-        return float(value) if type(value) in (int, float) else 1.0
-    except OverflowError:
-        return 1.0
-
-
-def _fill(section: dict[str, Any], key: str, value: Any) -> None:
-    if section.get(key) is None:
-        section[key] = value
-
-
-def fill_derived(values: Mapping[str, dict[str, Any]]) -> None:
-    """Fill in, in place, every value that is null and follows from others. Needs all seven sections."""
-    data, tokenizer, model = values["data"], values["tokenizer"], values["model"]
-    optim, train = values["optim"], values["train"]
-    _fill(values["run"], "name", "run")
-    _fill(data, "dir", f"data/{values['run']['name']}")
-    _fill(data, "val_fraction", 0.0 if data["val"] else DEFAULT_VAL_FRACTION)
-    if tokenizer["vocab"] is None:
-        _fill(tokenizer, "vocab_size", DEFAULT_VOCAB_SIZE)
-        _fill(tokenizer, "train_bytes", DEFAULT_TRAIN_BYTES)
-    _fill(model, "num_kv_heads", model["num_heads"])
-    # 8/3 d_model gives a gated layer as many weights as 4 d_model gives a plain one (Shazeer 2020);
-    # multiples of 64 suit the hardware. Whole numbers only: 64 * round(8/3 d_model / 64).
-    _fill(model, "d_ff", max(64, (_count_or_1(model["d_model"]) + 12) // 24 * 64))
-    _fill(optim, "min_lr", _float_or_1(optim["lr"]) / 10)
-    _fill_max_steps(train, _count_or_1(train["batch_size"]) * _count_or_1(model["context_length"]))
-    _fill(optim, "warmup_steps", min(max(1, _count_or_1(train["max_steps"]) // 20), MOST_WARMUP_STEPS))
-
-
-def _fill_max_steps(train: dict[str, Any], tokens_per_step: int) -> None:
-    """Turn max_tokens into max_steps, so that there is one length of a run to read, to save and to compare."""
-    if train["max_steps"] is not None:
-        return
-    max_tokens = train["max_tokens"]
-    train["max_steps"] = DEFAULT_MAX_STEPS
-    if max_tokens is not None and _count_or_1(max_tokens) == max_tokens:
-        train["max_steps"] = -(-max_tokens // tokens_per_step)
-        train["max_tokens"] = None
 
 
 def _name_is_a_folder(name: str) -> str | None:

@@ -5,7 +5,8 @@ from typing import Any, cast
 
 from pydantic import Field, model_validator
 
-from bittygpt.config.rules import fill_derived, rule_faults
+from bittygpt.config.derived import fill_derived
+from bittygpt.config.rules import rule_faults
 from bittygpt.config.sections import (
     DataSection,
     ModelSection,

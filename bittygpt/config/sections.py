@@ -22,7 +22,7 @@ def _allow_one_string(schema: dict[str, Any]) -> None:
 
 
 def _derived(description: str) -> Any:
-    """A field that is null in the file when its value follows from other keys (`rules.fill_derived`)."""
+    """A field that is null in the file when its value follows from other keys (`derived.fill_derived`)."""
     return Field(default=None, description=description, json_schema_extra=_allow_null)
 
 
@@ -125,7 +125,9 @@ class OptimSection(Section):
     """The optimizer and its learning rate."""
 
     name: Literal["adamw", "muon", "adam", "sgd"] = Field("adamw", description="The optimizer.")
-    lr: Positive = Field(1e-3, description="Highest learning rate, reached after the warm-up.")
+    lr: Positive = _derived(
+        "Highest learning rate, reached after the warm-up; null: one that fits the optimizer and d_model."
+    )
     min_lr: NonNegative = _derived("Learning rate of the last step; null: lr / 10.")
     warmup_steps: Annotated[int, Field(ge=0)] = _derived(
         "Steps over which the learning rate rises from 0; null: 5 % of all steps, at least 1, at most 1000."
@@ -133,8 +135,13 @@ class OptimSection(Section):
     schedule: Literal["cosine", "wsd", "constant"] = Field(
         "cosine", description="Course of the learning rate after the warm-up (wsd: constant, then a decay)."
     )
+    decay_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2,
+        description="Share of the steps, at the end, in which wsd takes the learning rate down to min_lr.",
+    )
     betas: Annotated[tuple[Beta, Beta], BeforeValidator(_tuple_of)] = Field(
-        (0.9, 0.95), description="Decay of the running mean of the gradient, and of its square."
+        (0.9, 0.95),
+        description="Decay of the running mean of the gradient (muon's and sgd's momentum), and of its square.",
     )
     eps: Positive = Field(1e-8, description="Added to the root of the mean square gradient.")
     weight_decay: NonNegative = Field(0.1, description="Share of a weight taken off per step, times lr.")

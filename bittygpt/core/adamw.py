@@ -4,12 +4,13 @@ Kingma & Ba 2015, algorithm 1; decoupled weight decay: Loshchilov & Hutter 2019,
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from bittygpt.core.optimizer import Optimizer
 
 
 class Adam(Optimizer):
@@ -36,34 +37,18 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            alike: dict[tuple[int, torch.dtype], list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    alike.setdefault((self._count_step(p), p.dtype), []).append(p)
-            for (t, _), weights in alike.items():
-                self._update(weights, t, group)
-        return loss
+    def _kind(self, p: Tensor) -> Hashable:
+        return p.dtype, self.state[p].get("step", 0)
 
-    def _count_step(self, p: Tensor) -> int:
-        state = self.state[p]
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(p, dtype=torch.float32)
-            state["exp_avg_sq"] = torch.zeros_like(p, dtype=torch.float32)
-        state["step"] += 1
-        return int(state["step"])
-
-    def _update(self, weights: list[Tensor], t: int, group: dict[str, Any]) -> None:
-        """The formula above on lists of tensors, as a call for each tensor alone takes longer than its arithmetic."""
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """The formula above, on lists of tensors."""
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        for p in weights:
+            if not self.state[p]:
+                moments = {key: torch.zeros_like(p, dtype=torch.float32) for key in ("exp_avg", "exp_avg_sq")}
+                self.state[p] = {"step": 0, **moments}
+            self.state[p]["step"] += 1
+        t = int(self.state[weights[0]]["step"])
         m, v = ([self.state[p][key] for p in weights] for key in ("exp_avg", "exp_avg_sq"))
         grads = [p.grad.float() for p in weights if p.grad is not None]
 

@@ -4,31 +4,35 @@ Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/); scaling to Adam
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+
+from bittygpt.core.optimizer import Optimizer
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About U Vᵀ of the matrix's U S Vᵀ: every singular value brought to between 0.7 and 1.2, (..., m, n) -> the same.
+    """About U Vᵀ of each matrix's U S Vᵀ: its singular values brought to between 0.7 and 1.2. (..., m, n) -> the same.
 
     Each Newton-Schulz step maps a singular value s to a s + b s³ + c s⁵; the coefficients give up exactness at 1 for
     a steep rise at 0, so that five steps do. Needs only matrix products: bfloat16 is enough for them on a GPU.
     """
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
+    x = (matrix.bfloat16() if matrix.is_cuda else matrix.float()).view(-1, *matrix.shape[-2:])
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrix.dtype)
+        polynomial = torch.baddbmm(
+            gram, gram, gram, beta=b, alpha=c
+        )  # b s² + c s⁴, for every singular value s
+        x = torch.baddbmm(x, polynomial, x, beta=a)
+    return (x.mT if tall else x).to(matrix.dtype).view(matrix.shape)
 
 
 class Muon(Optimizer):
@@ -50,21 +54,8 @@ class Muon(Optimizer):
         if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
             raise ValueError("Muon orthogonalises matrices: give vectors and embeddings to AdamW")
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            alike: dict[tuple[torch.Size, torch.dtype], list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    alike.setdefault((p.shape, p.dtype), []).append(p)
-            for weights in alike.values():
-                self._update(weights, group)
-        return loss
+    def _kind(self, p: Tensor) -> Hashable:
+        return p.dtype, p.shape
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """The formula above on matrices of one shape, stacked: one product for all of them keeps a device busy."""

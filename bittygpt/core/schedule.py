@@ -27,9 +27,10 @@ def cosine_schedule(step: int, max_lr: float, min_lr: float, warmup_steps: int, 
 def wsd_schedule(
     step: int, max_lr: float, min_lr: float, warmup_steps: int, total_steps: int, decay_fraction: float = 0.2
 ) -> float:
-    """Warm-up, stable at max_lr, then a straight line to min_lr over the last fifth (Hu et al. 2024, MiniCPM).
+    """Warm-up, stable at max_lr, then a straight line to min_lr in the last steps (Hu et al. 2024, MiniCPM).
 
-    A run on the stable part can be prolonged without having planned its end.
+    A run on the stable part can be prolonged without having planned its end. Where the end is known, a long decay
+    (up to 1: a straight line all the way) serves better than the cosine: Bergsma et al. 2025, "Straight to zero".
     """
     decay_steps = max(1, round(decay_fraction * total_steps))
     if step <= total_steps - decay_steps:

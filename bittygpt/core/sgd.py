@@ -1,10 +1,12 @@
 """Stochastic gradient descent: a step against the gradient, with momentum if asked."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
+from torch import Tensor
+
+from bittygpt.core.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -19,22 +21,17 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One update of every parameter that has a gradient."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                update = p.grad + group["weight_decay"] * p if group["weight_decay"] else p.grad
-                if group["momentum"]:
-                    state = self.state[p]
-                    if "momentum_buffer" not in state:
-                        state["momentum_buffer"] = torch.zeros_like(p)
-                    update = state["momentum_buffer"].mul_(group["momentum"]).add_(update)
-                p.add_(update, alpha=-group["lr"])
-        return loss
+    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """The formula above, on lists of tensors."""
+        updates = [p.grad for p in weights if p.grad is not None]
+        if group["weight_decay"]:
+            updates = list(torch._foreach_add(updates, weights, alpha=group["weight_decay"]))
+        if group["momentum"]:
+            for p in weights:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            momentum = [self.state[p]["momentum_buffer"] for p in weights]
+            torch._foreach_mul_(momentum, group["momentum"])
+            torch._foreach_add_(momentum, updates)
+            updates = momentum
+        torch._foreach_add_(weights, updates, alpha=-group["lr"])

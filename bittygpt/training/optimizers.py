@@ -1,43 +1,66 @@
-"""From the config to the optimizers of a model: which parameter goes where, and the learning rate of a step."""
+"""From the config to the optimizers of a model: which parameter goes where, and how fast it learns."""
 
+import math
 from typing import TYPE_CHECKING
 
 from torch import nn
 from torch.optim import Optimizer
 
-from bittygpt.core import SGD, Adam, AdamW, Muon, constant_schedule, cosine_schedule, wsd_schedule
+from bittygpt.core import (
+    SGD,
+    Adam,
+    AdamW,
+    Muon,
+    TransformerLM,
+    constant_schedule,
+    cosine_schedule,
+    wsd_schedule,
+)
 
 if TYPE_CHECKING:
     from bittygpt.config.sections import OptimSection
 
-MOMENTUM = 0.9  # of SGD; Muon has its own
 
-
-def build_optimizers(model: nn.Module, optim: "OptimSection") -> list[Optimizer]:
+def build_optimizers(model: TransformerLM, optim: "OptimSection") -> list[Optimizer]:
     """The optimizers that together update every trainable parameter once.
 
-    Weight decay shrinks matrices alone. A gain of RMSNorm has its right size near 1, not near 0. Muon takes the
+    Weight decay shrinks matrices alone: a gain of RMSNorm has its right size near 1, not near 0. Muon takes the
     matrices inside the layers; embeddings, head and gains, whose rows are independent of one another, go to AdamW.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     inner = [p for name, p in named if p.ndim == 2 and name.startswith("layers.")]
-    outer = [p for name, p in named if p.ndim == 2 and not name.startswith("layers.")]
+    head = [p for name, p in named if p.ndim == 2 and name.startswith("lm_head.")]
+    embedding = [p for name, p in named if name.startswith("token_embeddings.")]
     gains = [p for _, p in named if p.ndim < 2]
-    decay = optim.weight_decay
+    adaptive = optim.name in {"adam", "adamw", "muon"}
+    embedding_scale = embedding_lr_scale(model) if adaptive else 1.0
 
     def groups(matrices: list[nn.Parameter]) -> list[dict[str, object]]:
-        both = [{"params": matrices, "weight_decay": decay}, {"params": gains, "weight_decay": 0.0}]
-        return [group for group in both if group["params"]]
+        decay, scale = optim.weight_decay, embedding_scale
+        parts = [(matrices, decay, 1.0), (embedding, decay / scale, scale), (gains, 0.0, 1.0)]
+        return [{"params": ps, "weight_decay": decay, "lr_scale": scale} for ps, decay, scale in parts if ps]
 
-    if optim.name == "muon":
-        optimizers: list[Optimizer] = [Muon(inner, lr=optim.lr, weight_decay=decay)] if inner else []
-        return optimizers + (
-            [AdamW(groups(outer), optim.lr, optim.betas, optim.eps)] if outer or gains else []
-        )
+    momentum = optim.betas[0]
     if optim.name == "sgd":
-        return [SGD(groups(inner + outer), lr=optim.lr, momentum=MOMENTUM)]
-    kind = {"adam": Adam, "adamw": AdamW}[optim.name]
-    return [kind(groups(inner + outer), optim.lr, optim.betas, optim.eps)]
+        return [SGD(groups(inner + head), lr=optim.lr, momentum=momentum)]
+    kind = Adam if optim.name == "adam" else AdamW
+    rest = groups(head if optim.name == "muon" else inner + head)
+    optimizers: list[Optimizer] = [kind(rest, optim.lr, optim.betas, optim.eps)] if rest else []
+    if optim.name == "muon" and inner:
+        optimizers.insert(0, Muon(inner, optim.lr, momentum, optim.weight_decay))
+    return optimizers
+
+
+def embedding_lr_scale(model: TransformerLM) -> float:
+    """How many times as fast an embedding learns as a matrix.
+
+    An adaptive step has a size of its own, whatever that of the weight, so one learning rate moves large weights
+    less, in proportion, than small ones. A matrix starts with entries of about 1 / sqrt(D), an embedding with entries
+    of 1, sqrt(D) times as large; unless it is the head, too, and starts as small as one. Weight decay, which is
+    multiplied by the learning rate, is divided by it again: embeddings shrink no faster than matrices.
+    """
+    config = model.config
+    return 1.0 if config.tie_embeddings else math.sqrt(config.d_model)
 
 
 def moments_per_weight(name: str) -> int:
@@ -49,5 +72,7 @@ def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:
     """The learning rate of a step, counted from 1, by `optim.schedule`."""
     if optim.schedule == "constant":
         return constant_schedule(step, optim.lr, optim.warmup_steps)
-    schedule = {"cosine": cosine_schedule, "wsd": wsd_schedule}[optim.schedule]
-    return schedule(step, optim.lr, optim.min_lr, optim.warmup_steps, total_steps)
+    course = (step, optim.lr, optim.min_lr, optim.warmup_steps, total_steps)
+    if optim.schedule == "wsd":
+        return wsd_schedule(*course, decay_fraction=optim.decay_fraction)
+    return cosine_schedule(*course)

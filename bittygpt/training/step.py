@@ -71,10 +71,10 @@ def compute_gradients(
 
 
 def update_weights(optimizers: Sequence[Optimizer], lr: float) -> None:
-    """Move the weights once, by the gradients that are there."""
+    """Move the weights once, by the gradients that are there. `lr` is that of a group whose `lr_scale` is 1."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         optimizer.step()
 
 

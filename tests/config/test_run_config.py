@@ -51,10 +51,11 @@ def test_every_key_but_data_train_has_the_promised_default() -> None:
         },
         "optim": {
             "name": "adamw",
-            "lr": 1e-3,
-            "min_lr": 1e-4,
+            "lr": 1.6e-3,
+            "min_lr": 1.6e-4,
             "warmup_steps": 100,
             "schedule": "cosine",
+            "decay_fraction": 0.2,
             "betas": (0.9, 0.95),
             "eps": 1e-8,
             "weight_decay": 0.1,
@@ -114,9 +115,24 @@ def test_max_tokens_become_as_many_steps_as_it_takes() -> None:
     assert (train.max_steps, train.max_tokens) == (11, None)  # 10 steps are 6400 tokens
 
 
+@pytest.mark.parametrize(
+    ("name", "d_model", "lr"),
+    [
+        ("adamw", 128, 3.1e-3),
+        ("adam", 256, 1.6e-3),
+        ("adamw", 768, 5.2e-4),
+        ("muon", 128, 0.018),
+        ("muon", 512, 8.8e-3),
+    ],
+)
+def test_the_learning_rate_falls_with_the_width(name: str, d_model: int, lr: float) -> None:
+    assert config(model={"d_model": d_model}, optim={"name": name}).optim.lr == lr
+
+
 def test_other_derived_values() -> None:
     assert config(model={"num_heads": 8}).model.num_kv_heads == 8
     assert config(optim={"lr": 1}).optim.min_lr == 0.1
+    assert config(optim={"name": "sgd"}).optim.lr == 0.1
     assert config(optim={"lr": 1, "min_lr": 0}).optim.min_lr == 0.0
     assert config(optim={"warmup_steps": 0}).optim.warmup_steps == 0
     assert config(data={"train": "a.txt", "val": "b.txt"}).data.val_fraction == 0.0

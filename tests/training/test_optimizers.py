@@ -4,18 +4,42 @@ import pytest
 import torch
 
 from bittygpt.config.sections import OptimSection
-from bittygpt.core import Muon
+from bittygpt.core import AdamW, Muon
 from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.step import update_weights
+
+
+def scale(group):
+    return group.get("lr_scale", 1.0)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])
 def test_every_parameter_once_and_decay_on_matrices_alone(make_trainer, name):
     trainer = make_trainer(f"optim.name={name}", "optim.weight_decay=0.3")
-    owned = [
-        (p, g["weight_decay"]) for o in trainer.engine.optimizers for g in o.param_groups for p in g["params"]
-    ]
+    groups = [group for optimizer in trainer.engine.optimizers for group in optimizer.param_groups]
+    owned = [(p, g["weight_decay"] * scale(g)) for g in groups for p in g["params"]]
     assert len(owned) == len(list(trainer.model.parameters())) == len({id(p) for p, _ in owned})
-    assert all(decay == (0.3 if p.ndim == 2 else 0.0) for p, decay in owned)
+    assert all(decay == pytest.approx(0.3 if p.ndim == 2 else 0.0) for p, decay in owned)
+
+
+@pytest.mark.parametrize(
+    ("name", "tied", "expected"),
+    [("adamw", False, 8.0), ("muon", False, 8.0), ("adamw", True, 1.0), ("sgd", False, 1.0)],
+)
+def test_an_embedding_moves_in_proportion_to_its_size(make_trainer, name, tied, expected):
+    trainer = make_trainer(f"optim.name={name}", "model.d_model=64", f"model.tie_embeddings={tied}")
+    update_weights(trainer.engine.optimizers, 0.1)
+    groups = [group for optimizer in trainer.engine.optimizers for group in optimizer.param_groups]
+    embedding = trainer.model.token_embeddings.weight
+    for group in groups:
+        holds_embedding = any(p is embedding for p in group["params"])
+        assert group["lr"] == pytest.approx(0.1 * (expected if holds_embedding else 1.0))
+
+
+@pytest.mark.parametrize("name", ["muon", "sgd"])
+def test_momentum_is_the_first_beta(make_trainer, name):
+    optimizers = make_trainer(f"optim.name={name}", "optim.betas=[0.7,0.9]").engine.optimizers
+    assert [o.param_groups[0]["momentum"] for o in optimizers if not isinstance(o, AdamW)] == [0.7]
 
 
 def test_muon_takes_the_matrices_inside_the_layers(make_trainer):
@@ -40,6 +64,11 @@ def test_learning_rate_warms_up_and_ends_where_the_schedule_says(schedule):
     assert learning_rate(5, optim, 100) == pytest.approx(0.5)
     assert learning_rate(10, optim, 100) == pytest.approx(1.0)
     assert learning_rate(100, optim, 100) == pytest.approx(1.0 if schedule == "constant" else 0.1)
+
+
+def test_wsd_begins_to_decay_where_the_config_says():
+    optim = OptimSection(lr=1.0, min_lr=0.0, warmup_steps=0, schedule="wsd", decay_fraction=0.5)
+    assert [learning_rate(step, optim, 100) for step in (50, 75, 100)] == pytest.approx([1.0, 0.5, 0.0])
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])
