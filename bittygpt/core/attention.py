@@ -89,6 +89,7 @@ class MultiHeadAttention(nn.Module):
                 f"and num_heads of num_kv_heads {num_kv_heads}"
             )
         self.head_dim = d_model // num_heads
+        self.heads = (num_heads, num_kv_heads, num_kv_heads)  # of queries, keys, values
         self.q_proj = Linear(d_model, num_heads * self.head_dim)
         self.k_proj = Linear(d_model, num_kv_heads * self.head_dim)
         self.v_proj = Linear(d_model, num_kv_heads * self.head_dim)
@@ -104,12 +105,11 @@ class MultiHeadAttention(nn.Module):
 
         With a cache, x holds the new positions alone and attends to all that the cache holds besides.
         """
-        q_BHTd, k_BGTd, v_BGTd = (
-            projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-            for projected in side_by_side(x_BTD, (self.q_proj, self.k_proj, self.v_proj))
-        )
+        projected = side_by_side(x_BTD, (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = projected.unflatten(-1, (-1, self.head_dim)).split(self.heads, dim=2)  # (B, T, H or G, d)
         if self.q_norm is not None and self.k_norm is not None:
-            q_BHTd, k_BGTd = self.q_norm(q_BHTd), self.k_norm(k_BGTd)
+            q, k = self.q_norm(q), self.k_norm(k)
+        q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in (q, k, v))
         if self.rope is not None:
             q_BHTd, k_BGTd = self.rope(q_BHTd, positions_T), self.rope(k_BGTd, positions_T)
         if cache is not None:

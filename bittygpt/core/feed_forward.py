@@ -41,11 +41,11 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
-        gate, up = side_by_side(x, (self.w1, self.w3))
-        return self.w2(self.gated(gate, up))
+        return self.w2(self.gated(side_by_side(x, (self.w1, self.w3))))
 
-    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        """activation(gate) * up, (..., F) each."""
+    def gated(self, gate_and_up: Tensor) -> Tensor:
+        """activation(gate) * up, of the two side by side: (..., 2F) -> (..., F)."""
+        gate, up = gate_and_up.chunk(2, dim=-1)
         return self.activation(gate) * up
 
 
@@ -53,23 +53,31 @@ class SiLUGateTwin(torch.autograd.Function):
     """silu(gate) · up with its backward pass by hand. With s = sigmoid(gate),
 
     dup = dy · gate s          dgate = dy · up · s (1 + gate (1 - s))
+
+    Both gradients are written where the backward pass of the product wants them, side by side.
     """
 
     @staticmethod
-    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+    def forward(ctx: Any, gate_and_up: Tensor) -> Tensor:
+        gate, up = gate_and_up.chunk(2, dim=-1)
         s = torch.sigmoid(gate)
-        ctx.save_for_backward(gate, up, s)
+        ctx.save_for_backward(gate_and_up, s)
         return (gate * s).mul_(up)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        gate, up, s = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        gate_and_up, s = ctx.saved_tensors
+        gate, up = gate_and_up.chunk(2, dim=-1)
         dy = grads[0]
+        gradient = torch.empty_like(gate_and_up)
+        dgate, dup = gradient.chunk(2, dim=-1)
         activated = gate * s
-        # s (1 + gate (1 - s)) = s + a (1 - s) = s + a - a s with a = gate s
-        slope = torch.addcmul(s + activated, activated, s, value=-1)
-        return slope.mul_(up).mul_(dy), activated.mul_(dy)
+        torch.mul(dy, activated, out=dup)
+        # s (1 + gate (1 - s)) = s + a (1 - s) = a + s (1 - a) with a = gate s: from a to 1 by a share of s
+        slope = torch.lerp(activated, torch.ones_like(activated[..., :1]), s)
+        torch.mul(slope.mul_(up), dy, out=dgate)
+        return gradient
 
 
 class SwiGLU(GatedFeedForward):
@@ -78,9 +86,9 @@ class SwiGLU(GatedFeedForward):
     def __init__(self, d_model: int, d_ff: int | None = None) -> None:
         super().__init__(d_model, default_d_ff(d_model) if d_ff is None else d_ff, silu)
 
-    def gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        """silu(gate) * up, (..., F) each."""
-        return call(SiLUGateTwin, gate, up) if use_twin() else super().gated(gate, up)
+    def gated(self, gate_and_up: Tensor) -> Tensor:
+        """silu(gate) * up, of the two side by side: (..., 2F) -> (..., F)."""
+        return call(SiLUGateTwin, gate_and_up) if use_twin() else super().gated(gate_and_up)
 
 
 class FeedForward(nn.Module):

@@ -28,11 +28,12 @@ class Linear(nn.Module):
         return x @ self.weight.T
 
 
-def side_by_side(x: Tensor, layers: Sequence[Linear]) -> tuple[Tensor, ...]:
-    """What each layer makes of the same x, by one product: [W1; W2; …] x is W1 x above W2 x, and so on.
+def side_by_side(x: Tensor, layers: Sequence[Linear]) -> Tensor:
+    """What each layer makes of the same x, one beside the other: (..., d_in) -> (..., sum of all d_out).
+
+    By one product: [W1; W2; …] x is W1 x above W2 x, and so on.
 
     One large product keeps the machine busier than several small ones, and x is read once. To put the weights
     together costs little beside it, and each keeps its own name and place in a checkpoint.
     """
-    weight = torch.cat([layer.weight for layer in layers])
-    return (x @ weight.T).split([layer.weight.shape[0] for layer in layers], dim=-1)
+    return x @ torch.cat([layer.weight for layer in layers]).T

@@ -27,7 +27,7 @@ class RMSNormTwin(torch.autograd.Function):
 
     With r = 1 / sqrt(mean(x²) + eps) and the gradient e = g · dy of the vector before the gain,
 
-        dx = r e - x r³ mean(x e)          dg = sum over all vectors of dy · x r
+        dx = r (e - x r mean(e · x r))          dg = sum over all vectors of dy · x r
     """
 
     @staticmethod
@@ -44,10 +44,10 @@ class RMSNormTwin(torch.autograd.Function):
         x, gain_D, inverse_rms = ctx.saved_tensors
         dy, x32 = grads[0].float(), x.float()
         normed = x32 * inverse_rms
-        dgain = (dy * normed).flatten(0, -2).sum(dim=0)
-        e = dy * gain_D
-        mean = (e * normed).mean(dim=-1, keepdim=True)
-        dx = torch.addcmul(e, normed, mean, value=-1).mul_(inverse_rms)
+        dy_normed = (dy * normed).flatten(0, -2)
+        dgain = dy_normed.sum(dim=0)
+        mean = (dy_normed @ gain_D.float() / x.shape[-1]).view_as(inverse_rms)
+        dx = (dy * gain_D).addcmul_(normed, mean, value=-1).mul_(inverse_rms)
         return dx.to(x.dtype), dgain, None
 
 
