@@ -20,7 +20,7 @@ import torch
 
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
-from bittygpt.core import TransformerLM, clip_grad_norm, cross_entropy
+from bittygpt.core import TransformerLM, clip_grad_norm
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.devices import choose_device
@@ -29,6 +29,7 @@ from bittygpt.training.loop import Trainer
 from bittygpt.training.optimizers import build_optimizers, learning_rate
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.run_lock import run_lock
+from bittygpt.training.step import update_weights
 
 BLOCK = 50
 
@@ -59,16 +60,12 @@ def bare_steps(trainer: Trainer) -> Iterator[int]:
         for first in range(0, len(batch.ids), engine.micro_batch_size):
             micro = batch.rows(first, first + engine.micro_batch_size)
             with engine.device.autocast():
-                logits = compiled(micro.ids.to(engine.device.torch_device))
-            targets = micro.targets.to(engine.device.torch_device)
-            loss = cross_entropy(logits, targets, reduction="sum") / count
+                ids, targets = (x.to(engine.device.torch_device) for x in (micro.ids, micro.targets))
+                loss = compiled(ids, targets_BT=targets) / count
             loss.backward()
             total += loss.detach()
         clip_grad_norm(model.parameters(), config.optim.grad_clip)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config.optim, trainer.total_steps)
-            optimizer.step()
+        update_weights(optimizers, learning_rate(step, config.optim, trainer.total_steps))
         total.item()
         yield step
 

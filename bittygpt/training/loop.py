@@ -17,6 +17,7 @@ from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
 from bittygpt.training.engine import Engine
 from bittygpt.training.memory import is_out_of_memory
 from bittygpt.training.optimizers import learning_rate
+from bittygpt.training.prefetch import Prefetcher
 from bittygpt.training.reports import (
     DivergedReport,
     EvalReport,
@@ -63,6 +64,7 @@ class Trainer:
         self.batches = TrainingBatches(
             train_tokens, context, train.batch_size, config.run.seed, ignored, document_end=end
         )
+        self.ahead = Prefetcher(self.batches.batch, pin=device.is_cuda)
         token_bytes = torch.from_numpy(tokenizer.token_bytes())
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
@@ -115,11 +117,9 @@ class Trainer:
             raise
 
     def _run(self, stop_asked: Callable[[], bool]) -> Iterator[Report]:
-        is_new = self.saver.saved_step is None
         if self.step < self.total_steps:
             self.saver.check_room()
-        if is_new:
-            self.saver.remember_start()
+        self.saver.remember_start()
         self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
         self.meter.restart(self.step)
         is_missing = self.validation.is_due(self.step) and self.step not in self.val_losses
@@ -135,7 +135,7 @@ class Trainer:
             return (yield from self._stop())
         with self.meter.waiting():
             number = self.guard.batch_number(step)
-            batch = self.batches.batch(number)
+            batch = self.ahead.batch(number)
         try:
             result = self.engine.gradients(batch, stop_asked())
         except Exception:

@@ -140,7 +140,8 @@ class Saver:
 
     def remember_start(self) -> None:
         """Keep a copy of the weights in main memory, to go back to as long as there is no checkpoint."""
-        self._start = copy_of(self.engine.model)
+        if self.saved_step is None:
+            self._start = copy_of(self.engine.model)
 
     def go_back(self, before: int) -> dict[str, Any]:
         """Model and optimizers as they were at the last regular checkpoint of a step less than `before`.
