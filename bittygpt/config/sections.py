@@ -169,7 +169,10 @@ class TrainSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Number format of matrix products."
     )
-    compile: Literal["auto"] | bool = Field("auto", description="Whether torch.compile translates the model.")
+    compile: Literal["auto"] | bool = Field(
+        "auto",
+        description="Whether torch.compile translates the model; auto: where it saves more time than it takes.",
+    )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
     ignore_tokens: Texts = Field((), description="Special tokens that are no target of the loss.")
     init_from: Text | None = Field(None, description="Run or checkpoint whose weights to start from.")

@@ -8,6 +8,7 @@ from torch import nn
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import Batch
 from bittygpt.errors import OutOfMemoryError
+from bittygpt.training.compiling import compiling_pays
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.memory import (
@@ -34,7 +35,6 @@ class Engine:
         self.model, self.device, self.ranks = model, device, ranks
         self.grad_clip = config.optim.grad_clip
         self.moments = moments_per_weight(config.optim.name)
-        self.compile_it = device.is_cuda if train.compile == "auto" else train.compile
         self.shards = ranks.world_size if self._is_to_be_sharded(train.parallel) else 1
         self.sequences = train.batch_size // ranks.world_size
         self.is_auto = train.micro_batch_size == "auto"
@@ -44,6 +44,11 @@ class Engine:
             else [min(self.sequences, int(train.micro_batch_size))]
         )
         self.micro_batch_size = self.sizes[0]
+        self.compile_it = (
+            compiling_pays(model, device, train.max_steps, self.sequences, self.micro_batch_size)
+            if train.compile == "auto"
+            else train.compile
+        )
         if self.shards > 1:
             shard_model(model, ranks, device, self.compile_it)
         else:

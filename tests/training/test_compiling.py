@@ -1,0 +1,47 @@
+"""`train.compile: auto`: a long run is compiled for, a short one is over before the compiler would be."""
+
+import pytest
+import torch
+
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.training.compiling import compiling_pays
+from bittygpt.training.devices import Device
+
+
+class OneGPU(Device):
+    """One that need not be there."""
+
+    def peak_flops(self):
+        return 989e12
+
+
+CUDA, CPU = OneGPU(torch.device("cuda", 0), "bf16"), Device(torch.device("cpu"), "fp32")
+SMALL = ModelConfig(65, 256, 384, 6, 6)
+GPT2 = ModelConfig(50_257, 1024, 768, 12, 12, d_ff=2048, tie_embeddings=True)
+
+
+def pays(config, device, **run):
+    with torch.device("meta"):
+        model = TransformerLM(config)
+    return compiling_pays(model, device, **run)
+
+
+@pytest.mark.parametrize(
+    ("config", "run", "expected"),
+    [
+        (SMALL, {"steps": 500, "sequences": 64, "micro_batch_size": 64}, False),
+        (SMALL, {"steps": 100_000, "sequences": 64, "micro_batch_size": 64}, True),
+        (GPT2, {"steps": 19_074, "sequences": 512, "micro_batch_size": 16}, True),
+        (GPT2, {"steps": 20, "sequences": 16, "micro_batch_size": 16}, False),
+    ],
+)
+def test_it_pays_for_long_runs_alone(config, run, expected):
+    assert pays(config, CUDA, **run) is expected
+    assert pays(config, CPU, **run) is False
+
+
+def test_many_small_passes_are_counted():
+    """The same tokens in passes of one sequence: a small model then waits for its kernels to be started."""
+    run = {"steps": 500, "sequences": 64}
+    assert not pays(SMALL, CUDA, **run, micro_batch_size=64)
+    assert pays(SMALL, CUDA, **run, micro_batch_size=1)
