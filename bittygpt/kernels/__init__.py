@@ -45,6 +45,8 @@ def _proved_on(device: torch.device) -> bool:
             return True
         reason = f"the loss of an even choice of two came out as {loss}"
     except Exception as error:  # whatever a compiler, a driver or a package of another version may raise
+        if "out of memory" in str(error):
+            raise  # which says nothing of the kernel: a smaller micro-batch may follow
         reason = f"{type(error).__name__}: {error}"
     warnings.warn(f"PyTorch's operations instead of Triton kernels on {device}: {reason}", stacklevel=2)
     return False

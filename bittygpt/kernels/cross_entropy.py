@@ -50,7 +50,7 @@ def loss_kernel(
         target_logits += tl.where(columns == target, x, 0.0)
         largest = new_largest
     sum_of_row = tl.sum(sums, axis=0)
-    loss = tl.log(sum_of_row) + largest - tl.sum(target_logits, axis=0)
+    loss = tl.log(sum_of_row) + (largest - tl.sum(target_logits, axis=0))
     loss = tl.where((target >= 0) & (target < vocab_size), loss, float("nan"))  # no target goes wrong unseen
     tl.store(losses + row, tl.where(valid, loss, 0.0))
 
