@@ -88,6 +88,5 @@ def adam_(
             BLOCK=BLOCK,
             num_warps=4,
         )
-    torch.autograd.graph.increment_version(
-        weight
-    )  # so that a backward pass that still needs the old one fails
+    # Triton writes behind autograd's back: told of it, a backward pass that still needs the old weights fails.
+    torch.autograd.graph.increment_version(weight)

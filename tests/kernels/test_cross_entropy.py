@@ -46,13 +46,22 @@ def oracle(logits, targets):
 @pytest.mark.parametrize("vocab_size", [1, 16, 37, 64])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_losses_and_gradients_equal_torchs(vocab_size, dtype, rounding, scale):
-    logits = (torch.randn(5, vocab_size, device=DEVICE) * scale).to(dtype)
+    memory = torch.zeros(5 * vocab_size + 16, dtype=dtype, device=DEVICE)
+    logits, beyond = memory[:-16].view(5, vocab_size), memory[-16:]
+    logits.copy_(torch.randn(5, vocab_size) * scale)
     targets = targets_for(5, vocab_size)
     expected_losses, expected_gradients = oracle(logits, targets)
     losses = losses_and_gradients_(logits, targets, IGNORED, True)
     torch.testing.assert_close(losses, expected_losses)
     torch.testing.assert_close(logits.float(), expected_gradients, atol=1e-6, rtol=rounding)
     assert not logits[2].any()
+    assert not beyond.any()
+
+
+def test_pytorch_knows_what_is_written():
+    """Or the compiler would take the logits for what they were before."""
+    arguments = (torch.randn(5, 37, device=DEVICE), targets_for(5, 37), IGNORED, True)
+    torch.library.opcheck(losses_and_gradients_, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
 def test_without_gradients_the_logits_stay():
