@@ -34,17 +34,17 @@ def test_a_cpu_trains_where_triton_cannot_be_imported():
 
 @pytest.fixture
 def proved(monkeypatch):
-    """Of a device of this capability, for which the CPU stands in: whether the kernels are found to work there."""
+    """Whether the kernels are found to work on an Ampere GPU, for which the CPU stands in."""
     pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
     if torch.cuda.is_available():
         pytest.skip("Triton is not interpreted where there is a GPU")
+    from bittygpt.kernels import proof
+
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-
-    def is_proved(capability=(8, 0)):
-        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-        return kernels._proved_on.__wrapped__(CPU)
-
-    return is_proved
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
+    proof._trial.cache_clear()
+    yield lambda: proof.proved_on(CPU)
+    proof._trial.cache_clear()
 
 
 def break_it(monkeypatch, launch):
@@ -55,7 +55,19 @@ def break_it(monkeypatch, launch):
 
 def test_a_gpu_is_proved_by_a_loss(proved):
     assert proved()
-    assert not proved(capability=(7, 5))
+
+
+def test_an_old_gpu_is_not(proved, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    assert not proved()
+
+
+def test_the_compiler_takes_the_proof_as_it_comes_out(proved):
+    def negative_if_proved(x):
+        return -x if proved() else x
+
+    compiled = torch.compile(negative_if_proved, backend="aot_eager", fullgraph=True)
+    assert compiled(torch.ones(1)) == -1
 
 
 def test_a_kernel_that_cannot_be_built_is_done_without(proved, monkeypatch):
@@ -66,6 +78,12 @@ def test_a_kernel_that_cannot_be_built_is_done_without(proved, monkeypatch):
     with pytest.warns(
         UserWarning, match="PyTorch's operations .* on cpu: RuntimeError: Failed to find C compiler"
     ):
+        assert not proved()
+
+
+def test_a_triton_that_cannot_be_imported_is_done_without(proved, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bittygpt.kernels.cross_entropy", None)
+    with pytest.warns(UserWarning, match="on cpu: ModuleNotFoundError"):
         assert not proved()
 
 
