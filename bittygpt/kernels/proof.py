@@ -14,7 +14,7 @@ OLDEST_GPU = (8, 0)  # Ampere, the first with bfloat16
 
 @torch.compiler.assume_constant_result  # the compiler runs it instead of reading it
 def proved_on(device: torch.device) -> bool:
-    """Whether a kernel gives the right number on a device; tried once."""
+    """Whether a kernel gives the right numbers on a device; tried once, on two equal logits."""
     return _trial(device)
 
 
@@ -26,10 +26,11 @@ def _trial(device: torch.device) -> bool:
         from bittygpt.kernels.cross_entropy import losses_and_gradients_
 
         logits, targets = torch.zeros(1, 2, device=device), torch.zeros(1, dtype=torch.int64, device=device)
-        loss = losses_and_gradients_(logits, targets, ignore_index=-100, gradients=False).item()
-        if math.isclose(loss, math.log(2), rel_tol=1e-5):
+        losses = losses_and_gradients_(logits, targets, ignore_index=-100, gradients=True)
+        found, expected = [*losses.tolist(), *logits[0].tolist()], [math.log(2), -0.5, 0.5]
+        if all(math.isclose(x, y, rel_tol=1e-5) for x, y in zip(found, expected, strict=True)):
             return True
-        reason = f"the loss of an even choice of two came out as {loss}"
+        reason = f"loss and gradient came out as {found} instead of {expected}"
     except Exception as error:  # whatever a compiler, a driver or a package of another version may raise
         if "out of memory" in str(error):
             raise  # which says nothing of the kernel: a smaller micro-batch may follow
