@@ -38,10 +38,10 @@ def loss_kernel(
 
     # The least float32 instead of -inf, for which exp(x - largest) would be NaN where x is -inf, too.
     largest = tl.full((), -3.4028234663852886e38, tl.float32)
-    sums = tl.zeros(
-        (BLOCK,), tl.float32
-    )  # each lane adds up its own logits: added together once, after the loop
-    target_logits = tl.zeros((BLOCK,), tl.float32)  # zero but in the lane that came by the target
+    # Each lane adds up what it comes by, and all lanes are added together once, after the loop. The target's logit is
+    # picked up on the way: loaded apart, it might by then be overwritten by another thread of the program.
+    sums = tl.zeros((BLOCK,), tl.float32)
+    target_logits = tl.zeros((BLOCK,), tl.float32)
     for first in range(0, vocab_size, BLOCK):
         columns = first + lanes
         x = tl.load(logits + columns, mask=columns < vocab_size, other=-float("inf")).to(tl.float32)
