@@ -1,5 +1,6 @@
 """Shared set-up: one thread for each test process (results then do not depend on the machine), seeded numbers."""
 
+import os
 from contextlib import nullcontext
 
 import hypothesis
@@ -7,6 +8,10 @@ import pytest
 import torch
 
 from bittygpt.core.twins import formulas_alone
+
+if not torch.cuda.is_available():
+    # Triton's kernels run in its interpreter, on the CPU. It looks here when it is first imported, by whomever.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 hypothesis.settings.register_profile(
     "no clock", deadline=None

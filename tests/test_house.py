@@ -14,7 +14,8 @@ WORDS_AND_SENTENCES = "story_"  # lists of phrases may be as long as they are
 MAX_LINES, MAX_FUNCTION = 220, 60
 MIDDLE = {"text", "data", "training", "sampling", "export", "terminal"}
 ALLOWED = {
-    "core": {"core"},
+    "kernels": {"kernels"},
+    "core": {"core", "kernels"},
     "config": {"config", "errors"},
     "text": {"text", "errors", "files"},
     "data": {"data", "text", "core", "errors", "files", "config"},

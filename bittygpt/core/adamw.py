@@ -5,12 +5,17 @@ Kingma & Ba 2015, algorithm 1; decoupled weight decay: Loshchilov & Hutter 2019,
 
 import math
 from collections.abc import Hashable, Iterable
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bittygpt.core.optimizer import Optimizer
+from bittygpt.core.twins import use_kernel, use_twin
+
+# Weights of a tensor from which on a kernel of its own saves more than its launch takes (by reckoning: some 10 µs
+# against 50 bytes of traffic a weight). Smaller ones share the operations on lists.
+KERNEL_FROM = 1 << 18
 
 
 class Adam(Optimizer):
@@ -41,14 +46,29 @@ class Adam(Optimizer):
         return p.dtype, self.state[p].get("step", 0)
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """The formula above, on lists of tensors."""
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        """One step of weights of one kind: large ones on a GPU by the kernel, all others on lists."""
         for p in weights:
             if not self.state[p]:
                 moments = {key: torch.zeros_like(p, dtype=torch.float32) for key in ("exp_avg", "exp_avg_sq")}
                 self.state[p] = {"step": 0, **moments}
             self.state[p]["step"] += 1
         t = int(self.state[weights[0]]["step"])
+        on_lists = []
+        for p in weights:
+            tensors = (p, cast(Tensor, p.grad), self.state[p]["exp_avg"], self.state[p]["exp_avg_sq"])
+            if kernel_suits(tensors):
+                from bittygpt.kernels.adam import adam_
+
+                decay = {"decoupled_decay" if self.decoupled else "l2": group["weight_decay"]}
+                adam_(*tensors, t, group["lr"], group["betas"], group["eps"], **decay)
+            else:
+                on_lists.append(p)
+        if on_lists:
+            self._update_on_lists(on_lists, t, group)
+
+    def _update_on_lists(self, weights: list[Tensor], t: int, group: dict[str, Any]) -> None:
+        """The formula above, on lists of tensors."""
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
         m, v = ([self.state[p][key] for p in weights] for key in ("exp_avg", "exp_avg_sq"))
         grads = [p.grad.float() for p in weights if p.grad is not None]
 
@@ -85,3 +105,15 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+def kernel_suits(tensors: tuple[Tensor, ...]) -> bool:
+    """Whether the kernel is to update a weight: the first of these, beside its gradient and its means.
+
+    Not so a part of a tensor that ranks share out (a DTensor): only PyTorch knows what of it lies where.
+    """
+    weight = tensors[0]
+    large_and_plain = weight.numel() >= KERNEL_FROM and type(weight) in (Tensor, nn.Parameter)
+    precise_enough = weight.dtype != torch.float64
+    contiguous = all(tensor.is_contiguous() for tensor in tensors)
+    return large_and_plain and precise_enough and contiguous and use_twin() and use_kernel(weight)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bittygpt.core.cross_entropy import IGNORE_INDEX, cross_entropy
-from bittygpt.core.twins import call, formulas_are_alone
+from bittygpt.core.twins import call, formulas_are_alone, use_kernel
 
 # Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show.
 LOGITS_AT_ONCE, LOGITS_AT_ONCE_GPU = 1 << 24, 1 << 27
@@ -30,6 +30,33 @@ def linear_cross_entropy(
 ) -> Tensor:
     """The formula: the sum of `cross_entropy(hidden @ weight.T, targets)`. hidden (..., D), targets (...) -> scalar."""
     return cross_entropy(hidden @ weight_VD.T, targets, ignore_index, reduction="sum")
+
+
+def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: int, gradients: bool) -> Tensor:
+    """The losses of some tokens (N,) float32; with `gradients`, those of their sum are written over the logits.
+
+        loss = log sum exp(logits) - logits[target]          dlogits = softmax(logits) - onehot(target)
+
+    Both are zero where the target is `ignore_index`. What the logits hold afterwards without `gradients` is undefined.
+    """
+    if use_kernel(logits_NV):
+        from bittygpt.kernels.cross_entropy import losses_and_gradients_ as kernel
+
+        return kernel(logits_NV, targets_N, ignore_index, gradients)
+    targets_N1 = targets_N.unsqueeze(1)
+    valid = targets_N1 != ignore_index
+    chosen = targets_N1.masked_fill(~valid, 0)
+    logits32 = logits_NV.float()
+    target_logits = logits32.gather(1, chosen)
+    largest = logits32.amax(dim=1, keepdim=True)
+    exponentials = logits32.sub_(largest).exp_()
+    sums = exponentials.sum(dim=1, keepdim=True)
+    losses = (sums.log() + largest - target_logits).masked_fill(~valid, 0.0)
+    if gradients:
+        dlogits = exponentials.mul_(valid / sums)
+        dlogits.scatter_add_(1, chosen, -valid.float())
+        logits_NV.copy_(dlogits)
+    return losses.squeeze(1)
 
 
 class LinearCrossEntropyTwin(torch.autograd.Function):
@@ -44,21 +71,13 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
         dhidden = torch.empty_like(hidden_ND) if wants_hidden else None
         dweight = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
         for rows in chunks(len(targets_N), len(weight_VD), hidden_ND.device):
-            hidden, targets = hidden_ND[rows], targets_N[rows].unsqueeze(1)
-            valid = targets != ignore_index
-            chosen = targets.masked_fill(~valid, 0)
+            hidden = hidden_ND[rows]
             logits = hidden @ weight_VD.T
-            product_dtype, logits = logits.dtype, logits.float()
-            target_logits = logits.gather(1, chosen)
-            largest = logits.amax(dim=1, keepdim=True)
-            exponentials = logits.sub_(largest).exp_()
-            sums = exponentials.sum(dim=1, keepdim=True)
-            total += (sums.log() + largest - target_logits).masked_fill(~valid, 0.0).sum()
-            if dhidden is None and dweight is None:
-                continue
-            dlogits = exponentials.mul_(valid / sums)
-            dlogits.scatter_add_(1, chosen, -valid.float())
-            dlogits = dlogits.to(product_dtype)
+            losses = losses_and_gradients_(
+                logits, targets_N[rows], ignore_index, gradients=wants_hidden or wants_weight
+            )
+            total += losses.sum()
+            dlogits = logits
             if dhidden is not None:
                 dhidden[rows] = dlogits @ weight_VD
             if dweight is not None:
@@ -102,7 +121,7 @@ def chunked_token_losses(
     """The loss of every token apart, (...) float32, without gradients; of all the logits only some are held."""
     rows, flat = hidden.flatten(0, -2), targets.flatten()
     losses = [
-        cross_entropy(rows[part] @ weight_VD.T, flat[part], ignore_index, reduction="none")
+        losses_and_gradients_(rows[part] @ weight_VD.T, flat[part], ignore_index, gradients=False)
         for part in chunks(len(flat), len(weight_VD), hidden.device)
     ]
     return torch.cat(losses).view(targets.shape)

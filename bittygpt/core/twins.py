@@ -2,7 +2,7 @@
 
 A twin computes what its formula computes, in fewer passes over memory and with a backward pass written by hand. It
 stands beside the formula in the same file, and tests hold the two together. `torch.compile` gets the formulas: it
-fuses them itself, for the device at hand.
+fuses them itself, for the device at hand. What it does not fuse well has a twin in `kernels`, compiled or not.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bittygpt.kernels import work_on
+
 _formulas_alone = False
 
 
 def use_twin() -> bool:
     """Whether the twin is to compute."""
     return not (_formulas_alone or torch.compiler.is_compiling())
+
+
+def use_kernel(tensor: Tensor) -> bool:
+    """Whether a kernel from `kernels` is to compute, on this tensor's device."""
+    return not _formulas_alone and work_on(tensor)
 
 
 def formulas_are_alone() -> bool:

@@ -1,0 +1,102 @@
+"""Loss and gradient of a row of logits in one kernel, the gradient written over the logits.
+
+    loss = log sum_j exp(x_j) - x_target        dx_j = exp(x_j - log sum_k exp(x_k)) - [j = target]
+
+A program takes one row and goes over it twice: once for the largest logit and the sum, once for the gradient. A logit
+in bfloat16 so costs 6 bytes of traffic, where a float32 tensor operation for each sign costs about 44. The first pass
+takes largest and sum together (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3):
+whenever a larger logit turns up, the sum so far is scaled to it.
+
+Shapes: N tokens, V vocabulary.
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+LARGEST_BLOCK = 8192  # logits in the registers of one program
+LOGITS_PER_WARP = 512
+
+
+@triton.jit
+def loss_kernel(
+    logits: tl.tensor,
+    targets: tl.tensor,
+    losses: tl.tensor,
+    vocab_size: tl.tensor,
+    ignore_index: tl.tensor,
+    GRADIENTS: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """One row. logits (N, V) contiguous, read and, with GRADIENTS, written; targets (N,) int64; losses (N,) float32."""
+    row = tl.program_id(0).to(tl.int64)  # row · V leaves the range of 32 bits
+    logits += row * vocab_size
+    target = tl.load(targets + row)
+    valid = target != ignore_index
+    lanes = tl.arange(0, BLOCK)
+
+    # The least float32 instead of -inf, for which exp(x - largest) would be NaN where x is -inf, too.
+    largest = tl.full((), -3.4028234663852886e38, tl.float32)
+    # Each lane adds up what it comes by, and all lanes are added together once, after the loop. The target's logit is
+    # picked up on the way: loaded apart, it might by then be overwritten by another thread of the program.
+    sums = tl.zeros((BLOCK,), tl.float32)
+    target_logits = tl.zeros((BLOCK,), tl.float32)
+    for first in range(0, vocab_size, BLOCK):
+        columns = first + lanes
+        x = tl.load(logits + columns, mask=columns < vocab_size, other=-float("inf")).to(tl.float32)
+        new_largest = tl.maximum(largest, tl.max(x, axis=0))
+        sums = sums * tl.exp(largest - new_largest) + tl.exp(x - new_largest)
+        target_logits += tl.where(columns == target, x, 0.0)
+        largest = new_largest
+    sum_of_row = tl.sum(sums, axis=0)
+    loss = tl.log(sum_of_row) + (largest - tl.sum(target_logits, axis=0))
+    loss = tl.where((target >= 0) & (target < vocab_size), loss, float("nan"))  # no target goes wrong unseen
+    tl.store(losses + row, tl.where(valid, loss, 0.0))
+
+    if GRADIENTS:
+        for first in range(0, vocab_size, BLOCK):
+            columns = first + lanes
+            x = tl.load(logits + columns, mask=columns < vocab_size, other=0.0).to(tl.float32)
+            dx = tl.exp(x - largest) / sum_of_row - tl.where(columns == target, 1.0, 0.0)
+            dx = tl.where(valid, dx, 0.0)
+            tl.store(logits + columns, dx.to(logits.dtype.element_ty), mask=columns < vocab_size)
+
+
+# An operation of PyTorch's, so that `torch.compile` calls it as it stands and knows that it writes over the logits.
+@torch.library.custom_op("bittygpt::losses_and_gradients_", mutates_args={"logits"})
+def losses_and_gradients_(logits: Tensor, targets: Tensor, ignore_index: int, gradients: bool) -> Tensor:
+    """The loss of every row in nats; with `gradients` the logits become the gradients of the losses' sum.
+
+    Args:
+        logits: (N, V), float32 or bfloat16; all arithmetic is float32.
+        targets: (N,) int64. A row with `ignore_index` has loss and gradient zero.
+        ignore_index: the target that is none.
+        gradients: whether to write over the logits.
+
+    Returns:
+        (N,) float32.
+    """
+    num_rows, vocab_size = logits.shape
+    losses = torch.empty(num_rows, dtype=torch.float32, device=logits.device)
+    rows = logits.contiguous()
+    block = min(LARGEST_BLOCK, triton.next_power_of_2(vocab_size))
+    with torch.cuda.device_of(logits):  # Triton launches on the current device
+        loss_kernel[(num_rows,)](
+            rows,
+            targets.contiguous(),
+            losses,
+            vocab_size,
+            ignore_index,
+            GRADIENTS=gradients,
+            BLOCK=block,
+            num_warps=max(4, block // LOGITS_PER_WARP),
+        )
+    if gradients and rows is not logits:
+        logits.copy_(rows)
+    return losses
+
+
+@losses_and_gradients_.register_fake
+def _(logits: Tensor, *_: object) -> Tensor:
+    return logits.new_empty(len(logits), dtype=torch.float32)
