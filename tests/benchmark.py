@@ -16,7 +16,7 @@ import json
 import os
 from pathlib import Path
 
-from benchmark_processes import Progress, Worker, WorkerError
+from benchmark_processes import Progress, Worker
 from benchmark_shapes import (
     MATRIX_RATE,
     NANOCHAT,
@@ -26,70 +26,55 @@ from benchmark_shapes import (
     has_large_vocabulary,
     shapes_for,
 )
-from benchmark_table import HEADER, LEGEND, line, make_rows, summary, verdict
+from benchmark_table import HEADER, LEGEND, line, make_rows, verdict
 
 CHECKED_OUT = {NANOGPT: "model.py", NANOCHAT: "nanochat/gpt.py"}
 
 
-def machine(device: str, peers: Path) -> dict[str, object]:
-    """What the device is, from a worker: this process never imports torch."""
-    worker = Worker(MATRIX_RATE, None, device, None, peers)
-    try:
-        worker.wait_until_ready()
-        return worker.ready
-    finally:
-        worker.stop()
-
-
 def measure(
-    shape: Shape, threads: int | None, device: str, peers: Path, rounds: int, progress: Progress
+    shape: Shape, threads: int | None, rate: Worker, options: argparse.Namespace, progress: Progress
 ) -> list[dict]:
     """All contenders on one shape: started, timed in turn, and asked for their memory."""
-    found = [name for name, file in CHECKED_OUT.items() if (peers / name / file).exists()]
+    device = rate.ready["device"]
     where = f"{shape.name}, {f'{threads} threads' if threads else device}"
-    names = [MATRIX_RATE, *contenders_for(shape, found)]
+    found = [name for name, file in CHECKED_OUT.items() if (options.peers / name / file).exists()]
+    names = contenders_for(shape, found)
+    at_once = 2 if device == "cuda" else len(names)  # a GPU may hold no more of them while they warm up
     workers: list[Worker] = []
-    errors: dict[str, str] = {}
     try:
-        at_once = 2 if device == "cuda" else len(names)  # a GPU may hold no more of them while they warm up
         for first in range(0, len(names), at_once):
             group = names[first : first + at_once]
             progress.say(f"{where}: {' and '.join(group)}: building, warming up")
-            started = [Worker(name, shape, device, threads, peers) for name in group]
+            started = [Worker(name, shape, device, threads, options.peers) for name in group]
             workers += started
             for worker in started:
-                attempt(worker.wait_until_ready, worker, errors)
-        turns: dict[str, list[dict]] = {name: [] for name in names}
-        for number in range(1, rounds + 1):
+                worker.wait_until_ready()
+        for number in range(1, options.rounds + 1):
+            rate.take_turn(str(threads or ""))
             for worker in workers:
-                if worker.name not in errors:
-                    progress.say(f"{where}: round {number} of {rounds}: {worker.name}")
-                    turns[worker.name].append(attempt(lambda w=worker: w.ask("turn"), worker, errors))
-        ends = {}
-        for worker in workers[1:]:
-            if worker.name not in errors:
+                if not worker.error:
+                    progress.say(f"{where}: round {number} of {options.rounds}: {worker.name}")
+                    worker.take_turn()
+        for worker in workers:
+            if not worker.error:
                 progress.say(f"{where}: where the time goes: {worker.name}")
-                ends[worker.name] = attempt(lambda w=worker: w.ask("end"), worker, errors)
+                worker.take_stock()
     finally:
         for worker in workers:
             worker.stop()
-    if MATRIX_RATE in errors:
-        raise SystemExit(f"the matrix rate cannot be measured: {errors[MATRIX_RATE]}")
-    figures = {
-        worker.name: summary(worker.ready, turns[worker.name], ends[worker.name])
-        for worker in workers[1:]
-        if worker.name not in errors
-    }
-    return make_rows(shape, threads, [turn["rate"] for turn in turns[MATRIX_RATE]], figures, errors)
+    stop_without(rate)
+    return make_rows(shape, threads, rate.turns[-options.rounds :], workers)
 
 
-def attempt(work, worker: Worker, errors: dict[str, str]):
-    """What a worker answers; where it cannot go on, why is kept, and the others do."""
-    try:
-        return work()
-    except WorkerError as error:
-        errors[worker.name] = str(error)
-        return {}
+def stop_without(rate: Worker) -> None:
+    """Say why, where not even the matrix rate can be had."""
+    if rate.error:
+        raise SystemExit(f"the matrix rate cannot be measured: {rate.error}")
+
+
+def absolute(path: str) -> Path:
+    """A path that means the same in every process."""
+    return Path(path).absolute()
 
 
 def parse() -> argparse.Namespace:
@@ -97,7 +82,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write all figures there too")
     parser.add_argument(
-        "--peers", type=Path, default=Path("peers"), help="folder with nanoGPT/ and nanochat/"
+        "--peers", type=absolute, default=absolute("peers"), help="folder with nanoGPT/ and nanochat/"
     )
     parser.add_argument("--device", default="auto")
     parser.add_argument("--shapes", nargs="+", metavar="NAME", help="only these; `tiny` is for a quick look")
@@ -109,27 +94,36 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     """Measure all that suits the device, and print a row as soon as it is known."""
-    arguments = parse()
+    options = parse()
     progress = Progress()
     progress.say("starting")
-    peers = arguments.peers.absolute()
-    here = machine(arguments.device, peers)
-    device = str(here["device"])
-    on_cpu = device == "cpu"
-    threads = (arguments.threads or sorted({1, min(2, os.cpu_count() or 1)})) if on_cpu else [None]
-    report: dict = {**here, "rows": []}
+    rate = Worker(MATRIX_RATE, None, options.device, None, options.peers)  # this process imports no torch
+    try:
+        rate.wait_until_ready()
+        stop_without(rate)
+        measure_all(rate, options, progress)
+    finally:
+        rate.stop()
+
+
+def measure_all(rate: Worker, options: argparse.Namespace, progress: Progress) -> None:
+    """Shape after shape."""
+    here = rate.ready
+    on_cpu = here["device"] == "cpu"
+    threads = (options.threads or sorted({1, min(2, os.cpu_count() or 1)})) if on_cpu else [None]
+    rows: list[dict] = []
     progress.print(f"{here['machine']}, {here['precision']}, torch {here['torch']}\n{HEADER}")
-    for shape in shapes_for(device, arguments.shapes):
-        shape = dataclasses.replace(shape, steps=arguments.steps or shape.steps)
+    for shape in shapes_for(here["device"], options.shapes):
+        shape = dataclasses.replace(shape, steps=options.steps or shape.steps)
         for count in threads[-1:] if has_large_vocabulary(shape) else threads:
-            rows = measure(shape, count, device, peers, arguments.rounds, progress)
-            report["rows"] += rows
-            progress.print("\n".join(map(line, rows)))
-            if sentence := verdict(shape, rows):
+            new = measure(shape, count, rate, options, progress)
+            rows += new
+            progress.print("\n".join(map(line, new)))
+            if sentence := verdict(shape, new):
                 progress.print(sentence)
-            if arguments.json:  # after each shape: what is measured is not lost with what comes after
-                arguments.json.parent.mkdir(parents=True, exist_ok=True)
-                arguments.json.write_text(json.dumps(report, indent=2) + "\n")
+            if options.json:  # after each shape: what is measured is not lost with what comes after
+                options.json.parent.mkdir(parents=True, exist_ok=True)
+                options.json.write_text(json.dumps({**here, "rows": rows}, indent=2) + "\n")
     progress.print(LEGEND)
 
 

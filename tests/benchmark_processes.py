@@ -15,18 +15,19 @@ from benchmark_shapes import Shape
 TESTS = Path(__file__).resolve().parent
 
 
-class WorkerError(Exception):
-    """A worker could not go on; says why in a line."""
-
-
 class Worker:
-    """A process of `benchmark_worker.py`. `threads` None leaves the number to PyTorch."""
+    """A process of `benchmark_worker.py`. `threads` None leaves the number to PyTorch.
+
+    What cannot go on says why in `error`; the others go on without it.
+    """
 
     def __init__(
         self, contender: str, shape: Shape | None, device: str, threads: int | None, peers: Path
     ) -> None:
-        self.name = contender
-        self.ready: dict[str, object] = {}
+        self.name, self.error = contender, ""
+        self.ready: dict = {}
+        self.turns: list[dict] = []
+        self.end: dict = {}
         order = {
             "contender": contender,
             "shape": None if shape is None else asdict(shape),
@@ -51,24 +52,30 @@ class Worker:
         """Its model is built, compiled where it is to be, and warm."""
         self.ready = self._answer()
 
-    def ask(self, what: str) -> dict[str, object]:
-        """`turn` or `end`, see `benchmark_worker.py`. Raises WorkerError."""
+    def take_turn(self, details: str = "") -> None:
+        """Some steps, timed."""
+        self.turns.append(self._ask(f"turn {details}"))
+
+    def take_stock(self) -> None:
+        """The memory that it took, and where its time went."""
+        self.end = self._ask("end")
+
+    def _ask(self, what: str) -> dict:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # why it ended is in what it said
             print(what, file=self._process.stdin, flush=True)
         return self._answer()
 
-    def _answer(self) -> dict[str, object]:
+    def _answer(self) -> dict:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self._said.seek(0)
-            last = self._said.read().strip().splitlines() or ["no word"]
-            raise WorkerError(f"ended with {self._process.wait()}: {last[-1][:200]}")
-        words: dict[str, object] = json.loads(line)
-        if "error" in words:
-            raise WorkerError(str(words["error"]))
-        return words
+        if line := self._process.stdout.readline():
+            words: dict = json.loads(line)
+            self.error = words.get("error", "")
+            return words
+        self._said.seek(0)
+        last = self._said.read().strip().splitlines() or ["no word"]
+        self.error = f"ended with {self._process.wait()}: {last[-1][:200]}"
+        return {}
 
     def stop(self) -> None:
         """End it: without a line to read, it has nothing more to do."""

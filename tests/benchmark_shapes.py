@@ -36,7 +36,7 @@ ON_CUDA = (
     Shape("350M", 24, 16, 1024, 1024, 50_304, 8, 5),
 )
 # A vocabulary of 50,000 over a small model: here logits are most of the memory, where they are held.
-VOCABULARY_ON_CPU = Shape("50,000", 4, 4, 256, 256, 50_000, 16, 1)
+VOCABULARY_ON_CPU = Shape("50,000", 4, 4, 256, 256, 50_000, 32, 1)
 VOCABULARY_ON_CUDA = Shape("50,000", 4, 4, 256, 256, 50_000, 64, 10)
 
 OURS, OURS_MUON, FULL_LOGITS = "bittygpt", "bittygpt, Muon", "bittygpt, full logits"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from benchmark_processes import Worker
 from benchmark_shapes import AGAINST, FULL_LOGITS, Shape, has_large_vocabulary
 
 PARTS = ("forward", "backward", "clip", "optimizer")
@@ -22,72 +23,57 @@ times as much: medians (least to most) of rounds in which both took their turn; 
 BAR_MEMORY, BAR_TIME = 3.0, 1.0
 
 
-def summary(
-    ready: Mapping[str, float], turns: Sequence[Mapping[str, float]], end: Mapping[str, float]
-) -> dict[str, object]:
+def make_rows(
+    shape: Shape, threads: int | None, rates: Sequence[Mapping], workers: Sequence[Worker]
+) -> list[dict]:
+    """A row for each contender. `rates` are the turns of the matrix rate that went with theirs."""
+    rate = median(turn["rate"] for turn in rates)
+    rows: dict[str, dict] = {}
+    for worker in workers:
+        row = {"shape": shape.name, "threads": threads, "contender": worker.name}
+        if worker.error:
+            rows[worker.name] = {**row, "error": worker.error}
+            continue
+        row |= {"batch": shape.batch, "context": shape.context, "vocabulary": shape.vocabulary}
+        row |= summary(worker)
+        row["matrix_flops"] = rate
+        row["tokens_per_second"] = 1e3 * shape.tokens / row["step_ms"]
+        row["share_of_matrix_rate"] = row["tokens_per_second"] * row["flops_per_token"] / rate
+        whole = row["profiled_step_ms"] if threads else row["step_ms"]  # see `profiled` of the worker
+        row["share_in_products"] = row["products_ms"] / whole
+        row["share_in_attention"] = row["attention_ms"] / whole
+        other = rows.get(AGAINST.get(worker.name, ""))
+        if other is not None and "error" not in other:
+            row |= ratios(row, other)
+        rows[worker.name] = row
+    return list(rows.values())
+
+
+def summary(worker: Worker) -> dict:
     """A contender's figures, but for what depends on others."""
-    figures: dict[str, object] = {
-        key: median(turn[key] for turn in turns) for key in ("step_ms", *(f"{part}_ms" for part in PARTS))
-    }
+    ready, end = worker.ready, worker.end
+    keys = ("step_ms", *(f"{part}_ms" for part in PARTS))
     return {
         "parameters": ready["parameters"],
         "flops_per_token": ready["flops_per_token"],
-        **figures,
-        "products_ms": end["products_ms"],
-        "attention_ms": end["attention_ms"],
-        "profiled_step_ms": end["profiled_step_ms"],
+        **{key: median(turn[key] for turn in worker.turns) for key in keys},
+        **{key: end[key] for key in ("products_ms", "attention_ms", "profiled_step_ms")},
         "peak_memory_gb": end["peak_bytes"] / 1e9,
         "imports_gb": ready["before_model_bytes"] / 1e9,
         "state_gb": ready["state_bytes"] / 1e9,
         "beside_gb": (end["peak_bytes"] - ready["before_model_bytes"] - ready["state_bytes"]) / 1e9,
-        "step_ms_of_rounds": [turn["step_ms"] for turn in turns],
+        "step_ms_of_rounds": [turn["step_ms"] for turn in worker.turns],
     }
 
 
-def make_rows(
-    shape: Shape,
-    threads: int | None,
-    rates: Sequence[float],
-    figures: Mapping[str, dict],
-    errors: Mapping[str, str],
-) -> list[dict]:
-    """A row for each contender, the ones that could not run last."""
-    rate = median(rates)
-    rows = []
-    for name, figure in figures.items():
-        tokens_per_second = 1e3 * shape.tokens / figure["step_ms"]
-        whole = figure["profiled_step_ms"] if threads else figure["step_ms"]
-        row = {
-            "shape": shape.name,
-            "threads": threads,
-            "contender": name,
-            "batch": shape.batch,
-            "context": shape.context,
-            "vocabulary": shape.vocabulary,
-            **figure,
-            "tokens_per_second": tokens_per_second,
-            "matrix_flops": rate,
-            "share_of_matrix_rate": tokens_per_second * figure["flops_per_token"] / rate,
-            "share_in_products": figure["products_ms"] / whole,
-            "share_in_attention": figure["attention_ms"] / whole,
-        }
-        if (other := figures.get(AGAINST.get(name, ""))) is not None:
-            row |= ratios(figure, other, AGAINST[name])
-        rows.append(row)
-    failed = [
-        {"shape": shape.name, "threads": threads, "contender": n, "error": e} for n, e in errors.items()
-    ]
-    return rows + failed
-
-
-def ratios(figure: Mapping, other: Mapping, name: str) -> dict[str, object]:
+def ratios(row: Mapping, other: Mapping) -> dict:
     """How many times the other's time and memory it takes."""
-    times = [a / b for a, b in zip(figure["step_ms_of_rounds"], other["step_ms_of_rounds"], strict=True)]
+    times = [a / b for a, b in zip(row["step_ms_of_rounds"], other["step_ms_of_rounds"], strict=True)]
     return {
-        "against": name,
+        "against": other["contender"],
         "time_ratio": {"median": median(times), "least": min(times), "most": max(times)},
-        "memory_ratio": figure["peak_memory_gb"] / other["peak_memory_gb"],
-        "beside_ratio": figure["beside_gb"] / other["beside_gb"] if other["beside_gb"] > 0 else None,
+        "memory_ratio": row["peak_memory_gb"] / other["peak_memory_gb"],
+        "beside_ratio": row["beside_gb"] / other["beside_gb"] if other["beside_gb"] > 0 else None,
     }
 
 

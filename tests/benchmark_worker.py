@@ -3,7 +3,8 @@
     python tests/benchmark_worker.py '{"contender": …, "shape": {…}, "device": …, "peers": …}'
 
 Answers in lines of JSON. The first comes when all is built and warm; then one for each line that is read: `turn` (time
-some steps), `end` (the memory that they took, and where the time goes, by the profiler). `{"error": …}` is the last.
+some steps, or with `turn N` the matrix rate with N threads), `end` (the memory that they took, and where the time goes,
+by the profiler). `{"error": …}` is the last.
 """
 
 import json
@@ -55,7 +56,6 @@ class MatrixRate:
         self.device, self.size = device, 8192 if device.is_cuda else 1024
         dtype = torch.bfloat16 if device.precision == "bf16" else torch.float32
         self.matrices = torch.randn(2, self.size, self.size, device=device.torch_device, dtype=dtype)
-        self.turn()
 
     def ready(self) -> dict[str, object]:
         """What this machine is."""
@@ -68,15 +68,14 @@ class MatrixRate:
             "torch": torch.__version__,
         }
 
-    def turn(self) -> dict[str, object]:
-        """The median of ten."""
+    def turn(self, threads: str = "") -> dict[str, object]:
+        """The median of ten, after two that warm up."""
+        if threads:
+            torch.set_num_threads(int(threads))
         a, b = self.matrices
+        timed(lambda: [a @ b for _ in range(2)], self.device)
         milliseconds = median(timed(lambda: a @ b, self.device) for _ in range(10))
         return {"rate": 2 * self.size**3 / (milliseconds / 1e3)}
-
-    def end(self) -> dict[str, object]:
-        """Nothing more to say."""
-        return {}
 
 
 class Training:
@@ -101,7 +100,8 @@ class Training:
 
     def turn(self) -> dict[str, object]:
         """Milliseconds of a step: whole, of several on end; and by parts, the medians of as many."""
-        self.contender.whole_step()
+        if self.device.is_cuda:  # it gave its memory back, and takes it again
+            self.contender.whole_step()
         whole = timed(lambda: [self.contender.whole_step() for _ in range(self.shape.steps)], self.device)
         parts = [step_by_parts(self.contender, self.device) for _ in range(self.shape.steps)]
         if self.device.is_cuda:
@@ -174,7 +174,8 @@ def main() -> None:
         )
         answer(runner.ready())
         for line in sys.stdin:
-            answer({"turn": runner.turn, "end": runner.end}[line.strip()]())
+            what, *details = line.split()
+            answer(getattr(runner, what)(*details))
     except Exception as error:  # one contender that cannot run does not stop the others
         answer({"error": f"{type(error).__name__}: {error}".splitlines()[0][:200]})
 
