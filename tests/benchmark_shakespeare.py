@@ -1,4 +1,4 @@
-"""`make bench-shakespeare`: `bittygpt train` beside nanoGPT's own recipe on Shakespeare, from start to end of a process.
+"""`make bench-shakespeare`: `bittygpt train` beside nanoGPT's own recipe on Shakespeare, whole processes in turn.
 
     python tests/benchmark_shakespeare.py --text tinyshakespeare.txt [--peers DIR] [--device cpu|cuda] [--rounds N]
 

@@ -69,11 +69,11 @@ class MatrixRate:
         }
 
     def turn(self, threads: str = "") -> dict[str, object]:
-        """The median of ten, after two that warm up."""
+        """The median of ten, after five that warm up."""
         if threads:
             torch.set_num_threads(int(threads))
         a, b = self.matrices
-        timed(lambda: [a @ b for _ in range(2)], self.device)
+        timed(lambda: [a @ b for _ in range(5)], self.device)
         milliseconds = median(timed(lambda: a @ b, self.device) for _ in range(10))
         return {"rate": 2 * self.size**3 / (milliseconds / 1e3)}
 
@@ -88,6 +88,9 @@ class Training:
         self.contender = peer(shape, device, name, peers) if is_peer else ours(shape, device, name)
         for _ in range(min(WARM_UP, 1 + shape.steps)):
             self.contender.whole_step()
+        if device.is_cuda:
+            torch.cuda.reset_peak_memory_stats()  # without what compiling took
+        self.make_room()
 
     def ready(self) -> dict[str, object]:
         """What is trained."""
@@ -104,12 +107,16 @@ class Training:
             self.contender.whole_step()
         whole = timed(lambda: [self.contender.whole_step() for _ in range(self.shape.steps)], self.device)
         parts = [step_by_parts(self.contender, self.device) for _ in range(self.shape.steps)]
-        if self.device.is_cuda:
-            torch.cuda.empty_cache()  # the next one's turn
+        self.make_room()
         return {
             "step_ms": whole / self.shape.steps,
             **{part: median(each[part] for each in parts) for part in parts[0]},
         }
+
+    def make_room(self) -> None:
+        """Give back what no tensor holds, for whoever is next."""
+        if self.device.is_cuda:
+            torch.cuda.empty_cache()
 
     def end(self) -> dict[str, object]:
         """Memory first: the profiler takes some itself."""
