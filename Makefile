@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-gpu check format lint types schema bench bench-tokens bench-safety torture torture-train clean
+.PHONY: help install demo test test-gpu check format lint types schema bench bench-shakespeare bench-tokens bench-safety torture torture-train clean
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -35,8 +35,12 @@ lint: install
 types: install
 	$(BIN)/mypy
 
-bench: install        ## step time by part, tokens/s, share of the matrix rate; also runs/bench.json
-	$(BIN)/python tests/benchmark.py --json runs/bench.json
+bench: install        ## a training step's time by part and memory, beside the peers in PEERS=folder; also runs/bench.json
+	$(BIN)/python tests/benchmark.py --json runs/bench.json $(if $(PEERS),--peers $(PEERS))
+
+bench-shakespeare: install ## `train` beside nanoGPT's own recipe: seconds and loss (TEXT=tinyshakespeare.txt, PEERS=folder)
+	$(BIN)/python tests/benchmark_shakespeare.py --json runs/bench-shakespeare.json \
+		$(if $(TEXT),--text $(TEXT)) $(if $(PEERS),--peers $(PEERS))
 
 bench-tokens: install ## `tokenize` beside bitty-tokenizer, tokenizers and tiktoken (TEXT=file of 50 MB or more)
 	$(BIN)/python tests/benchmark_tokens.py $(TEXT)

@@ -1,115 +1,130 @@
-"""`make bench`: how long a training step takes, part by part, and what share of the machine's matrix rate it reaches.
+"""`make bench`: how long a training step takes, part by part, how much memory, and how the peers do on the same.
 
-    python tests/benchmark.py [--steps N] [--json FILE] [--device cpu|cuda]
+    python tests/benchmark.py [--json FILE] [--peers DIR] [--device cpu|cuda] [--shapes NAME ...] [--rounds N]
 
-Every line is one shape. The matrix rate that shares are taken of is measured in the same run, so that a noisy or
-shared machine slows both. Needs torch and nothing else besides bittygpt's core and training rooms.
+Every line is one contender on one shape, in a process of its own. All contenders of a shape take turns, round after
+round, and the matrix rate that shares are taken of is measured in turn with them, so that a noisy machine slows all.
+nanoGPT and nanochat take part where they are checked out in the folder that --peers names. The last shape has a
+vocabulary of 50,000: there, our loss that holds few logits is measured beside the same that holds all of them.
+
+Needs torch, numpy and nothing else besides bittygpt's core, data and training rooms.
 """
 
 import argparse
+import dataclasses
 import json
-import time
+import os
 from pathlib import Path
 
-import torch
-from torch import nn
+from benchmark_processes import Progress, Worker
+from benchmark_shapes import (
+    MATRIX_RATE,
+    NANOCHAT,
+    NANOGPT,
+    Shape,
+    contenders_for,
+    has_large_vocabulary,
+    shapes_for,
+)
+from benchmark_table import HEADER, LEGEND, line, make_rows, verdict
 
-from bittygpt.core import AdamW, ModelConfig, TransformerLM, clip_grad_norm
-from bittygpt.data.batches import Batch
-from bittygpt.training.devices import Device, choose_device
-from bittygpt.training.step import micro_batch_loss
-
-# name: (shape, sequences in a step); the ones that suit a CPU first
-SHAPES = {
-    "0.8M": (ModelConfig(257, 64, 128, 4, 4, qk_norm=True), 12),
-    "10M": (ModelConfig(2000, 256, 384, 5, 6), 8),
-    "23M": (ModelConfig(10_000, 256, 512, 4, 16, d_ff=1344), 64),
-    "124M": (ModelConfig(50_257, 1024, 768, 12, 12, d_ff=2048, tie_embeddings=True), 16),
-    "350M": (ModelConfig(50_257, 1024, 1024, 24, 16, d_ff=2752, tie_embeddings=True), 8),
-}
-ON_CPU = ("0.8M", "10M")
+CHECKED_OUT = {NANOGPT: "model.py", NANOCHAT: "nanochat/gpt.py"}
 
 
-def matrix_rate(device: Device) -> float:
-    """FLOP/s of one large square product in the precision that the steps use: the median of ten."""
-    size = 8192 if device.is_cuda else 1024
-    dtype = torch.bfloat16 if device.precision == "bf16" else torch.float32
-    a, b = (torch.randn(size, size, device=device.torch_device, dtype=dtype) for _ in range(2))
-    seconds = sorted(timed(lambda: a @ b, device) for _ in range(13))
-    return 2 * size**3 / seconds[len(seconds) // 2]
+def measure(
+    shape: Shape, threads: int | None, rate: Worker, options: argparse.Namespace, progress: Progress
+) -> list[dict]:
+    """All contenders on one shape: started, timed in turn, and asked for their memory."""
+    device = rate.ready["device"]
+    where = f"{shape.name}, {f'{threads} threads' if threads else device}"
+    found = [name for name, file in CHECKED_OUT.items() if (options.peers / name / file).exists()]
+    names = contenders_for(shape, found)
+    at_once = 2 if device == "cuda" else len(names)  # a GPU may hold no more of them while they warm up
+    workers: list[Worker] = []
+    try:
+        for first in range(0, len(names), at_once):
+            group = names[first : first + at_once]
+            progress.say(f"{where}: {' and '.join(group)}: building, warming up")
+            started = [Worker(name, shape, device, threads, options.peers) for name in group]
+            workers += started
+            for worker in started:
+                worker.wait_until_ready()
+        for number in range(1, options.rounds + 1):
+            rate.take_turn(str(threads or ""))
+            for worker in workers:
+                if not worker.error:
+                    progress.say(f"{where}: round {number} of {options.rounds}: {worker.name}")
+                    worker.take_turn()
+        for worker in workers:
+            if not worker.error:
+                progress.say(f"{where}: where the time goes: {worker.name}")
+                worker.take_stock()
+    finally:
+        for worker in workers:
+            worker.stop()
+    stop_without(rate)
+    return make_rows(shape, threads, rate.turns[-options.rounds :], workers)
 
 
-def timed(work, device: Device) -> float:
-    """Seconds that a piece of work takes, the device's queue emptied before and after."""
-    device.synchronize()
-    start = time.perf_counter()
-    work()
-    device.synchronize()
-    return time.perf_counter() - start
+def stop_without(rate: Worker) -> None:
+    """Say why, where not even the matrix rate can be had."""
+    if rate.error:
+        raise SystemExit(f"the matrix rate cannot be measured: {rate.error}")
 
 
-def measure(name: str, device: Device, steps: int) -> dict[str, object]:
-    """Median seconds of the parts of a step, after three steps that are not counted."""
-    config, batch_size = SHAPES[name]
-    torch.manual_seed(0)
-    model = TransformerLM(config).to(device.torch_device)
-    compiled: nn.Module = torch.compile(model) if device.is_cuda else model
-    optimizer = AdamW(model.parameters(), lr=1e-3)
-    ids = torch.randint(0, config.vocab_size, (batch_size, config.context_length + 1))
-    batch = Batch(ids[:, :-1].to(device.torch_device), ids[:, 1:].to(device.torch_device))
-    parts: dict[str, list[float]] = {"forward": [], "backward": [], "clip": [], "optimizer": []}
-    losses: list[torch.Tensor] = []
-    for _ in range(steps + 3):
-        optimizer.zero_grad(set_to_none=True)
-        losses.clear()
-        parts["forward"].append(
-            timed(lambda: losses.append(micro_batch_loss(compiled, batch, device)), device)
-        )
-        parts["backward"].append(timed(lambda: (losses[0] / batch.ids.numel()).backward(), device))
-        parts["clip"].append(timed(lambda: clip_grad_norm(model.parameters(), 1.0), device))
-        parts["optimizer"].append(timed(optimizer.step, device))
-    medians = {part: sorted(seconds[3:])[steps // 2] for part, seconds in parts.items()}
-    tokens = batch.ids.numel() / sum(medians.values())
-    return {
-        "shape": name,
-        "parameters": model.num_parameters(),
-        **{f"{part}_ms": 1e3 * seconds for part, seconds in medians.items()},
-        "step_ms": 1e3 * sum(medians.values()),
-        "tokens_per_second": tokens,
-        "flops_per_second": tokens * model.flops_per_token(),
-        "peak_memory_gb": device.peak_memory_gb(),
-    }
+def absolute(path: str) -> Path:
+    """A path that means the same in every process."""
+    return Path(path).absolute()
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write all figures there too")
+    parser.add_argument(
+        "--peers", type=absolute, default=absolute("peers"), help="folder with nanoGPT/ and nanochat/"
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--shapes", nargs="+", metavar="NAME", help="only these; `tiny` is for a quick look")
+    parser.add_argument("--rounds", type=int, default=5, help="how often all take their turn")
+    parser.add_argument("--steps", type=int, help="steps of a turn, instead of as many as suit the shape")
+    parser.add_argument("--threads", type=int, nargs="+", help="on a CPU; by default 1 and 2")
+    return parser.parse_args()
 
 
 def main() -> None:
-    """Measure every shape that suits the device and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    device = choose_device(arguments.device, "auto")
-    rate = matrix_rate(device)
-    where = torch.cuda.get_device_name() if device.is_cuda else f"{torch.get_num_threads()} threads"
-    print(f"{device.torch_device} ({where}), {device.precision}, torch {torch.__version__}")
-    print(f"matrix rate {rate / 1e12:.2f} TFLOP/s")
-    print("shape   parameters  forward backward   clip  optim.   step ms   tokens/s  of matrix rate  memory")
-    rows = []
-    for name in SHAPES if device.is_cuda else ON_CPU:
-        row = measure(name, device, arguments.steps)
-        row["share_of_matrix_rate"] = row["flops_per_second"] / rate
-        rows.append(row)
-        times = "".join(f"{row[f'{part}_ms']:8.1f}" for part in ("forward", "backward", "clip", "optimizer"))
-        print(
-            f"{name:6}{row['parameters']:12,} {times}{row['step_ms']:10.1f}{row['tokens_per_second']:11,.0f}"
-            f"{row['share_of_matrix_rate']:15.0%}{row['peak_memory_gb']:7.2f} GB",
-            flush=True,
-        )
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(
-            json.dumps({"device": where, "matrix_flops": rate, "rows": rows}, indent=2) + "\n"
-        )
+    """Measure all that suits the device, and print a row as soon as it is known."""
+    options = parse()
+    progress = Progress()
+    progress.say("starting")
+    rate = Worker(MATRIX_RATE, None, options.device, None, options.peers)  # this process imports no torch
+    try:
+        rate.wait_until_ready()
+        stop_without(rate)
+        measure_all(rate, options, progress)
+    finally:
+        rate.stop()
+
+
+def measure_all(rate: Worker, options: argparse.Namespace, progress: Progress) -> None:
+    """Shape after shape."""
+    here = rate.ready
+    on_cpu = here["device"] == "cpu"
+    threads = (options.threads or sorted({1, min(2, os.cpu_count() or 1)})) if on_cpu else [None]
+    rows: list[dict] = []
+    progress.print(f"{here['machine']}, {here['precision']}, torch {here['torch']}\n{HEADER}")
+    for shape in shapes_for(here["device"], options.shapes):
+        shape = dataclasses.replace(shape, steps=options.steps or shape.steps)
+        for count in threads[-1:] if has_large_vocabulary(shape) else threads:
+            new = measure(shape, count, rate, options, progress)
+            rows += new
+            progress.print("\n".join(map(line, new)))
+            if sentence := verdict(shape, new):
+                progress.print(sentence)
+            if options.json:  # after each shape: what is measured is not lost with what comes after
+                options.json.parent.mkdir(parents=True, exist_ok=True)
+                options.json.write_text(json.dumps({**here, "rows": rows}, indent=2) + "\n")
+    progress.print(LEGEND)
 
 
 if __name__ == "__main__":

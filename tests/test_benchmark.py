@@ -1,0 +1,26 @@
+"""`make bench` still runs: a benchmark that breaks is noticed by no one until its figures are needed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARK = Path(__file__).with_name("benchmark.py")
+
+
+def test_every_contender_gets_a_row_with_all_figures(tmp_path: Path) -> None:
+    written = tmp_path / "bench" / "bench.json"
+    command = [sys.executable, BENCHMARK, "--shapes", "tiny", "--device", "cpu", "--threads", "1"]
+    options = ["--steps", "1", "--rounds", "1", "--peers", tmp_path / "none", "--json", written]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(written.read_text())
+    assert [row["contender"] for row in report["rows"]] == ["bittygpt", "bittygpt, Muon"]
+    assert "bittygpt, Muon" in done.stdout
+    for row in report["rows"]:
+        parts = [row[f"{part}_ms"] for part in ("forward", "backward", "clip", "optimizer")]
+        shares = [row[f"share_{of}"] for of in ("of_matrix_rate", "in_products", "in_attention")]
+        assert min(*parts, row["step_ms"], row["tokens_per_second"], *shares) > 0
+        assert sum(shares[1:]) < 1
+        assert row["parameters"] > 0
+        assert row["peak_memory_gb"] > row["imports_gb"] > row["state_gb"] > 0
