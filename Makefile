@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-gpu check format lint types schema bench bench-shakespeare bench-tokens bench-safety torture torture-train clean
+.PHONY: help install demo test test-gpu check format lint types schema clean torture torture-train
+.PHONY: bench bench-shakespeare bench-tokens bench-safety sweep ablation
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -36,14 +37,21 @@ types: install
 	$(BIN)/mypy
 
 bench: install        ## a training step's time by part and memory, beside the peers in PEERS=folder; also runs/bench.json
-	$(BIN)/python tests/benchmark.py --json runs/bench.json $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python tests/benchmarks/training_step.py --json runs/bench.json $(if $(PEERS),--peers $(PEERS))
 
 bench-shakespeare: install ## `train` beside nanoGPT's own recipe: seconds and loss (TEXT=tinyshakespeare.txt, PEERS=folder)
-	$(BIN)/python tests/benchmark_shakespeare.py --json runs/bench-shakespeare.json \
+	$(BIN)/python tests/benchmarks/shakespeare.py --json runs/bench-shakespeare.json \
 		$(if $(TEXT),--text $(TEXT)) $(if $(PEERS),--peers $(PEERS))
 
+sweep: install        ## the learning rate around its default, at several widths (TEXT=tinyshakespeare.txt)
+	$(BIN)/python tests/benchmarks/sweep.py configs/shakespeare.yaml $(if $(TEXT),'data.train=[$(TEXT)]') --json runs/sweep.json \
+		optim.name=adamw,muon model.d_model=64,128,256 optim.lr=null
+
+ablation: install     ## what each ingredient of configs/shakespeare.yaml gives, in steps and in time (TEXT=tinyshakespeare.txt)
+	$(BIN)/python tests/benchmarks/ablation.py $(or $(TEXT),data/tinyshakespeare.txt) --json runs/ablation.json
+
 bench-tokens: install ## `tokenize` beside bitty-tokenizer, tokenizers and tiktoken (TEXT=file of 50 MB or more)
-	$(BIN)/python tests/benchmark_tokens.py $(TEXT)
+	$(BIN)/python tests/benchmarks/tokenization.py $(TEXT)
 
 torture: install      ## kill `tokenize` at random moments, and compare what it ends with (TEXT=file)
 	$(BIN)/python tests/torture.py $(TEXT)
@@ -52,7 +60,7 @@ torture-train: install ## kill and stop `train` at random moments, damage its ch
 	OMP_NUM_THREADS=1 $(BIN)/python tests/torture_train.py $(TEXT)
 
 bench-safety: install ## what never losing a run costs a run that nothing disturbs
-	$(BIN)/python tests/benchmark_safety.py
+	$(BIN)/python tests/benchmarks/safety.py
 
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu

@@ -1,6 +1,6 @@
 """`make bench-shakespeare`: `bittygpt train` beside nanoGPT's own recipe on Shakespeare, whole processes in turn.
 
-    python tests/benchmark_shakespeare.py --text tinyshakespeare.txt [--peers DIR] [--device cpu|cuda] [--rounds N]
+    python tests/benchmarks/shakespeare.py --text tinyshakespeare.txt [--peers DIR] [--device cpu|cuda] [--rounds N]
 
 Ours is `configs/shakespeare.yaml` (on CUDA `configs/shakespeare-gpu.yaml`) in an empty folder: its time has the
 tokenizing in it. nanoGPT's is the recipe of its README for this device, in a copy of its checkout; its data is
@@ -21,10 +21,10 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmark_processes import Progress
+from processes import Progress
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-EVALUATE = REPOSITORY / "tests" / "benchmark_nanogpt_loss.py"
+REPOSITORY = Path(__file__).resolve().parents[2]
+EVALUATE = REPOSITORY / "tests" / "benchmarks" / "nanogpt_loss.py"
 CONFIGS = {"cpu": "shakespeare", "cuda": "shakespeare-gpu"}
 # nanoGPT's README, "I only have a macbook"; on a GPU the recipe is the config file alone
 CPU_RECIPE = [

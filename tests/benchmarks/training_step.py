@@ -1,6 +1,6 @@
 """`make bench`: how long a training step takes, part by part, how much memory, and how the peers do on the same.
 
-    python tests/benchmark.py [--json FILE] [--peers DIR] [--device cpu|cuda] [--shapes NAME ...] [--rounds N]
+    python tests/benchmarks/training_step.py [--json FILE] [--peers DIR] [--device cpu|cuda] [--shapes NAME ...]
 
 Every line is one contender on one shape, in a process of its own. All contenders of a shape take turns, round after
 round, and the matrix rate that shares are taken of is measured in turn with them, so that a noisy machine slows all.
@@ -16,8 +16,8 @@ import json
 import os
 from pathlib import Path
 
-from benchmark_processes import Progress, Worker
-from benchmark_shapes import (
+from processes import Progress, Worker
+from shapes import (
     MATRIX_RATE,
     NANOCHAT,
     NANOGPT,
@@ -26,7 +26,7 @@ from benchmark_shapes import (
     has_large_vocabulary,
     shapes_for,
 )
-from benchmark_table import HEADER, LEGEND, line, make_rows, verdict
+from table import HEADER, LEGEND, line, make_rows, verdict
 
 CHECKED_OUT = {NANOGPT: "model.py", NANOCHAT: "nanochat/gpt.py"}
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from benchmark_processes import Worker
-from benchmark_shapes import AGAINST, FULL_LOGITS, Shape, has_large_vocabulary
+from processes import Worker
+from shapes import AGAINST, FULL_LOGITS, Shape, has_large_vocabulary
 
 PARTS = ("forward", "backward", "clip", "optimizer")
 HEADER = (

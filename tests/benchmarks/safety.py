@@ -1,6 +1,6 @@
 """`make bench-safety`: what never losing a run costs one that nothing disturbs, against a loop without it.
 
-    python tests/benchmark_safety.py [CONFIG] [--steps 500] [KEY=VALUE ...]
+    python tests/benchmarks/safety.py [CONFIG] [--steps 500] [KEY=VALUE ...]
 
 One side is `bittygpt train` as it is: checkpoints and their hashes, the watch for divergence, the look at the free
 space, the log and the status file. The other is the same model, batches and optimizer in a bare loop. They take turns,

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import torch
-from benchmark_contenders import GRAD_CLIP, LEARNING_RATE, Contender, random_batch
-from benchmark_shapes import NANOGPT, Shape
+from contenders import GRAD_CLIP, LEARNING_RATE, Contender, random_batch
+from shapes import NANOGPT, Shape
 
 from bittygpt.training.devices import Device
 

@@ -1,6 +1,6 @@
 """`make ablation`: what each ingredient of `configs/shakespeare.yaml` gives, in steps and in time.
 
-    python tests/ablation.py TEXT [--target LOSS] [--json FILE] [NAME ...]
+    python tests/benchmarks/ablation.py TEXT [--target LOSS] [--json FILE] [NAME ...]
 
 Each line is the whole recipe but for one ingredient, trained by the real command and validated over the whole split
 every 30 steps. `steps` and `seconds` are those of training to the first validation at or below the target, without the
@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 
-CONFIG = Path(__file__).resolve().parent.parent / "configs" / "shakespeare.yaml"
+CONFIG = Path(__file__).resolve().parents[2] / "configs" / "shakespeare.yaml"
 EVAL_EVERY = 30
 WHOLE = "the whole recipe"
 WITHOUT = {  # name: overrides of the config, or what is done to the program (`patched`)

@@ -10,13 +10,14 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmark_shapes import Shape
+from shapes import Shape
 
-TESTS = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 
 
 class Worker:
-    """A process of `benchmark_worker.py`. `threads` None leaves the number to PyTorch.
+    """A process of `worker.py`. `threads` None leaves the number to PyTorch.
 
     What cannot go on says why in `error`; the others go on without it.
     """
@@ -34,13 +35,13 @@ class Worker:
             "device": device,
             "peers": str(peers),
         }
-        paths = [str(TESTS.parent), os.environ.get("PYTHONPATH", "")]
+        paths = [str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         if threads is not None:
             environment["OMP_NUM_THREADS"] = str(threads)
         self._said = tempfile.TemporaryFile("w+", errors="replace")
         self._process = subprocess.Popen(
-            [sys.executable, str(TESTS / "benchmark_worker.py"), json.dumps(order)],
+            [sys.executable, str(HERE / "worker.py"), json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

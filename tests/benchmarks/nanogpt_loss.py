@@ -1,6 +1,6 @@
 """The loss of a nanoGPT checkpoint over its whole validation split, for `make bench-shakespeare`.
 
-    python tests/benchmark_nanogpt_loss.py FOLDER CHECKPOINT [--device cpu|cuda]
+    python tests/benchmarks/nanogpt_loss.py FOLDER CHECKPOINT [--device cpu|cuda]
 
 FOLDER is nanoGPT with its data prepared. Its own estimate is that of some random batches; here windows of its context
 follow one another without overlap, and every token but the first is a target once. Prints JSON.

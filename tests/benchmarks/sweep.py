@@ -1,6 +1,6 @@
 """`make sweep`: the learning rate, tried around its default at several widths: does the default hold?
 
-    python tests/sweep.py CONFIG [--factors 0.25,0.5,1,2,4] [--jobs N] [--json FILE] [KEY=V1,V2,... | KEY=VALUE ...]
+    python tests/benchmarks/sweep.py CONFIG [--factors 0.25,0.5,1,2,4] [--jobs N] [--json FILE] [KEY=V1,V2,... ...]
 
 Every combination of the values is trained by the real command, the learning rate being the default of that width and
 optimizer times each factor. The table has a line for each combination and a column for each factor: where the default

@@ -1,6 +1,6 @@
 """One contender of `make bench`, in a process of its own: its peak of memory is then its own, and no other's.
 
-    python tests/benchmark_worker.py '{"contender": …, "shape": {…}, "device": …, "peers": …}'
+    python tests/benchmarks/worker.py '{"contender": …, "shape": {…}, "device": …, "peers": …}'
 
 Answers in lines of JSON. The first comes when all is built and warm; then one for each line that is read: `turn` (time
 some steps, or with `turn N` the matrix rate with N threads), `end` (the memory that they took, and where the time goes,
@@ -17,11 +17,11 @@ from statistics import median
 
 import torch
 import torch._dynamo  # any optimizer imports it; here it counts as an import, not as memory that training takes
-from benchmark_contenders import Contender, ours
-from benchmark_peers import peer
-from benchmark_shapes import MATRIX_RATE, NANOCHAT, NANOGPT, Shape
+from contenders import Contender, ours
+from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, Shape
 
 from bittygpt.training.devices import Device, choose_device
+from peers import peer
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_addmm_activation", "aten::mv"}

@@ -1,6 +1,6 @@
 """`make bench-tokens`: how long `bittygpt tokenize` takes beside bitty-tokenizer, tokenizers and tiktoken.
 
-    python tests/benchmark_tokens.py TEXT [--small FILE] [--runs 3]
+    python tests/benchmarks/tokenization.py TEXT [--small FILE] [--runs 3]
 
 TEXT is a text of 50 MB or more, FILE one of about a megabyte (without it, the first megabyte of TEXT). All times of
 bittygpt are those of the whole process, from the command to its end, the data report included; tiktoken's is that of

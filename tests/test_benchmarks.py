@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARK = Path(__file__).with_name("benchmark.py")
+BENCHMARK = Path(__file__).parent / "benchmarks" / "training_step.py"
 
 
 def test_every_contender_gets_a_row_with_all_figures(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What `make bench` measures: a model, its optimizers and a fixed batch, and the parts of its training step. Ours here.
 
-`benchmark_peers.py` builds the others.
+`peers.py` builds the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
-from benchmark_shapes import FULL_LOGITS, OURS_MUON, Shape
+from shapes import FULL_LOGITS, OURS_MUON, Shape
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
