@@ -16,6 +16,7 @@ from bittygpt.terminal.console import duration, result, talk
 from bittygpt.terminal.ladder import Rung, rungs_of
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
+from bittygpt.training.allocator import keep_freed_memory
 from bittygpt.training.checkpoint_folder import newest_good
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import Ranks, process_group, ranks_from_environment
@@ -39,6 +40,8 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
             f"{ranks.world_size} ranks; make it a multiple of {ranks.world_size}"
         )
     device = choose_device(config.train.device, config.train.precision, ranks.local_rank)
+    if not device.is_cuda:
+        keep_freed_memory()
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
     # started again by torchrun, the run of the same command is to go on
     fresh = fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"

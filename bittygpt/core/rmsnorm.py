@@ -35,20 +35,20 @@ class RMSNormTwin(torch.autograd.Function):
         x32 = x.float()
         length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
         inverse_rms = (length.square_() / x.shape[-1]).add_(eps).rsqrt_()
-        ctx.save_for_backward(x, gain_D, inverse_rms)
-        return (x32 * inverse_rms).mul_(gain_D).to(x.dtype)
+        normed = x32 * inverse_rms
+        ctx.save_for_backward(normed, gain_D, inverse_rms)
+        return (normed * gain_D).to(x.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        x, gain_D, inverse_rms = ctx.saved_tensors
-        dy, x32 = grads[0].float(), x.float()
-        normed = x32 * inverse_rms
+        normed, gain_D, inverse_rms = ctx.saved_tensors
+        dy = grads[0].float()
         dy_normed = (dy * normed).flatten(0, -2)
         dgain = dy_normed.sum(dim=0)
-        mean = (dy_normed @ gain_D.float() / x.shape[-1]).view_as(inverse_rms)
+        mean = (dy_normed @ gain_D.float() / normed.shape[-1]).view_as(inverse_rms)
         dx = (dy * gain_D).addcmul_(normed, mean, value=-1).mul_(inverse_rms)
-        return dx.to(x.dtype), dgain, None
+        return dx.to(grads[0].dtype), dgain, None
 
 
 class RMSNorm(nn.Module):

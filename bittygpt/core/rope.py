@@ -15,59 +15,54 @@ from torch import Tensor, nn
 from bittygpt.core.twins import use_twin
 
 
-def turn(x_BHTd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The formula: each pair of x (..., T, d) turned by the angles of which (T, d/2) cosines and sines are given."""
+def turn(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
+    """The formula: each pair of x (..., T, d) turned by the angle whose cosine and sine are given (T, d/2, 2)."""
+    cos, sin = cos_sin.unbind(-1)
     even, odd = x_BHTd[..., 0::2].float(), x_BHTd[..., 1::2].float()
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
     return turned.flatten(-2).to(x_BHTd.dtype)
 
 
-def turn_twin(x_BHTd: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """The same in one pass: a pair is a complex number, and to turn it is to multiply it by e^(i angle)."""
+def turn_twin(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
+    """The same in one pass: a pair is a complex number, and to turn it is to multiply it by cos + i sin."""
     pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.complex(cos, sin)).flatten(-2).to(x_BHTd.dtype)
+    return torch.view_as_real(pairs * torch.view_as_complex(cos_sin)).flatten(-2).to(x_BHTd.dtype)
 
 
 class RotaryEmbedding(nn.Module):
-    """Tables of cosines and sines for positions 0..max_positions-1, and the turning itself.
+    """A table of cosines and sines for positions 0..max_positions-1, and the turning itself.
 
     The angles are worked out in float64 and only their cosine and sine are kept, in float32: at position 100,000 a
-    float32 angle would already be off by some thousandths of a radian. The tables stay float32 when the model is
-    cast to another dtype. They hold nothing learned, so no checkpoint has them.
+    float32 angle would already be off by some thousandths of a radian. The table stays float32 when the model is
+    cast to another dtype. It holds nothing learned, so no checkpoint has it.
 
     Raises:
         ValueError: an odd head dimension.
     """
 
-    cos: Tensor
-    sin: Tensor
+    cos_sin: Tensor
 
     def __init__(self, head_dim: int, max_positions: int, theta: float = 10_000.0) -> None:
         super().__init__()
         if head_dim % 2:
             raise ValueError(f"RoPE turns pairs of features: head_dim must be even, and is {head_dim}")
         self.head_dim, self.max_positions, self.theta = head_dim, max_positions, theta
-        cos, sin = self._tables(None)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
+        self.register_buffer("cos_sin", self._table(None), persistent=False)
 
-    def _tables(self, device: torch.device | None) -> tuple[Tensor, Tensor]:
+    def _table(self, device: torch.device | None) -> Tensor:
         pair = torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=device)
         positions = torch.arange(self.max_positions, dtype=torch.float64, device=device)
         angles = torch.outer(positions, self.theta ** (-pair / self.head_dim))
-        return angles.cos().float(), angles.sin().float()
+        return torch.stack((angles.cos(), angles.sin()), dim=-1).float()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryEmbedding":
-        # .to(dtype) would round the tables, .to_empty() would leave them unset: make them anew where they now live.
+        # .to(dtype) would round the table, .to_empty() would leave it unset: make it anew where it now lives.
         super()._apply(fn, recurse)
-        device = self.cos.device
-        self.cos, self.sin = (t.to(device) for t in self._tables(None if device.type == "mps" else device))
+        device = self.cos_sin.device
+        self.cos_sin = self._table(None if device.type == "mps" else device).to(device)
         return self
 
     def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
         """Turn the vectors x (B, H, T, d) to their positions (T,) int64; by default 0..T-1."""
-        if positions_T is None:
-            cos, sin = self.cos[: x_BHTd.shape[-2]], self.sin[: x_BHTd.shape[-2]]
-        else:
-            cos, sin = self.cos[positions_T], self.sin[positions_T]
-        return (turn_twin if use_twin() else turn)(x_BHTd, cos, sin)
+        cos_sin = self.cos_sin[: x_BHTd.shape[-2]] if positions_T is None else self.cos_sin[positions_T]
+        return (turn_twin if use_twin() else turn)(x_BHTd, cos_sin)

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from bittygpt.core import ModelConfig, TransformerLM, clip_grad_norm, transformer
 from bittygpt.core.chunked_loss import linear_cross_entropy
 from bittygpt.data.batches import Batch
+from bittygpt.training.allocator import keep_freed_memory
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.optimizers import build_optimizers
@@ -71,6 +72,8 @@ def random_batch(shape: Shape) -> Batch:
 
 def ours(shape: Shape, device: Device, name: str) -> Contender:
     """bittygpt's model, optimizers and step; compiled on CUDA, as `train` does it."""
+    if not device.is_cuda:
+        keep_freed_memory()  # as `train` does
     if name == FULL_LOGITS:
         transformer.chunked_linear_cross_entropy = linear_cross_entropy
     batch = random_batch(shape)

@@ -81,7 +81,8 @@ class Worker:
     def stop(self) -> None:
         """End it: without a line to read, it has nothing more to do."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # of a worker that was killed: the line it never read
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
