@@ -3,7 +3,7 @@
     python tests/benchmarks/ablation.py TEXT [--target LOSS] [--json FILE] [NAME ...]
 
 Each line is the whole recipe but for one ingredient, trained by the real command and validated over the whole split
-every 30 steps. `steps` and `seconds` are those of training to the first validation at or below the target, without the
+every 25 steps. `steps` and `seconds` are those of training to the first validation at or below the target, without the
 evaluations. The whole recipe stands first and last: how far its two lines differ in time is the noise of the machine.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "shakespeare.yaml"
-EVAL_EVERY = 30
+EVAL_EVERY = 25
 WHOLE = "the whole recipe"
 WITHOUT = {  # name: overrides of the config, or what is done to the program (`patched`)
     WHOLE: [],
