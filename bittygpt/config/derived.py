@@ -40,7 +40,7 @@ def _default_lr(name: str, d_model: int) -> float:
     """
     if name == "sgd":
         return 0.1
-    lr = 0.2 / math.sqrt(d_model) if name == "muon" else 0.4 / d_model
+    lr = 0.3 / math.sqrt(d_model) if name == "muon" else 0.6 / d_model
     return float(f"{lr:.2g}")  # two digits: a number to be read, to be changed
 
 

@@ -24,7 +24,7 @@ WITHOUT = {  # name: overrides of the config, or what is done to the program (`p
     WHOLE: [],
     "AdamW for Muon": ["optim.name=adamw", "optim.lr=null"],
     "no QK-norm": ["model.qk_norm=false"],
-    "momentum 0.95 for 0.9": ["optim.betas=[0.95,0.95]"],
+    "momentum 0.95 for 0.85": ["optim.betas=[0.95,0.95]"],
     "cosine for a straight line": ["optim.schedule=cosine"],
     "decay in the last fifth alone": ["optim.decay_fraction=0.2"],
     "learning rate stays": ["optim.schedule=constant"],

@@ -99,7 +99,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
             "num_heads 4 is not a multiple of num_kv_heads 3: each key and value head serves a group of query "
             "heads; take a divisor of num_heads",
         ),
-        ("optim", "min_lr: 1", "min_lr 1 is above lr 0.0016; take 0.0016 or less"),
+        ("optim", "min_lr: 1", "min_lr 1 is above lr 0.0023; take 0.0023 or less"),
         (
             "optim",
             "warmup_steps: 2001",

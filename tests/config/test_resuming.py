@@ -18,8 +18,8 @@ def test_each_difference_is_named_with_both_values() -> None:
         "run.seed: the checkpoint has 0, the config says 1",
         "model.d_model: the checkpoint has 256, the config says 512",
         'optim.name: the checkpoint has "adamw", the config says "muon"',
-        "optim.lr: the checkpoint has 0.0016, the config says 0.0088",
-        "optim.min_lr: the checkpoint has 0.00016, the config says 0.00088",
+        "optim.lr: the checkpoint has 0.0023, the config says 0.013",
+        "optim.min_lr: the checkpoint has 0.00023, the config says 0.0013",
     ]
 
 

@@ -51,8 +51,8 @@ def test_every_key_but_data_train_has_the_promised_default() -> None:
         },
         "optim": {
             "name": "adamw",
-            "lr": 1.6e-3,
-            "min_lr": 1.6e-4,
+            "lr": 2.3e-3,
+            "min_lr": 2.3e-4,
             "warmup_steps": 100,
             "schedule": "cosine",
             "decay_fraction": 0.2,
@@ -118,11 +118,11 @@ def test_max_tokens_become_as_many_steps_as_it_takes() -> None:
 @pytest.mark.parametrize(
     ("name", "d_model", "lr"),
     [
-        ("adamw", 128, 3.1e-3),
-        ("adam", 256, 1.6e-3),
-        ("adamw", 768, 5.2e-4),
-        ("muon", 128, 0.018),
-        ("muon", 512, 8.8e-3),
+        ("adamw", 128, 4.7e-3),
+        ("adam", 256, 2.3e-3),
+        ("adamw", 768, 7.8e-4),
+        ("muon", 128, 0.027),
+        ("muon", 512, 0.013),
     ],
 )
 def test_the_learning_rate_falls_with_the_width(name: str, d_model: int, lr: float) -> None:
