@@ -1,6 +1,6 @@
 """What `make bench` measures: a model, its optimizers and a fixed batch, and the parts of its training step. Ours here.
 
-`peers.py` builds the others.
+`peer_models.py` builds the others.
 """
 
 from collections.abc import Callable, Sequence

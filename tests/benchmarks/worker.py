@@ -16,12 +16,12 @@ from pathlib import Path
 from statistics import median
 
 import torch
-import torch._dynamo  # any optimizer imports it; here it counts as an import, not as memory that training takes
+import torch._dynamo  # PyTorch's optimizers import it; here it counts as an import, not as memory of training
 from contenders import Contender, ours
+from peer_models import peer
 from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, Shape
 
 from bittygpt.training.devices import Device, choose_device
-from peers import peer
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_addmm_activation", "aten::mv"}
