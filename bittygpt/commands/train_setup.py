@@ -109,9 +109,10 @@ def _read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens) -
 def _introduce(trainer: Trainer, run: RunFolder) -> None:
     device, batch = trainer.device, trainer.config.train.batch_size
     is_open = len(trainer.engine.sizes) > 1 and device.refuses_memory
+    precision = f"{device.precision} ({device.note})" if device.note else device.precision
     passes = -(-batch // (trainer.engine.micro_batch_size * trainer.ranks.world_size))
     talk(
-        f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {device.precision}, "
+        f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {precision}, "
         f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
         f"{trainer.total_steps:,} steps of {trainer.tokens_per_step:,} tokens "
         f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'}), "

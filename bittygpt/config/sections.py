@@ -167,7 +167,9 @@ class TrainSection(Section):
         description="ddp: each rank holds the whole model; fsdp: a part of it; auto: fsdp where it does not fit whole.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="Number format of matrix products."
+        "auto",
+        description="Number format of matrix products. auto: bf16 on CUDA, else fp32; bf16: where the device has "
+        "instructions for it, else fp32.",
     )
     compile: Literal["auto"] | bool = Field(
         "auto",

@@ -79,12 +79,13 @@ class Adam(Optimizer):
         torch._foreach_lerp_(m, grads, 1 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
+        # sqrt(v / c) + eps = (sqrt(v) + eps sqrt(c)) / sqrt(c): the correction c costs no pass over the weights
+        root = math.sqrt(1 - beta2**t)
         denominators = torch._foreach_sqrt(v)
-        torch._foreach_div_(denominators, math.sqrt(1 - beta2**t))
-        torch._foreach_add_(denominators, group["eps"])
+        torch._foreach_add_(denominators, group["eps"] * root)
         steps = [mean.to(p.dtype) for mean, p in zip(m, weights, strict=True)]
         scales = [denominator.to(p.dtype) for denominator, p in zip(denominators, weights, strict=True)]
-        torch._foreach_addcdiv_(weights, steps, scales, value=-lr / (1 - beta1**t))
+        torch._foreach_addcdiv_(weights, steps, scales, value=-lr * root / (1 - beta1**t))
 
 
 class AdamW(Adam):

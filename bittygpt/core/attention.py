@@ -50,10 +50,11 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     """
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
-    if num_queries == num_keys:
-        return F.scaled_dot_product_attention(q_BHTd, k_BGSd, v_BGSd, is_causal=True, enable_gqa=grouped)
-    mask = None if num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
-    return F.scaled_dot_product_attention(q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, enable_gqa=grouped)
+    mask = None if num_queries in (1, num_keys) else causal_mask(num_queries, num_keys, q_BHTd.device)
+    with torch.autocast("cpu", enabled=False):  # it would round queries and keys that are float32 on purpose
+        return F.scaled_dot_product_attention(
+            q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=num_queries == num_keys, enable_gqa=grouped
+        )
 
 
 def formula_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
@@ -106,6 +107,10 @@ class MultiHeadAttention(nn.Module):
         With a cache, x holds the new positions alone and attends to all that the cache holds besides.
         """
         projected = side_by_side(x_BTD, (self.q_proj, self.k_proj, self.v_proj))
+        if projected.is_cpu and torch.is_autocast_enabled("cpu"):
+            projected = (
+                projected.float()
+            )  # the fused kernel's backward pass is four times as slow in bfloat16 there
         q, k, v = projected.unflatten(-1, (-1, self.head_dim)).split(self.heads, dim=2)  # (B, T, H or G, d)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)

@@ -15,14 +15,14 @@ from bittygpt.core.optimizer import Optimizer
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrix: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
     """About U Vᵀ of each matrix's U S Vᵀ: its singular values brought to between 0.7 and 1.2. (..., m, n) -> the same.
 
     Each Newton-Schulz step maps a singular value s to a s + b s³ + c s⁵; the coefficients give up exactness at 1 for
-    a steep rise at 0, so that five steps do. Needs only matrix products: bfloat16 is enough for them on a GPU.
+    a steep rise at 0, so that five steps do. Needs only matrix products: `dtype` bfloat16 is enough for them.
     """
     a, b, c = NEWTON_SCHULZ
-    x = (matrix.bfloat16() if matrix.is_cuda else matrix.float()).view(-1, *matrix.shape[-2:])
+    x = matrix.to(dtype).view(-1, *matrix.shape[-2:])
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
@@ -40,6 +40,7 @@ class Muon(Optimizer):
 
     u' is u looked one step ahead (Nesterov). The factor 0.2 sqrt(max(m, n)) gives the update the root mean square that
     AdamW's usually has, so that one learning rate serves both. Embeddings, the head and gains belong to AdamW.
+    `dtype` is the precision of the products that orthogonalize; momentum is float32.
 
     Oracle: `torch.optim.Muon` (torch >= 2.9).
 
@@ -48,9 +49,15 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0.95, weight_decay: float = 0.1
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.95,
+        weight_decay: float = 0.1,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.dtype = dtype
         if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
             raise ValueError("Muon orthogonalises matrices: give vectors and embeddings to AdamW")
 
@@ -66,7 +73,7 @@ class Muon(Optimizer):
         grads = [p.grad.float() for p in weights if p.grad is not None]
         torch._foreach_lerp_(momentum, grads, 1 - group["momentum"])
         ahead = torch._foreach_lerp(grads, momentum, group["momentum"])
-        directions = orthogonalize(torch.stack(list(ahead))).to(weights[0].dtype).unbind()
+        directions = orthogonalize(torch.stack(list(ahead)), dtype=self.dtype).to(weights[0].dtype).unbind()
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         scale = 0.2 * math.sqrt(max(weights[0].shape))
         torch._foreach_add_(weights, directions, alpha=-group["lr"] * scale)

@@ -46,8 +46,8 @@ class RMSNormTwin(torch.autograd.Function):
         dy = grads[0].float()
         dy_normed = (dy * normed).flatten(0, -2)
         dgain = dy_normed.sum(dim=0)
-        mean = (dy_normed @ gain_D.float() / normed.shape[-1]).view_as(inverse_rms)
-        dx = (dy * gain_D).addcmul_(normed, mean, value=-1).mul_(inverse_rms)
+        total = (dy_normed @ gain_D.float()).view_as(inverse_rms)  # of e · x r, over the features
+        dx = (dy * gain_D).addcmul_(normed, total, value=-1 / normed.shape[-1]).mul_(inverse_rms)
         return dx.to(grads[0].dtype), dgain, None
 
 

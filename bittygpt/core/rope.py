@@ -8,11 +8,13 @@ Shapes: B batch, H heads, T positions, d head dimension (even).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from bittygpt.core.twins import use_twin
+from bittygpt.core.twins import call, use_twin
 
 
 def turn(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
@@ -23,10 +25,28 @@ def turn(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
     return turned.flatten(-2).to(x_BHTd.dtype)
 
 
-def turn_twin(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
-    """The same in one pass: a pair is a complex number, and to turn it is to multiply it by cos + i sin."""
+class TurnTwin(torch.autograd.Function):
+    """The same in one pass: a pair is a complex number, and to turn it is to multiply it by cos + i sin.
+
+    The gradient is turned back: it is multiplied by cos - i sin.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos_sin)
+        return multiply_pairs(x_BHTd, torch.view_as_complex(cos_sin))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (cos_sin,) = ctx.saved_tensors
+        return multiply_pairs(grads[0], torch.view_as_complex(cos_sin).conj()), None
+
+
+def multiply_pairs(x_BHTd: Tensor, factors: Tensor) -> Tensor:
+    """Each pair of x (..., T, d), taken as a complex number, times its factor (T, d/2) complex64."""
     pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.view_as_complex(cos_sin)).flatten(-2).to(x_BHTd.dtype)
+    return torch.view_as_real(pairs * factors).flatten(-2).to(x_BHTd.dtype)
 
 
 class RotaryEmbedding(nn.Module):
@@ -65,4 +85,4 @@ class RotaryEmbedding(nn.Module):
     def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
         """Turn the vectors x (B, H, T, d) to their positions (T,) int64; by default 0..T-1."""
         cos_sin = self.cos_sin[: x_BHTd.shape[-2]] if positions_T is None else self.cos_sin[positions_T]
-        return (turn_twin if use_twin() else turn)(x_BHTd, cos_sin)
+        return call(TurnTwin, x_BHTd, cos_sin) if use_twin() else turn(x_BHTd, cos_sin)

@@ -29,11 +29,15 @@ PEAK_BF16 = {
 
 @dataclass(frozen=True)
 class Device:
-    """Where and how the model computes. `precision` is "fp32" or "bf16": that of the matrix products."""
+    """Where and how the model computes. `precision` is "fp32" or "bf16": that of the matrix products.
+
+    `note` says why it is not the one that was asked for.
+    """
 
     torch_device: torch.device
     precision: str
     memory: int | None = None  # bytes that may be counted on; None: what the device has
+    note: str = ""
 
     @property
     def is_cuda(self) -> bool:
@@ -81,10 +85,14 @@ class Device:
 
 
 def choose_device(name: str, precision: str, local_rank: int = 0) -> Device:
-    """The device for `train.device` and the precision for `train.precision`, "auto" being the best there is.
+    """The device for `train.device` and the precision for `train.precision`.
+
+    "auto" is the best device there is, and bf16 where that is CUDA and has it. A CPU computes in fp32 unless it is
+    asked for bf16. bf16 becomes fp32 where the device has no instructions for it: there it is the slower of the two,
+    and a config must run wherever it is carried.
 
     Raises:
-        ConfigError: the device is not there, or cannot do the precision.
+        ConfigError: the device is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -95,11 +103,16 @@ def choose_device(name: str, precision: str, local_rank: int = 0) -> Device:
     device = torch.device("cuda", local_rank) if name == "cuda" else torch.device(name)
     if name == "cuda":
         torch.cuda.set_device(device)
-    has_bf16 = name == "cpu" or (name == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
     if precision == "auto":
-        precision = "bf16" if name == "cuda" and has_bf16 else "fp32"
-    if precision == "bf16" and not has_bf16:
-        raise ConfigError(
-            f"train.precision: bf16 is asked for and {name} here has none; set it to auto or fp32"
-        )
+        precision = "bf16" if name == "cuda" and has_bf16(name) else "fp32"
+    if precision == "bf16" and not has_bf16(name):
+        return Device(device, "fp32", note="it has no instructions for bf16")
     return Device(device, precision)
+
+
+def has_bf16(name: str) -> bool:
+    """Whether a device multiplies matrices in bfloat16 by instructions of its own."""
+    if name == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch 2.9 does not tell
+    return name == "cpu" and any(capabilities.get(key) for key in ("avx512_bf16", "amx_bf16"))

@@ -53,7 +53,7 @@ class Engine:
             shard_model(model, ranks, device, self.compile_it)
         else:
             model.to(device.torch_device)
-        self.optimizers = build_optimizers(model, config.optim)
+        self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
 
     def _is_to_be_sharded(self, parallel: str) -> bool:

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from bittygpt.config.sections import OptimSection
 
 
-def build_optimizers(model: TransformerLM, optim: "OptimSection") -> list[Optimizer]:
+def build_optimizers(model: TransformerLM, optim: "OptimSection", precision: str = "fp32") -> list[Optimizer]:
     """The optimizers that together update every trainable parameter once.
 
     Weight decay shrinks matrices alone: a gain of RMSNorm has its right size near 1, not near 0. Muon takes the
     matrices inside the layers; embeddings, head and gains, whose rows are independent of one another, go to AdamW.
+    `precision` is that of Muon's own products, "fp32" or "bf16".
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     inner = [p for name, p in named if p.ndim == 2 and name.startswith("layers.")]
@@ -47,7 +49,8 @@ def build_optimizers(model: TransformerLM, optim: "OptimSection") -> list[Optimi
     rest = groups(head if optim.name == "muon" else inner + head)
     optimizers: list[Optimizer] = [kind(rest, optim.lr, optim.betas, optim.eps)] if rest else []
     if optim.name == "muon" and inner:
-        optimizers.insert(0, Muon(inner, optim.lr, momentum, optim.weight_decay))
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        optimizers.insert(0, Muon(inner, optim.lr, momentum, optim.weight_decay, dtype))
     return optimizers
 
 

@@ -32,6 +32,7 @@ WITHOUT = {  # name: overrides of the config, or what is done to the program (`p
     "weight decay 0.1": ["optim.weight_decay=0.1"],
     "GELU for SwiGLU": ["model.activation=gelu", "model.d_ff=512"],
     "one learning rate for all": "embedding",
+    "products in float32": ["train.precision=fp32"],
     "formulas, no twins": "twins",
     "a product for each projection": "products",
 }

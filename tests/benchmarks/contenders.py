@@ -97,7 +97,7 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
         eps=1e-8,
         weight_decay=0.1,
     )
-    optimizers = build_optimizers(model, settings)
+    optimizers = build_optimizers(model, settings, device.precision)
 
     def whole_step() -> None:
         compute_gradients(

@@ -50,7 +50,7 @@ def bare_steps(trainer: Trainer) -> Iterator[int]:
     model = TransformerLM(trainer.model.config).to(engine.device.torch_device)
     model.load_state_dict(trainer.model.state_dict())
     compiled = torch.compile(model) if engine.compile_it else model
-    optimizers = build_optimizers(model, config.optim)
+    optimizers = build_optimizers(model, config.optim, engine.device.precision)
     for step in range(1, trainer.total_steps + 1):
         batch = trainer.batches.batch(step)
         count = batch.num_valid()

@@ -14,9 +14,10 @@ HEADER = (
 )
 LEGEND = """\
 Milliseconds are medians; `step` is timed whole, as the owner's loop makes it, the parts in steps of their own.
-of rate: floating-point operations of the step over its time, as a share of the matrix rate measured in turn with it.
-products, attention: shares of a step's time, by the profiler, in matrix products (mm, addmm, bmm, …) and in fused
-attention, which has two more products inside.
+of rate: floating-point operations of the step over its time, as a share of the matrix rate measured in turn with it
+(in the precision of the first line, so that products in bf16 may come to more than all of it).
+products, attention: what the profiler counts in matrix products (mm, addmm, bmm, …) and in fused attention, which has
+two more products inside, as a share of steps right before and after it.
 memory: peak in GB, of the whole process on a CPU, of PyTorch's tensors on CUDA; beside: what is left of it without
 the imports, the weights, as many gradients, and the optimizer's moments.
 times as much: medians (least to most) of rounds in which both took their turn; memory likewise, of one run each."""
@@ -39,9 +40,8 @@ def make_rows(
         row["matrix_flops"] = rate
         row["tokens_per_second"] = 1e3 * shape.tokens / row["step_ms"]
         row["share_of_matrix_rate"] = row["tokens_per_second"] * row["flops_per_token"] / rate
-        whole = row["profiled_step_ms"] if threads else row["step_ms"]  # see `profiled` of the worker
-        row["share_in_products"] = row["products_ms"] / whole
-        row["share_in_attention"] = row["attention_ms"] / whole
+        row["share_in_products"] = row["products_ms"] / row["profiled_beside_ms"]
+        row["share_in_attention"] = row["attention_ms"] / row["profiled_beside_ms"]
         other = rows.get(AGAINST.get(worker.name, ""))
         if other is not None and "error" not in other:
             row |= ratios(row, other)
@@ -57,7 +57,7 @@ def summary(worker: Worker) -> dict:
         "parameters": ready["parameters"],
         "flops_per_token": ready["flops_per_token"],
         **{key: median(turn[key] for turn in worker.turns) for key in keys},
-        **{key: end[key] for key in ("products_ms", "attention_ms", "profiled_step_ms")},
+        **{key: end[key] for key in ("products_ms", "attention_ms", "profiled_beside_ms")},
         "peak_memory_gb": end["peak_bytes"] / 1e9,
         "imports_gb": ready["before_model_bytes"] / 1e9,
         "state_gb": ready["state_bytes"] / 1e9,

@@ -19,9 +19,9 @@ import torch
 import torch._dynamo  # PyTorch's optimizers import it; here it counts as an import, not as memory of training
 from contenders import Contender, ours
 from peer_models import peer
-from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, Shape
+from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, Shape
 
-from bittygpt.training.devices import Device, choose_device
+from bittygpt.training.devices import Device, choose_device, has_bf16
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_addmm_activation", "aten::mv"}
@@ -65,6 +65,7 @@ class MatrixRate:
             "device": kind,
             "machine": name,
             "precision": self.device.precision,
+            "has_bf16": has_bf16(kind),
             "torch": torch.__version__,
         }
 
@@ -85,6 +86,8 @@ class Training:
         self.shape, self.device = shape, device
         self.before = peak_memory(device)
         is_peer = name in (NANOGPT, NANOCHAT)
+        if name == OURS_BF16:
+            self.device = device = choose_device(device.torch_device.type, "bf16")
         self.contender = peer(shape, device, name, peers) if is_peer else ours(shape, device, name)
         for _ in range(min(WARM_UP, 1 + shape.steps)):
             self.contender.whole_step()
@@ -121,7 +124,7 @@ class Training:
     def end(self) -> dict[str, object]:
         """Memory first: the profiler takes some itself."""
         memory = peak_memory(self.device)
-        return {"peak_bytes": memory, **profiled(self.contender, self.device, min(3, self.shape.steps))}
+        return {"peak_bytes": memory, **profiled(self.contender, self.device, min(10, self.shape.steps))}
 
 
 def step_by_parts(contender: Contender, device: Device) -> dict[str, float]:
@@ -139,15 +142,21 @@ def step_by_parts(contender: Contender, device: Device) -> dict[str, float]:
 def profiled(contender: Contender, device: Device, steps: int) -> dict[str, object]:
     """Milliseconds that a step spends in matrix products, and in fused attention, by the profiler's account.
 
-    `profiled_step_ms` is the step under the profiler, of which they are a share on a CPU: there it slows all alike.
-    A GPU's own clocks tell how long its kernels took, whatever the profiler costs: there the step is the timed one.
+    `profiled_beside_ms` is a step right before and after, without the profiler, which slows small operations more than
+    large ones.
     """
     activities = [torch.profiler.ProfilerActivity.CPU]
     if device.is_cuda:
         activities.append(torch.profiler.ProfilerActivity.CUDA)
-    contender.whole_step()
+
+    def some_steps() -> None:
+        for _ in range(steps):
+            contender.whole_step()
+
+    before = timed(some_steps, device)
     with torch.profiler.profile(activities=activities) as profile:
-        milliseconds = timed(lambda: [contender.whole_step() for _ in range(steps)], device)
+        timed(some_steps, device)
+    after = timed(some_steps, device)
     products, attention = 0.0, 0.0
     for event in profile.key_averages():
         own = event.self_device_time_total if device.is_cuda else event.self_cpu_time_total
@@ -158,7 +167,7 @@ def profiled(contender: Contender, device: Device, steps: int) -> dict[str, obje
     return {
         "products_ms": products / steps,
         "attention_ms": attention / steps,
-        "profiled_step_ms": milliseconds / steps,
+        "profiled_beside_ms": (before + after) / 2 / steps,
     }
 
 

@@ -78,6 +78,17 @@ def test_sigkill_at_any_moment_changes_nothing(bittygpt, trained, moment):
     assert what_must_agree(bittygpt) == what_must_agree(trained)
 
 
+def test_in_bf16_a_resumed_run_is_the_run_that_nothing_stopped(bittygpt):
+    """On a CPU without instructions for bf16 it is fp32, and said so."""
+    overrides = ["train.precision=bf16", "optim.name=muon"]
+    said = bittygpt("train", "tiny.yaml", "run.name=whole", *overrides).stderr
+    assert "on cpu in bf16, " in said or "on cpu in fp32 (it has no instructions for bf16), " in said
+    bittygpt("train", "tiny.yaml", *overrides)
+    shutil.rmtree(bittygpt.folder / "runs/tiny/checkpoints/step-00000012")
+    assert "going on after step 8" in bittygpt("train", "tiny.yaml", *overrides).stderr
+    assert what_must_agree(bittygpt) == what_must_agree(bittygpt, "whole")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_a_checkpoint_and_exits_75(bittygpt, number):
     long = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000"]

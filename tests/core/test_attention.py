@@ -115,3 +115,23 @@ def test_heads_that_do_not_divide_are_refused():
         MultiHeadAttention(30, 4)
     with pytest.raises(ValueError, match="of num_kv_heads 3"):
         MultiHeadAttention(32, 4, 3)
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_under_autocast_on_a_cpu_the_fused_kernel_computes_in_float32(monkeypatch, qk_norm):
+    """In bfloat16 its backward pass takes four times as long there."""
+    dtypes, fused = [], F.scaled_dot_product_attention
+
+    def kernel(q, k, v, **options):
+        dtypes.append((q.dtype, k.dtype, v.dtype, torch.is_autocast_enabled("cpu")))
+        return fused(q, k, v, **options)
+
+    attention = MultiHeadAttention(32, 4, 2, RotaryEmbedding(8, 16), qk_norm)
+    x = torch.randn(2, 9, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = attention(x)  # by PyTorch's own kernel
+        monkeypatch.setattr(F, "scaled_dot_product_attention", kernel)
+        assert torch.equal(attention(x), rounded)
+    assert dtypes == [(torch.float32,) * 3 + (False,)]
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), attention(x), atol=0.05, rtol=0.05)

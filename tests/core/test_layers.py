@@ -13,6 +13,7 @@ from bittygpt.core.feed_forward import GATES, PLAIN, default_d_ff, make_feed_for
 SHAPES = [(1,), (3,), (2, 5), (2, 3, 4)]
 
 
+@pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_embedding_equals_torch(shape):
     ours, theirs = Embedding(11, 6), nn.Embedding(11, 6)

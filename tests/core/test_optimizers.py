@@ -83,11 +83,13 @@ def test_muon_equals_its_formula_in_float32(shape):
     torch.testing.assert_close(p.detach(), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(8, 8), (5, 30), (30, 5)])
-def test_orthogonalize_brings_all_singular_values_near_one(shape):
+def test_orthogonalize_brings_all_singular_values_near_one(shape, dtype):
     matrix = torch.randn(shape)
     u, _, vt = torch.linalg.svd(matrix, full_matrices=False)
-    result = orthogonalize(matrix)
+    result = orthogonalize(matrix, dtype=dtype)
+    assert result.dtype == torch.float32
     assert torch.linalg.svdvals(result).min() > 0.6
     assert torch.linalg.svdvals(result).max() < 1.3
     assert torch.nn.functional.cosine_similarity(result.flatten(), (u @ vt).flatten(), dim=0) > 0.95

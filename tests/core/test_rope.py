@@ -29,6 +29,18 @@ def test_equals_complex_rotation_also_far_out(theta, head_dim, first):
 
 
 @pytest.mark.usefixtures("both_forms")
+def test_the_gradient_is_turned_back():
+    rope, positions = RotaryEmbedding(8, 16), torch.arange(3, 10)
+    x = (
+        torch.randn(2, 7, 3, 8).transpose(1, 2).requires_grad_()
+    )  # as attention has it: heads inside positions
+    weights = torch.randn(2, 3, 7, 8)
+    (gradient,) = torch.autograd.grad((rope(x, positions) * weights).sum(), x)
+    oracle = (rotate_by_complex_numbers(x, positions, 10_000.0) * weights).sum()
+    torch.testing.assert_close(gradient, torch.autograd.grad(oracle, x)[0], atol=1e-6, rtol=0)
+
+
+@pytest.mark.usefixtures("both_forms")
 def test_a_worked_example():
     """Position 1, pair 0 turns by 1 radian: (1, 0) -> (cos 1, sin 1); pair 1 of 4 by 1/100."""
     turned = RotaryEmbedding(4, 2, 10_000.0)(torch.tensor([[[[0.0] * 4, [1.0, 0.0, 1.0, 0.0]]]]))
