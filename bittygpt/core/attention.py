@@ -6,6 +6,7 @@ Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G 
 """
 
 import math
+from contextlib import nullcontext
 from typing import Protocol
 
 import torch
@@ -51,7 +52,8 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
     mask = None if num_queries in (1, num_keys) else causal_mask(num_queries, num_keys, q_BHTd.device)
-    with torch.autocast("cpu", enabled=False):  # it would round queries and keys that are float32 on purpose
+    # on a CPU, autocast would round what is float32 on purpose (`MultiHeadAttention.forward`)
+    with torch.autocast("cpu", enabled=False) if q_BHTd.is_cpu else nullcontext():
         return F.scaled_dot_product_attention(
             q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=num_queries == num_keys, enable_gqa=grouped
         )
@@ -108,9 +110,8 @@ class MultiHeadAttention(nn.Module):
         """
         projected = side_by_side(x_BTD, (self.q_proj, self.k_proj, self.v_proj))
         if projected.is_cpu and torch.is_autocast_enabled("cpu"):
-            projected = (
-                projected.float()
-            )  # the fused kernel's backward pass is four times as slow in bfloat16 there
+            # there the fused kernel's backward pass takes four times as long in bfloat16
+            projected = projected.float()
         q, k, v = projected.unflatten(-1, (-1, self.head_dim)).split(self.heads, dim=2)  # (B, T, H or G, d)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)

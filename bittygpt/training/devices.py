@@ -114,7 +114,6 @@ def has_bf16(name: str) -> bool:
     """Whether a device multiplies matrices in bfloat16 by instructions of its own."""
     if name == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities: dict[str, bool] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # PyTorch 2.9 does not tell
+    # PyTorch 2.9 does not tell
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return name == "cpu" and any(capabilities.get(key) for key in ("avx512_bf16", "amx_bf16"))
