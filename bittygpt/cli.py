@@ -138,9 +138,16 @@ def sample(
 @app.command()
 def export(
     ckpt: Ckpt,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write.", show_default=False)],
-    format: Annotated[str, typer.Option("--format", help="hf: a Hugging Face folder.", show_default=False)],
-    dtype: Annotated[str, typer.Option("--dtype", help="float32, float16 or bfloat16.")] = "float32",
+    out: Annotated[Path, typer.Option("--out", help="Folder or file (.gguf) to write.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", help="hf: a Hugging Face folder; gguf: a file for llama.cpp.", show_default=False
+        ),
+    ],
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="float32, float16, bfloat16, or for gguf q8_0.")
+    ] = "float32",
     verify: Annotated[bool, typer.Option(help="Compare the export with the model.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
     config: SampleConfig = None,

@@ -5,6 +5,7 @@ by merging a token's bytes with the merges before it.
 """
 
 import re
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ class UnderivableError(ValueError):
     token is spelled as another token is there."""
 
 
+@cache
 def byte_characters() -> list[str]:
     """The printable character that stands for each byte in GPT-2's files (Radford et al. 2019).
 
@@ -24,6 +26,26 @@ def byte_characters() -> list[str]:
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = (chr(0x100 + number) for number in range(256))
     return [chr(byte) if byte in printable else next(others) for byte in range(256)]
+
+
+def spell(token: bytes) -> str:
+    """A token in these characters, which is how `tokenizer.json` and GGUF write it."""
+    characters = byte_characters()
+    return "".join(characters[byte] for byte in token)
+
+
+def spelled_vocabulary(tokenizer: Tokenizer) -> list[str]:
+    """Every token as those files write it, by id; special tokens are written as they are.
+
+    Raises:
+        UnderivableError: a special token is spelled as another token.
+    """
+    num_special = len(tokenizer.special_tokens)
+    spelled = [*tokenizer.special_ids, *map(spell, tokenizer.vocabulary[num_special:])]
+    if len(set(spelled)) != len(spelled):
+        twice = next(token for token in tokenizer.special_ids if spelled.count(token) > 1)
+        raise UnderivableError(f"another token is spelled as the special token {twice!r}")
+    return spelled
 
 
 def derive_merges(tokenizer: Tokenizer) -> list[tuple[bytes, bytes]]:
@@ -80,17 +102,7 @@ def tokenizer_files(tokenizer: Tokenizer, context_length: int) -> dict[str, Any]
     Raises:
         UnderivableError: no such file gives the same ids.
     """
-    characters = byte_characters()
-
-    def spelled(token: bytes) -> str:
-        return "".join(characters[byte] for byte in token)
-
-    num_special = len(tokenizer.special_tokens)
-    vocab = {token: token_id for token, token_id in tokenizer.special_ids.items()}  # else they get new ids
-    vocab |= {spelled(token): num_special + i for i, token in enumerate(tokenizer.vocabulary[num_special:])}
-    if len(vocab) != tokenizer.vocab_size:
-        twice = next(token for token, token_id in tokenizer.special_ids.items() if vocab[token] != token_id)
-        raise UnderivableError(f"tokenizer.json spells another token as the special token {twice!r}")
+    vocab = {token: token_id for token_id, token in enumerate(spelled_vocabulary(tokenizer))}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     model = {
@@ -103,7 +115,7 @@ def tokenizer_files(tokenizer: Tokenizer, context_length: int) -> dict[str, Any]
         "byte_fallback": False,
         "ignore_merges": True,
         "vocab": vocab,
-        "merges": [[spelled(left), spelled(right)] for left, right in derive_merges(tokenizer)],
+        "merges": [[spell(left), spell(right)] for left, right in derive_merges(tokenizer)],
     }
     return {
         "tokenizer.json": {

@@ -6,10 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bittygpt.config import config_to_yaml, load_config
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.data.bpe_training import train_bpe
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.data.word_counts import count_words
+from bittygpt.training.checkpoint import begin_checkpoint, save_checkpoint
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.run_folder import RunFolder
 
 CONFIG = """
 data: {train: [text.txt], val_fraction: 0.1}
@@ -19,6 +29,8 @@ optim: {lr: 1e-2, warmup_steps: 2}
 train: {batch_size: 4, max_steps: 12, eval_every: 6, save_every: 4, keep: 2, log_every: 1, device: cpu}
 sample: {prompt: the, max_tokens: 12}
 """
+SPECIAL = ["<|endoftext|>"]
+OWLS = "The owl said hello to the fox, and the foxes didn't say a thing to the owls at all. " * 10
 STORY = "The owl said hello to the fox, and the fox said nothing to the owl at all.\n"
 
 
@@ -106,3 +118,45 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     line = CommandLine(tmp_path_factory.mktemp("trained"))
     line("train", "tiny.yaml")
     return line
+
+
+def _save_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) -> Path:
+    """`folder/runs/tiny` with one checkpoint, of a model at which mistakes show."""
+    shape = {"context_length": 32, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64} | (
+        changes or {}
+    )
+    model = TransformerLM(ModelConfig(vocab_size=tokenizer.vocab_size, **shape))
+    for name, p in model.named_parameters():
+        if p.ndim == 1:
+            p.data.normal_(1, 0.3)
+        else:
+            p.data.mul_(2 if "layers" in name else 0.1 if "embeddings" in name else 1)
+    path = folder / "tiny.yaml"
+    path.write_text("data: {train: [owls.txt]}\nsample: {max_tokens: 9, temperature: 0.7, top_p: 0.9}\n")
+    run = RunFolder(folder / "runs/tiny")
+    state = {"tokens": 12345}
+    begin_checkpoint(run.checkpoints, 3)
+    save_checkpoint(
+        run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer, Ranks()
+    )
+    run.log({"event": "eval", "step": 2, "val_loss": 3.25, "val_bpb": 1.75, "elapsed": 1.0})
+    return run.path
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """A vocabulary with a few merges."""
+    return Tokenizer(train_bpe(count_words([OWLS], SPECIAL), 300, SPECIAL), SPECIAL)
+
+
+@pytest.fixture(scope="session")
+def save_run() -> Callable[..., Path]:
+    """A function that saves a run with one checkpoint: into which folder, with which tokenizer, of which shape."""
+    return _save_run
+
+
+@pytest.fixture
+def run(tmp_path, tokenizer, monkeypatch, save_run) -> Path:
+    """A run with one checkpoint, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return save_run(tmp_path, tokenizer)

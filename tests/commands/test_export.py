@@ -9,16 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from bittygpt.commands import export as command
-from bittygpt.config import config_to_yaml, load_config
-from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.data.word_counts import count_words
 from bittygpt.errors import CheckpointError, ExportError, UsageError
 from bittygpt.export import huggingface
-from bittygpt.training.checkpoint import begin_checkpoint, load_checkpoint, save_checkpoint
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.run_folder import RunFolder
+from bittygpt.training.checkpoint import load_checkpoint
 
 transformers = pytest.importorskip("transformers")
 TEXT = "The owl said hello to the fox, and the foxes didn't say a thing to the owls at all. " * 10
@@ -26,40 +20,6 @@ SPECIAL = ["<|endoftext|>"]
 MODEL_FILES = ["README.md", "config.json", "generation_config.json", "model.safetensors"]
 ALL_FILES = [*MODEL_FILES, "tokenizer.json", "tokenizer_config.json"]
 BYTES_AND_THE = [*(bytes([value]) for value in range(256)), b"the"]  # but neither "th" nor "he"
-
-
-def save_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) -> Path:
-    """`folder/runs/tiny` with one checkpoint, of a model at which mistakes show."""
-    shape = {"context_length": 32, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64} | (
-        changes or {}
-    )
-    model = TransformerLM(ModelConfig(vocab_size=tokenizer.vocab_size, **shape))
-    for name, p in model.named_parameters():
-        if p.ndim == 1:
-            p.data.normal_(1, 0.3)
-        else:
-            p.data.mul_(2 if "layers" in name else 0.1 if "embeddings" in name else 1)
-    path = folder / "tiny.yaml"
-    path.write_text("data: {train: [owls.txt]}\nsample: {max_tokens: 9, temperature: 0.7, top_p: 0.9}\n")
-    run = RunFolder(folder / "runs/tiny")
-    state = {"tokens": 12345}
-    begin_checkpoint(run.checkpoints, 3)
-    save_checkpoint(
-        run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer, Ranks()
-    )
-    run.log({"event": "eval", "step": 2, "val_loss": 3.25, "val_bpb": 1.75, "elapsed": 1.0})
-    return run.path
-
-
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(train_bpe(count_words([TEXT], SPECIAL), 300, SPECIAL), SPECIAL)
-
-
-@pytest.fixture
-def run(tmp_path, tokenizer, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return save_run(tmp_path, tokenizer)
 
 
 def export(run: Path, out: str = "out", **changes) -> None:
@@ -71,13 +31,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer):
+def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer, save_run):
     run = save_run(bittygpt.folder, tokenizer)
     done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out")
     path, verdict = done.stdout.splitlines()
     assert path == f"out: {', '.join(ALL_FILES)}"
     assert verdict.startswith("the same model in transformers: logits differ by at most ")
-    assert " in the first 32 positions; equal ids for " in verdict
+    assert " in the first 32 positions, KL divergence " in verdict
+    assert "; equal ids for " in verdict
     assert done.stderr.splitlines() == [
         "exporting runs/tiny/checkpoints/step-00000003",
         "comparing with transformers ...",
@@ -92,7 +53,7 @@ def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer)
         assert (model(ids) - loaded(ids).logits).abs().max() < 1e-4
 
 
-def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer):
+def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer, save_run):
     save_run(bittygpt.folder, tokenizer, {"activation": "relu2"})
     done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--json", code=2)
     assert "model.activation: relu2 is; models with swiglu, geglu, reglu can be exported" in done.stderr
@@ -118,6 +79,7 @@ def test_json_dtype_and_anothers_sample_section(run, capsys):
     export(run, dtype="bfloat16", config=Path("s.yaml"), as_json=True)
     report = json.loads(capsys.readouterr().out)
     assert report.pop("largest_difference") < 1e-4
+    assert abs(report.pop("kl_divergence")) < 1e-6
     assert report == {
         "out": "out",
         "format": "hf",
@@ -203,7 +165,9 @@ def test_the_run_itself_is_never_replaced(run):
     ],
     ids=["edited vocabulary", "encoding: bitty"],
 )
-def test_without_an_equal_tokenizer_the_weights_go_alone(tmp_path, monkeypatch, capsys, kind, reason):
+def test_without_an_equal_tokenizer_the_weights_go_alone(
+    tmp_path, monkeypatch, capsys, save_run, kind, reason
+):
     monkeypatch.chdir(tmp_path)
     export(save_run(tmp_path, kind))
     output = capsys.readouterr()
@@ -229,11 +193,16 @@ def test_unverified_says_so(run, monkeypatch, capsys):
     ("changes", "error", "message"),
     [
         ({"format": "pt"}, UsageError, "--format pt is not known"),
-        ({"dtype": "int3"}, UsageError, "--dtype int3 is none of float32, float16, bfloat16"),
+        (
+            {"dtype": "int3"},
+            UsageError,
+            "--dtype int3 is none that --format hf has: float32, float16, bfloat16",
+        ),
+        ({"dtype": "q8_0"}, UsageError, "--dtype q8_0 is none that --format hf has"),
         ({"run": "runs/nothing"}, CheckpointError, "there is no folder runs/nothing"),
         ({"out": "tiny.yaml/out"}, UsageError, "no folder can be made there"),
     ],
-    ids=["format", "dtype", "checkpoint", "place"],
+    ids=["format", "dtype", "gguf's dtype", "checkpoint", "place"],
 )
 def test_wrong_arguments_leave_nothing(run, changes, error, message):
     before = names(Path())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.data.word_counts import count_words
+from bittygpt.export.comparison import HARD_TEXTS
 from bittygpt.export.hf_tokenizer import (
     UnderivableError,
     byte_characters,
@@ -17,7 +18,6 @@ from bittygpt.export.hf_tokenizer import (
     encode_with_special_tokens,
     tokenizer_files,
 )
-from bittygpt.export.verification import HARD_TEXTS
 from bittygpt.files import write_json
 
 transformers = pytest.importorskip("transformers")
@@ -66,7 +66,9 @@ def test_ids_are_equal_on_hard_texts(both, hard):
 @settings(max_examples=150)
 @given(text=st.text())
 def test_ids_are_equal_on_any_text(both, text):
-    ours, theirs = both  # hypothesis knows the constants of the program, and tries "<|endoftext|>" sooner or later
+    ours, theirs = (
+        both  # hypothesis knows the constants of the program, and tries "<|endoftext|>" sooner or later
+    )
     assert their_ids(theirs, text) == encode_with_special_tokens(ours, text)
 
 

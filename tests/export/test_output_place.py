@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bittygpt.errors import UsageError
-from bittygpt.export.output_folder import check_output_folder, new_folder
+from bittygpt.export.output_place import check_output, new_output
 
 
 def names(folder):
@@ -24,22 +24,22 @@ def test_new_and_empty_folders_are_free_and_others_need_overwrite(tmp_path, chec
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     for name in ("new", "empty", "deep/er"):
-        assert check_output_folder(tmp_path / name, False, checkpoint) == tmp_path / name
+        assert check_output(tmp_path / name, False, checkpoint) == tmp_path / name
     for name in ("file", "runs/tiny/.."):
         with pytest.raises(UsageError, match="--overwrite" if name == "file" else "holds the checkpoint"):
-            check_output_folder(tmp_path / name, False, checkpoint)
-    assert check_output_folder(tmp_path / "file", True, checkpoint) == tmp_path / "file"
+            check_output(tmp_path / name, False, checkpoint)
+    assert check_output(tmp_path / "file", True, checkpoint) == tmp_path / "file"
 
 
 def test_neither_the_checkpoint_nor_the_working_folder_is_ever_replaced(tmp_path, checkpoint, monkeypatch):
     for out in (checkpoint, *list(checkpoint.parents)[:4]):
         with pytest.raises(UsageError, match="is or holds the checkpoint"):
-            check_output_folder(out, True, checkpoint)
+            check_output(out, True, checkpoint)
     (tmp_path / "a/b").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a/b")
     for out in (Path("."), Path(".."), tmp_path / "a"):
         with pytest.raises(UsageError, match="is or holds the folder you are in"):
-            check_output_folder(out, True, checkpoint)
+            check_output(out, True, checkpoint)
 
 
 def test_links_are_followed(tmp_path, checkpoint):
@@ -47,7 +47,7 @@ def test_links_are_followed(tmp_path, checkpoint):
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "dangling").symlink_to("nowhere")
     for link, target in (("link", "real"), ("dangling", "nowhere")):
-        with new_folder(check_output_folder(tmp_path / link, False, checkpoint)) as folder:
+        with new_output(check_output(tmp_path / link, False, checkpoint)) as folder:
             (folder / "a").write_text("1")
         assert (tmp_path / link).is_symlink()
         assert names(tmp_path / target) == ["a"]
@@ -63,7 +63,7 @@ def test_a_failure_leaves_what_was_there_and_success_replaces_it(tmp_path, befor
         out.write_text("precious")
 
     def fail():
-        with new_folder(out) as folder:
+        with new_output(out) as folder:
             (folder / "half").write_text("x")
             raise KeyboardInterrupt
 
@@ -72,7 +72,7 @@ def test_a_failure_leaves_what_was_there_and_success_replaces_it(tmp_path, befor
     assert names(tmp_path) == ([] if before == "nothing" else ["out"])
     if before != "nothing":
         assert (out / "mine" if before == "folder" else out).read_text() == "precious"
-    with new_folder(out) as folder:
+    with new_output(out) as folder:
         (folder / "whole").write_text("x")
         assert not (out / "whole").exists()
     assert (names(tmp_path), names(out)) == (["out"], ["whole"])
@@ -90,12 +90,12 @@ def test_a_failing_exchange_puts_the_old_folder_back(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", rename_all_but_the_new)
-    with pytest.raises(OSError, match="no"), new_folder(out):
+    with pytest.raises(OSError, match="no"), new_output(out):
         pass
     assert (names(tmp_path), names(out)) == (["out"], ["mine"])
 
 
 def test_a_place_where_no_folder_can_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="no folder can be made there"), new_folder(tmp_path / "file/out"):
+    with pytest.raises(UsageError, match="no folder can be made there"), new_output(tmp_path / "file/out"):
         pass

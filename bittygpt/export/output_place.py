@@ -1,4 +1,4 @@
-"""The folder of an export: whole and verified, or not there at all; what it replaces stays until then."""
+"""Where an export goes, a folder or a file: whole and verified, or not there; what it replaces stays until then."""
 
 import os
 import shutil
@@ -10,8 +10,8 @@ from bittygpt.errors import UsageError
 from bittygpt.files import sync_folder
 
 
-def check_output_folder(out: Path, overwrite: bool, checkpoint: Path) -> Path:
-    """The folder to write, links in it followed.
+def check_output(out: Path, overwrite: bool, checkpoint: Path) -> Path:
+    """The folder or file to write, links in it followed.
 
     Raises:
         UsageError: something is there and may not be replaced, or replacing it would remove the checkpoint itself
@@ -20,31 +20,31 @@ def check_output_folder(out: Path, overwrite: bool, checkpoint: Path) -> Path:
     target = out.resolve()
     for name, precious in (("the checkpoint", checkpoint), ("the folder you are in", Path.cwd())):
         if precious.resolve().is_relative_to(target):
-            raise UsageError(
-                f"--out {out} is or holds {name}, and would be replaced; name a folder of its own"
-            )
+            raise UsageError(f"--out {out} is or holds {name}, and would be replaced; name another place")
     is_empty_folder = target.is_dir() and not any(target.iterdir())
     if target.exists() and not is_empty_folder and not overwrite:
-        raise UsageError(f"--out {out} exists; name another folder, or replace it with --overwrite")
+        raise UsageError(f"--out {out} exists; name another place, or replace it with --overwrite")
     return target
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def new_output(target: Path, as_file: bool = False) -> Iterator[Path]:
     """A folder beside `target` that takes its place when the block ends well, and goes when it does not.
 
-    What was at `target` is moved aside for the exchange and removed after it.
+    What was at `target` is moved aside for the exchange and removed after it. With `as_file`, the path of a file that
+    the block is to write.
 
     Raises:
-        UsageError: no folder can be made there.
+        UsageError: nothing can be written there.
     """
     temporary, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
+        temporary.touch() if as_file else temporary.mkdir()
     except OSError as error:
+        what = "file" if as_file else "folder"
         raise UsageError(
-            f"--out {target}: no folder can be made there ({error.strerror}); name another place"
+            f"--out {target}: no {what} can be made there ({error.strerror}); name another place"
         ) from None
     try:
         yield temporary
@@ -53,19 +53,24 @@ def new_folder(target: Path) -> Iterator[Path]:
             os.rename(target, old)
         os.rename(temporary, target)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         if old.exists() and not target.exists():
             os.rename(old, target)
         raise
     sync_folder(target.parent)
-    if old.is_dir():
-        shutil.rmtree(old)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        old.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
-def _sync_files(folder: Path) -> None:
-    for path in folder.iterdir():
+def _sync_files(place: Path) -> None:
+    for path in place.iterdir() if place.is_dir() else [place]:
         with open(path, "rb") as file:
             os.fsync(file.fileno())
-    sync_folder(folder)
+    if place.is_dir():
+        sync_folder(place)

@@ -1,10 +1,9 @@
-"""Is the exported model the trained model? It is loaded with transformers, offline, and compared."""
+"""Is the Hugging Face folder the trained model? It is loaded with transformers, offline, and compared."""
 
 import copy
 import importlib.util
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +12,19 @@ import torch
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError
-from bittygpt.export.hf_tokenizer import encode_with_special_tokens
-
-TOLERANCE = 1e-4  # of a logit in float32; wrong epsilons show at 1e-2, wrong permutations at 10
-RELATIVE_TOLERANCE = 1e-5  # of the largest logit, for models whose logits are large: float32 has seven digits
-# transformers works out RoPE's angles in float32: far out its own rounding, 1e-4 at position 1000, hides all else.
-COMPARED_POSITIONS = 256
-GREEDY_TOKENS = 32
-HARD_TEXTS = (
-    "",
-    "Once upon a time, there was a little fox who didn't want to sleep.",
-    "I'm you're he'll we've they'd it's I'M YOU'RE",
-    "  two  spaces, \t tabs\t\tand\n\n\nlines \r\n with CRLF   ",
-    "numbers 1 23 456 7890 3.14159 1,000,000 ½ ² ٣",
-    "naïve café Ünïcödé ﬁ e\u0301 \u200b\u00a0\ufeff",
-    "日本語のテキスト 한국어 العربية हिन्दी ไทย",
-    "emoji 🦉👩‍👩‍👧‍👦🏳️‍🌈 and 𝔐𝔞𝔱𝔥",
-    "NUL \x00 and \x01\x7f control",
-    "def f(x):\n    return {'a': [x ** 2, -x]}  # code <|not_special|>",
-    "a" * 300 + " " * 300 + "\n" * 50 + "!?" * 100,
-    "\u0085\u2028\u3000 \u00a0x\u2003\u2003y",
-    "<|endoftext",
-    "|endoftext|>",
-    "<|<|endoftext|>|>",
+from bittygpt.export.comparison import (
+    GREEDY_TOKENS,
+    HARD_TEXTS,
+    RELATIVE_TOLERANCE,
+    TOLERANCE,
+    Verification,
+    compared_length,
+    first_difference,
+    greedy_text,
+    kl_divergence_of,
+    with_special_tokens,
 )
-AROUND_SPECIAL = (("", ""), ("a ", "b"), ("\n", " \n"), ("don", "'t"))
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What was compared, and how near it came.
-
-    Attributes:
-        largest_difference: of a logit.
-        positions_compared: from the start of each sequence.
-        texts_compared: how many gave equal ids; None: there is no tokenizer to compare.
-    """
-
-    largest_difference: float
-    positions_compared: int
-    texts_compared: int | None
+from bittygpt.export.hf_tokenizer import encode_with_special_tokens
 
 
 def transformers_is_installed() -> bool:
@@ -60,7 +32,7 @@ def transformers_is_installed() -> bool:
     return importlib.util.find_spec("transformers") is not None
 
 
-def verify(folder: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: torch.dtype) -> Verification:
+def verify_hf(folder: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: torch.dtype) -> Verification:
     """Compare an exported folder with the model that it was made from, both in float32.
 
     Raises:
@@ -78,11 +50,11 @@ def verify(folder: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: torc
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if complaints.get(kind):
             raise ExportError(f"transformers reports {kind} in the export: {complaints[kind]}")
-    difference = _compare_logits(ours, theirs, tokenizer)
+    difference, kl = _compare_logits(ours, theirs, tokenizer)
     _compare_greedy_text(ours, theirs, tokenizer)
     has_tokenizer = (folder / "tokenizer.json").exists()
     texts = _compare_tokenizers(transformers, folder, tokenizer) if has_tokenizer else None
-    return Verification(difference, _compared_length(ours), texts)
+    return Verification(difference, kl, compared_length(ours), texts)
 
 
 def _import_transformers() -> Any:
@@ -110,13 +82,10 @@ def _rounded(model: TransformerLM, dtype: torch.dtype) -> TransformerLM:
     return twin
 
 
-def _compared_length(model: TransformerLM) -> int:
-    return min(model.config.context_length, COMPARED_POSITIONS)
-
-
 @torch.inference_mode()
-def _compare_logits(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer) -> float:
-    length = _compared_length(ours)
+def _compare_logits(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer) -> tuple[float, float]:
+    """The largest difference and the KL divergence."""
+    length = compared_length(ours)
     generator = torch.Generator().manual_seed(0)
     random_ids = torch.randint(0, ours.config.vocab_size, (2, length), generator=generator)
     text = [tokenizer.end_of_text_id, *tokenizer.encode("\n".join(HARD_TEXTS))][:length]
@@ -128,7 +97,8 @@ def _compare_logits(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer) -> f
         raise ExportError(
             f"the export's logits differ by {largest:.2g}, more than {tolerance:.1g}: it is another model"
         )
-    return largest
+    kl = sum(kl_divergence_of(mine, other) for mine, other in pairs) / len(pairs)
+    return largest, kl
 
 
 @torch.inference_mode()
@@ -139,7 +109,7 @@ def _compare_greedy_text(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer)
     count = min(GREEDY_TOKENS, ours.config.context_length - len(prompt))
     if count < 1:
         return
-    expected, margins = _greedy(ours, prompt, count, end)
+    expected, margins = greedy_text(ours, prompt, count, end)
     ids = torch.tensor([prompt])
     generated = theirs.generate(
         ids,
@@ -149,13 +119,8 @@ def _compare_greedy_text(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer)
         repetition_penalty=1.0,
     )
     found = generated[0, len(prompt) :].tolist()
-    for place, (mine, other) in enumerate(zip(expected, found, strict=False)):
-        if mine != other and margins[place] > 2 * TOLERANCE:  # nearer than that, rounding may choose either
-            raise ExportError(
-                f"the export's greedy text differs at token {place + 1}: {other} instead of {mine}"
-            )
-        if mine != other:
-            return
+    if first_difference(expected, found, margins):
+        return
     if len(found) != len(expected):
         raise ExportError(
             f"the export's greedy text ends after {len(found)} tokens, not after {len(expected)}: "
@@ -163,24 +128,9 @@ def _compare_greedy_text(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer)
         )
 
 
-def _greedy(model: TransformerLM, prompt: list[int], count: int, end: int) -> tuple[list[int], list[float]]:
-    """The likeliest token, `count` times or until the end, and how far it led before the second."""
-    ids, margins = list(prompt), []
-    for _ in range(count):
-        best = model(torch.tensor([ids]))[0, -1].topk(2)
-        ids.append(int(best.indices[0]))
-        margins.append(float(best.values[0] - best.values[1]))
-        if ids[-1] == end:
-            break
-    return ids[len(prompt) :], margins
-
-
 def _compare_tokenizers(transformers: Any, folder: Path, tokenizer: Tokenizer) -> int:
     loaded = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    special = [
-        f"{before}{token}{after}" for token in tokenizer.special_tokens for before, after in AROUND_SPECIAL
-    ]
-    texts = [*HARD_TEXTS, *special]
+    texts = [*HARD_TEXTS, *with_special_tokens(tokenizer)]
     for text in texts:
         expected = encode_with_special_tokens(tokenizer, text)
         found = loaded(text, add_special_tokens=False)["input_ids"]

@@ -11,8 +11,8 @@ from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
 from bittygpt.export import huggingface
 from bittygpt.export.hf_tokenizer import tokenizer_files
+from bittygpt.export.hf_verification import verify_hf
 from bittygpt.export.huggingface import check_layout, config_files, halves_first, huggingface_weights
-from bittygpt.export.verification import verify
 from bittygpt.files import write_json
 
 transformers = pytest.importorskip("transformers")
@@ -76,7 +76,7 @@ def test_logits_are_equal_in_transformers(tmp_path, tokenizer, name):
         loaded.model.embed_tokens.padding_idx is None
     )  # else fine-tuning would leave <|endoftext|> as it is
     assert loaded.config.model_type == ("qwen3" if "qk" in name else "llama")
-    assert verify(tmp_path, model, tokenizer, torch.float32).largest_difference < 1e-4
+    assert verify_hf(tmp_path, model, tokenizer, torch.float32).largest_difference < 1e-4
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -86,9 +86,9 @@ def test_rounded_weights_are_those_of_the_rounded_model(tmp_path, tokenizer, dty
     assert {t.dtype for t in load_file(tmp_path / "model.safetensors").values()} == {
         huggingface.DTYPES[dtype]
     }
-    verify(tmp_path, model, tokenizer, huggingface.DTYPES[dtype])
+    verify_hf(tmp_path, model, tokenizer, huggingface.DTYPES[dtype])
     with pytest.raises(ExportError, match="logits differ"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_a_missing_permutation_is_caught(tmp_path, tokenizer, monkeypatch):
@@ -96,7 +96,7 @@ def test_a_missing_permutation_is_caught(tmp_path, tokenizer, monkeypatch):
     model = strong_model()
     write(tmp_path, model, tokenizer)
     with pytest.raises(ExportError, match="logits differ by"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +112,10 @@ def test_a_wrong_number_in_the_config_is_caught(tmp_path, tokenizer, wrong):
     for p in model.token_embeddings.parameters():
         p.data.mul_(0.05)  # small activations, for which the epsilon counts
     write(tmp_path, model, tokenizer)
-    verify(tmp_path, model, tokenizer, torch.float32)
+    verify_hf(tmp_path, model, tokenizer, torch.float32)
     change_config(tmp_path, **wrong)
     with pytest.raises(ExportError, match="logits differ by"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_missing_and_extra_weights_are_caught(tmp_path, tokenizer):
@@ -125,14 +125,14 @@ def test_missing_and_extra_weights_are_caught(tmp_path, tokenizer):
     head = weights.pop("lm_head.weight")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ExportError, match=r"missing_keys.*lm_head"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
     save_file(
         {**weights, "lm_head.weight": head, "extra": head.clone()},
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
     with pytest.raises(ExportError, match=r"unexpected_keys.*extra"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_another_tokenizer_is_caught(tmp_path, tokenizer):
@@ -143,7 +143,7 @@ def test_another_tokenizer_is_caught(tmp_path, tokenizer):
     data["model"]["ignore_merges"] = False
     write_json(tmp_path / "tokenizer.json", data)
     with pytest.raises(ExportError, match="gives other ids"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_another_end_of_text_is_caught(tmp_path, tokenizer):
@@ -154,7 +154,7 @@ def test_another_end_of_text_is_caught(tmp_path, tokenizer):
     generation["eos_token_id"] = int(model(torch.tensor([prompt]))[0, -1].argmax())
     write_json(tmp_path / "generation_config.json", generation)
     with pytest.raises(ExportError, match="ends after 1 tokens, not after 32"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_other_greedy_text_is_caught(tmp_path, tokenizer):
@@ -164,7 +164,7 @@ def test_other_greedy_text_is_caught(tmp_path, tokenizer):
     likeliest = int(model(torch.tensor([[0, *tokenizer.encode("Once upon")]]))[0, -1].argmax())
     write_json(tmp_path / "generation_config.json", generation | {"suppress_tokens": [likeliest]})
     with pytest.raises(ExportError, match=rf"greedy text differs at token 1: \d+ instead of {likeliest}$"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_generation_config_leaves_nothing_to_transformers_own_defaults():
@@ -184,7 +184,7 @@ def test_logits_that_are_no_numbers_are_caught_wherever_they_are(tmp_path, token
     model.token_embeddings.weight.data[only_in_text[0]] = torch.nan
     write(tmp_path, model, tokenizer)
     with pytest.raises(ExportError, match="differ by nan"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_special_tokens_that_occur_in_the_texts_are_no_mismatch(tmp_path):
@@ -193,7 +193,7 @@ def test_special_tokens_that_occur_in_the_texts_are_no_mismatch(tmp_path):
     tokenizer = Tokenizer(vocabulary, special)
     model = strong_model(vocab_size=tokenizer.vocab_size)
     write(tmp_path, model, tokenizer)
-    assert verify(tmp_path, model, tokenizer, torch.float32).texts_compared > 20
+    assert verify_hf(tmp_path, model, tokenizer, torch.float32).texts_compared > 20
 
 
 def test_sampling_as_generation_config_says_runs(tmp_path, tokenizer):
@@ -207,7 +207,7 @@ def test_sampling_as_generation_config_says_runs(tmp_path, tokenizer):
 def test_a_long_context_is_no_mismatch(tmp_path, tokenizer):
     model = strong_model(context_length=2048)
     write(tmp_path, model, tokenizer)
-    verify(tmp_path, model, tokenizer, torch.float32)
+    verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 def test_weights_beyond_float16_are_refused():
@@ -223,7 +223,7 @@ def test_garbage_is_caught(tmp_path, tokenizer):
     write(tmp_path, model, tokenizer)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ExportError, match="transformers cannot load the export"):
-        verify(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, torch.float32)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "relu2"])
