@@ -5,6 +5,7 @@ import torch
 
 from bittygpt.config.sections import OptimSection
 from bittygpt.core import AdamW, Muon
+from bittygpt.core import muon as muon_module
 from bittygpt.training.optimizers import build_optimizers, learning_rate
 from bittygpt.training.step import update_weights
 
@@ -49,6 +50,21 @@ def test_muon_takes_the_matrices_inside_the_layers(make_trainer):
     taken = {names[id(p)] for g in muon.param_groups for p in g["params"]}
     parts = ("q_proj", "k_proj", "v_proj", "output_proj", "w1", "w2", "w3")
     assert taken == {name for name in names.values() if name.split(".")[-2] in parts}
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_muons_own_products_are_in_the_precision_of_the_run(monkeypatch, make_trainer, precision, dtype):
+    used, right = [], muon_module.orthogonalize
+    monkeypatch.setattr(
+        muon_module,
+        "orthogonalize",
+        lambda x, **options: used.append(options["dtype"]) or right(x, **options),
+    )
+    trainer = make_trainer("optim.name=muon", f"train.precision={precision}")
+    for p in trainer.model.parameters():
+        p.grad = torch.ones_like(p)
+    update_weights(trainer.engine.optimizers, 0.1)
+    assert set(used) == {dtype}
 
 
 def test_frozen_parameters_have_no_optimizer(make_trainer):
