@@ -22,5 +22,6 @@ def test_every_contender_gets_a_row_with_all_figures(tmp_path: Path) -> None:
         parts = [row[f"{part}_ms"] for part in ("forward", "backward", "clip", "optimizer")]
         shares = [row[f"share_{of}"] for of in ("of_matrix_rate", "in_products", "in_attention")]
         assert min(*parts, row["step_ms"], row["tokens_per_second"], *shares) > 0
+        assert row["products_ms"] + row["attention_ms"] < row["profiled_step_ms"]
         assert row["parameters"] > 0
         assert row["peak_memory_gb"] > row["imports_gb"] > row["state_gb"] > 0

@@ -118,11 +118,9 @@ def _write_hf(
     weights = huggingface_weights(model, DTYPES[dtype])
     save_tensors(folder / "model.safetensors", weights)
     files = config_files(model.config, tokenizer.end_of_text_id, dtype, config.sample.model_dump())
-    reason = (
-        "encoding: bitty merges greedily, and no other program does" if tokenizer.encoding == "bitty" else ""
-    )
+    reason = ""
     try:
-        files |= {} if reason else tokenizer_files(tokenizer, model.config.context_length)
+        files |= tokenizer_files(tokenizer, model.config.context_length)
     except UnderivableError as error:
         reason = str(error)
     if reason:

@@ -11,6 +11,7 @@ from torch import Tensor
 from bittygpt.core import TransformerLM, kl_divergence
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError
+from bittygpt.export.hf_tokenizer import encode_with_special_tokens
 
 TOLERANCE = 1e-4  # of a logit in float32; wrong epsilons show at 1e-2, wrong permutations at 10
 RELATIVE_TOLERANCE = 1e-5  # of the largest logit, for models whose logits are large: float32 has seven digits
@@ -100,3 +101,12 @@ def with_special_tokens(tokenizer: Tokenizer) -> list[str]:
     return [
         f"{before}{token}{after}" for token in tokenizer.special_tokens for before, after in AROUND_SPECIAL
     ]
+
+
+def compare_ids(tokenizer: Tokenizer, text: str, found: list[int]) -> None:
+    """Raise ExportError unless these are the text's ids."""
+    expected = encode_with_special_tokens(tokenizer, text)
+    if expected != found:
+        raise ExportError(
+            f"the export's tokenizer gives other ids for {text[:40]!r}: {found[:12]} not {expected[:12]}"
+        )

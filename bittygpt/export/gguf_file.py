@@ -18,7 +18,7 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import UsageError
 from bittygpt.export.hf_tokenizer import UnderivableError, derive_merges, spell, spelled_vocabulary
-from bittygpt.export.huggingface import ROTATED, halves_first
+from bittygpt.export.huggingface import renamed_weights, rounded
 
 Kind = gguf.GGMLQuantizationType
 # --dtype: how matrices are stored, and the file's mark for it. Gains of norms stay float32.
@@ -79,18 +79,11 @@ def _fill(writer: gguf.GGUFWriter, name: str, model: TransformerLM, tokenizer: T
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     _add_shape(writer, model.config)
     reason = _add_tokenizer(writer, tokenizer)
-    head_dim = model.config.d_model // model.config.num_heads
-    for weight_name, weight in model.state_dict().items():
-        part = weight_name.removesuffix(".weight")
-        if part.startswith("layers."):
-            _, layer, inner = part.split(".", 2)
-            if model.config.qk_norm and inner in ROTATED:
-                weight = halves_first(weight, head_dim)
-            part = f"blk.{layer}.{BLOCK_NAMES[inner]}"
-        else:
-            part = OUTER_NAMES[part]
+    for weight_name, new, weight in renamed_weights(
+        model, "blk", BLOCK_NAMES, OUTER_NAMES, halves=model.config.qk_norm
+    ):
         stored, stored_as = _stored(weight_name, weight, kind)
-        writer.add_tensor(f"{part}.weight", stored, raw_dtype=stored_as)
+        writer.add_tensor(new, stored, raw_dtype=stored_as)
     return reason
 
 
@@ -115,8 +108,6 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> str:
     """The vocabulary, or why there is none."""
     end = tokenizer.end_of_text_id
     try:
-        if tokenizer.encoding == "bitty":
-            raise UnderivableError("encoding: bitty merges greedily, and no other program does")
         tokens, merges = spelled_vocabulary(tokenizer), derive_merges(tokenizer) or [NEVER_MERGED]
     except UnderivableError as error:
         writer.add_tokenizer_model("none")
@@ -143,8 +134,6 @@ def _stored(name: str, weight: Tensor, kind: Kind) -> tuple[np.ndarray[Any, Any]
         kind = Kind.F32
     if kind == Kind.Q8_0 and numbers.shape[-1] % ROWS_OF_Q8_0:
         kind = Kind.F16  # as llama.cpp's own quantization does with such rows
-    if kind == Kind.F16 and abs(numbers).max() > np.finfo(np.float16).max:
-        raise UsageError(
-            f"--dtype: {name} goes up to {abs(numbers).max():.4g}, too large for float16; take bfloat16 or float32"
-        )
+    if kind == Kind.F16:
+        rounded(name, weight, torch.float16)  # says it if one is too large
     return gguf.quants.quantize(numbers, kind), kind

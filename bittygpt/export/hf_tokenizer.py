@@ -13,8 +13,8 @@ from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
 
 
 class UnderivableError(ValueError):
-    """The vocabulary has no `tokenizer.json`: it was edited, and a token is no merge of two earlier ones, or a special
-    token is spelled as another token is there."""
+    """No other program gives the same ids: the vocabulary was edited, and a token is no merge of two earlier ones, or a
+    special token is spelled as another token is there; or it merges in an order of its own."""
 
 
 @cache
@@ -52,8 +52,10 @@ def derive_merges(tokenizer: Tokenizer) -> list[tuple[bytes, bytes]]:
     """The two parts of every merged token, in merge order.
 
     Raises:
-        UnderivableError: a token is not made of exactly two earlier ones.
+        UnderivableError: a token is not made of exactly two earlier ones, or the merges are not what ids come from.
     """
+    if tokenizer.encoding == "bitty":
+        raise UnderivableError("encoding: bitty merges greedily, and no other program does")
     first_merged = len(tokenizer.special_tokens) + 256
     ranks = {bytes([byte]): byte for byte in range(256)}
     merges = []

@@ -9,6 +9,7 @@ The files are written by hand: `save_pretrained` of transformers 5 writes what t
 Shapes: D d_model, H heads, d head dimension.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -51,29 +52,49 @@ def halves_first(weight: Tensor, head_dim: int) -> Tensor:
     return heads.transpose(1, 2).reshape(weight.shape)
 
 
-def huggingface_weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The model's weights by their Hugging Face names. With tied embeddings there is no `lm_head.weight`.
+def renamed_weights(
+    model: TransformerLM, block: str, block_names: dict[str, str], outer_names: dict[str, str], halves: bool
+) -> Iterator[tuple[str, str, Tensor]]:
+    """Every weight of the model: its name, the one that a layout has for it, and its numbers.
 
-    Raises:
-        UsageError: a weight is too large for `dtype` (float16 ends at 65504).
+    `block` stands before a layer's number. With `halves`, the layout's RoPE turns halves: see the top of this file.
     """
     head_dim = model.config.d_model // model.config.num_heads
-    weights = {}
     for name, tensor in model.state_dict().items():
         part = name.removesuffix(".weight")
         if part.startswith("layers."):
             _, layer, inner = part.split(".", 2)
-            if inner in ROTATED:
+            if halves and inner in ROTATED:
                 tensor = halves_first(tensor, head_dim)
-            part = f"model.layers.{layer}.{BLOCK_NAMES[inner]}"
+            part = f"{block}.{layer}.{block_names[inner]}"
         else:
-            part = OUTER_NAMES[part]
-        rounded = tensor.detach().to("cpu", dtype, copy=True).contiguous()
-        if tensor.isfinite().all() and not rounded.isfinite().all():
-            largest = f"{name} goes up to {tensor.abs().max().item():.4g}"
-            raise UsageError(f"--dtype: {largest}, too large for {dtype}; take bfloat16 or float32")
-        weights[f"{part}.weight"] = rounded
-    return weights
+            part = outer_names[part]
+        yield name, f"{part}.weight", tensor.detach()
+
+
+def rounded(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy of a weight in `dtype`, on the CPU.
+
+    Raises:
+        UsageError: it is too large for `dtype` (float16 ends at 65504).
+    """
+    copied = tensor.to("cpu", dtype, copy=True).contiguous()
+    if tensor.isfinite().all() and not copied.isfinite().all():
+        raise UsageError(
+            f"--dtype: {name} goes up to {tensor.abs().max().item():.4g}, too large for "
+            f"{str(dtype).removeprefix('torch.')}; take bfloat16 or float32"
+        )
+    return copied
+
+
+def huggingface_weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The model's weights by their Hugging Face names. With tied embeddings there is no `lm_head.weight`.
+
+    Raises:
+        UsageError: a weight is too large for `dtype`.
+    """
+    named = renamed_weights(model, "model.layers", BLOCK_NAMES, OUTER_NAMES, halves=True)
+    return {new: rounded(name, tensor, dtype) for name, new, tensor in named}
 
 
 def config_files(

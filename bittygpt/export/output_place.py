@@ -53,7 +53,7 @@ def new_output(target: Path, as_file: bool = False) -> Iterator[Path]:
             os.rename(target, old)
         os.rename(temporary, target)
     except BaseException:
-        _remove(temporary)
+        _remove(temporary, ignore_errors=True)
         if old.exists() and not target.exists():
             os.rename(old, target)
         raise
@@ -61,9 +61,9 @@ def new_output(target: Path, as_file: bool = False) -> Iterator[Path]:
     _remove(old)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, ignore_errors: bool = False) -> None:
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=ignore_errors)
     else:
         path.unlink(missing_ok=True)
 

@@ -57,7 +57,9 @@ def summary(worker: Worker) -> dict:
         "parameters": ready["parameters"],
         "flops_per_token": ready["flops_per_token"],
         **{key: median(turn[key] for turn in worker.turns) for key in keys},
-        **{key: end[key] for key in ("products_ms", "attention_ms", "profiled_beside_ms")},
+        **{
+            key: end[key] for key in ("products_ms", "attention_ms", "profiled_step_ms", "profiled_beside_ms")
+        },
         "peak_memory_gb": end["peak_bytes"] / 1e9,
         "imports_gb": ready["before_model_bytes"] / 1e9,
         "state_gb": ready["state_bytes"] / 1e9,

@@ -9,7 +9,7 @@ import pytest
 from bittygpt.commands import export as command
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
-from bittygpt.export import gguf_file
+from bittygpt.export import huggingface
 
 pytest.importorskip("xllamacpp")
 SPECIAL = ["<|endoftext|>"]
@@ -72,7 +72,7 @@ def test_rows_that_q8_0_cannot_hold_are_float16(tmp_path, tokenizer, save_run, c
 
 
 def without_permutation(monkeypatch):
-    monkeypatch.setattr(gguf_file, "halves_first", lambda weight, _: weight)
+    monkeypatch.setattr(huggingface, "halves_first", lambda weight, _: weight)
 
 
 def with_wrong(add, value):
