@@ -118,7 +118,13 @@ class MultiHeadAttention(nn.Module):
         q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in (q, k, v))
         if self.rope is not None:
             q_BHTd, k_BGTd = self.rope(q_BHTd, positions_T), self.rope(k_BGTd, positions_T)
+        return self.output_proj(self.attend(q_BHTd, k_BGTd, v_BGTd, cache))
+
+    def attend(
+        self, q_BHTd: Tensor, k_BGTd: Tensor, v_BGTd: Tensor, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Queries, keys and values, turned already -> what each position is given, head beside head (B, T, D)."""
         if cache is not None:
             k_BGTd, v_BGTd = cache.append(k_BGTd, v_BGTd)
         attend = formula_causal_attention if formulas_are_alone() else fused_causal_attention
-        return self.output_proj(attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2))
+        return attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)
