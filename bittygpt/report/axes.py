@@ -31,7 +31,8 @@ class Axis:
             else _round_steps(self.low, self.high, most)
         )
         step = min((b - a for a, b in itertools.pairwise(values)), default=1.0)
-        return [(self.place(value), label(value, None if self.is_log else step)) for value in values]
+        largest = max((abs(value) for value in values), default=0.0)
+        return [(self.place(value), label(value, None if self.is_log else step, largest)) for value in values]
 
 
 def axis_for(values: Iterable[float], *, from_zero: bool = False, may_be_log: bool = False) -> Axis:
@@ -64,16 +65,19 @@ def _round_ratios(low: float, high: float, most: int) -> list[float]:
     return inside[:: -(-len(inside) // most)]
 
 
-def label(value: float, step: float | None = None) -> str:
-    """A number as an axis has it: 0.25, 1,500, 20k, 1.5M, 3e-4; `step`: the distance to the next one."""
-    size = abs(value)
-    if size >= 10_000:
+def label(value: float, step: float | None = None, largest: float = 0.0) -> str:
+    """A number as an axis has it: 0.25, 1,500, 20k, 1.5M, 3e-4.
+
+    `step`: the distance to the next one; `largest`: of all on the axis, so that they have one unit.
+    """
+    size = max(abs(value), largest)
+    if value and size >= 10_000:
         power, letter = next(p for p in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if size >= p[0])
         return f"{_decimals(value / power, step / power if step else None)}{letter}"
-    if value and (size < 1e-3 or (step is not None and step < 1e-4)):
+    if value and (abs(value) < 1e-3 or (step is not None and step < 1e-4)):
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
-    return _decimals(value, step)
+    return "0" if value == 0 else _decimals(value, step)
 
 
 def _decimals(value: float, step: float | None) -> str:

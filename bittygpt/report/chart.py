@@ -11,6 +11,10 @@ BUCKETS = 300  # of a line, along its chart; each keeps its lowest and its highe
 MOST_DOTS = 60  # a line of more points has no dot at each
 LABEL_HEIGHT = 0.062  # of a chart, that two labels need
 COLOURS = 8
+MARK_WIDTH, MARK_ENDS = (
+    0.14,
+    0.86,
+)  # of a chart, that the name of a mark needs, and where the last one may stand
 
 Points = Sequence[tuple[float, float]]
 
@@ -32,9 +36,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """An upright line where something happened."""
+    """An upright line where something happened; `name` stands at its top, where there is room."""
 
     x: float
+    name: str
     text: str
     kind: str
 
@@ -82,23 +87,26 @@ def draw_chart(
     y: Axis | None = None,
     from_zero: bool = False,
     may_be_log: bool = False,
+    most: int = 5,
 ) -> Chart:
     """Lay out a chart.
 
     Args:
         right: factor and unit of a second scale, on the right: its numbers are those on the left times the factor.
+        most: labels on the scales at the sides.
         y: the axis, by default one on which all points and rungs have room.
     """
     values = [value for line in series for _, value in line.points]
     y = y or axis_for([*values, *(rung.loss for rung in rungs)], from_zero=from_zero, may_be_log=may_be_log)
     xs = [x for line in series for x, _ in line.points]
     low, high = min(xs, default=0), max(xs, default=1)
+    low = 0 if 0 < low < 0.1 * high else low
     x = Axis(low, high) if high > low else Axis(low - 0.5, low + 0.5)
     shown = [rung for rung in rungs if y.low <= rung.loss <= y.high]
     right_ticks = []
     if right is not None:
         scale = Axis(y.low * right[0], y.high * right[0], y.is_log)
-        right_ticks = [(100 - 100 * place, text) for place, text in scale.ticks()]
+        right_ticks = [(100 - 100 * place, text) for place, text in scale.ticks(most)]
     return Chart(
         key=key,
         title=title,
@@ -109,9 +117,9 @@ def draw_chart(
         y=y,
         lines=[_draw(line, x, y) for line in series],
         rungs=[(100 - 100 * y.place(rung.loss), rung) for rung in shown],
-        marks=[(100 * x.place(mark.x), mark) for mark in marks if x.low <= mark.x <= x.high],
+        marks=[(100 * x.place(mark.x), mark) for mark in _apart(marks, x)],
         x_ticks=[(100 * place, text) for place, text in x.ticks(5)],
-        y_ticks=[(100 - 100 * place, text) for place, text in y.ticks()],
+        y_ticks=[(100 - 100 * place, text) for place, text in y.ticks(most)],
         right_ticks=right_ticks,
         right_unit=right[1] if right else "",
         labels=_labels(series, shown, y),
@@ -150,6 +158,18 @@ def thinned(points: Points, buckets: int = BUCKETS) -> Points:
 
 
 _height: Callable[[tuple[float, float]], float] = lambda point: point[1]  # noqa: E731
+
+
+def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:
+    """Those within the chart; the names of those that would stand in each other's way are left out."""
+    out: list[Mark] = []
+    free_from = 0.0
+    for mark in sorted(marks, key=lambda mark: mark.x):
+        if x.low <= mark.x <= x.high:
+            is_free = free_from <= x.place(mark.x) <= MARK_ENDS
+            out.append(mark if is_free else Mark(mark.x, "", mark.text, mark.kind))
+            free_from = x.place(mark.x) + MARK_WIDTH if is_free else free_from
+    return out
 
 
 def _labels(series: Sequence[Series], rungs: Sequence[Rung], y: Axis) -> list[tuple[float, str, str]]:

@@ -1,8 +1,8 @@
-"""Which charts a run has, and which several runs have together."""
+"""Which charts a run has."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bittygpt.report.axes import axis_for
 from bittygpt.report.chart import Chart, Mark, Series, draw_chart
@@ -15,6 +15,23 @@ TAIL = 4  # the second loss chart leaves out a quarter of the run,
 CLOSER = 0.6  # if the rest needs less than this share of the height
 
 By = Callable[[dict[str, Any]], float]
+
+
+class Small(NamedTuple):
+    """A chart below the losses: which field of the steps, and whether it is there to see trouble come."""
+
+    field: str
+    title: str
+    unit: str
+    colour: int
+    is_of_trouble: bool
+
+
+SMALL = (
+    Small("lr", "Learning rate", "", 2, False),
+    Small("grad_norm", "Gradient norm", "before clipping", 3, True),
+    Small("tokens_per_second", "Throughput", "tokens per second", 5, False),
+)
 
 
 def by_step(event: dict[str, Any]) -> float:
@@ -46,30 +63,47 @@ def charts_of(run: RunRecord) -> list[Chart]:
         series.append(Series("validation", val, 1, has_dots=True, label=f"validation {val[-1][1]:.3f}"))
     right = (run.bits_per_nat, BITS) if run.bits_per_nat else None
     marks = marks_of(run)
-    charts = [draw_chart("loss", "Loss", NATS, series, rungs=run.ladder, marks=marks, right=right)]
+    charts = [draw_chart("loss", "Loss", NATS, series, rungs=run.ladder, marks=marks, right=right, most=8)]
     if closer := _closer(charts[0], series):
         first, tail = closer
-        seen = [p[1] for line in tail if line.style != "faint" for p in line.points]
+        seen = [value for line in tail for value in _typical(line)]
         title = f"Loss from step {first:,.0f} on"
         charts.append(
             draw_chart(
-                "closer", title, NATS, tail, rungs=run.ladder, marks=marks, right=right, y=axis_for(seen)
+                "closer",
+                title,
+                NATS,
+                tail,
+                rungs=run.ladder,
+                marks=marks,
+                right=right,
+                y=axis_for(seen),
+                most=8,
             )
         )
-    lr = [Series("learning rate", points(run.steps, "lr"), 2)]
-    norm = [Series("gradient norm", points(run.steps, "grad_norm"), 3)]
-    speed = [Series("tokens per second", points(run.steps, "tokens_per_second"), 5)]
-    charts += [
-        draw_chart("lr", "Learning rate", "", lr, from_zero=True),
-        draw_chart("grad_norm", "Gradient norm", "before clipping", norm, marks=marks, may_be_log=True),
-        draw_chart("speed", "Throughput", "tokens per second", speed, from_zero=True),
-    ]
+    for small in SMALL:
+        line = Series(small.title.lower(), points(run.steps, small.field), small.colour)
+        charts.append(draw_small(small, [line], "step", marks))
     return charts
+
+
+def draw_small(small: Small, series: Sequence[Series], x_name: str, marks: Sequence[Mark] = ()) -> Chart:
+    """One of the charts below the losses."""
+    return draw_chart(
+        small.field,
+        small.title,
+        small.unit,
+        series,
+        x_name=x_name,
+        marks=marks if small.is_of_trouble else (),
+        from_zero=not small.is_of_trouble,
+        may_be_log=small.is_of_trouble,
+    )
 
 
 def _closer(whole: Chart, series: Sequence[Series]) -> tuple[float, list[Series]] | None:
     """The series from a quarter of the run on, and where that is; None where it would show nothing new."""
-    first = math.ceil(whole.x.low + (whole.x.high - whole.x.low) / TAIL)
+    first = math.floor(whole.x.low + (whole.x.high - whole.x.low) / TAIL)
     tail = [
         Series(s.name, [p for p in s.points if p[0] >= first], s.colour, s.style, s.has_dots, s.label)
         for s in series
@@ -80,83 +114,28 @@ def _closer(whole: Chart, series: Sequence[Series]) -> tuple[float, list[Series]
     return first, tail
 
 
+def _typical(line: Series) -> list[float]:
+    """The values that a chart must have room for: of the single steps not the wildest."""
+    values = sorted(value for _, value in line.points if math.isfinite(value))
+    out = len(values) // 50 if line.style == "faint" else 0
+    return values[out : len(values) - out]
+
+
 def marks_of(run: RunRecord) -> list[Mark]:
     """Where the run was resumed, went back or had to take less at once."""
     marks = []
     for event in run.history:
         if event["event"] == "resume":
-            marks.append(Mark(event["step"], f"resumed after step {event['step']:,}", "resume"))
+            marks.append(Mark(event["step"], "resumed", f"resumed after step {event['step']:,}", "resume"))
         elif event["event"] == "rewind":
-            marks.append(Mark(event["step"], f"went back to step {event['step']:,}", "rewind"))
+            marks.append(Mark(event["step"], "went back", f"went back to step {event['step']:,}", "rewind"))
         elif event["event"] == "micro_batch":
-            marks.append(Mark(event["step"], f"smaller micro-batches from step {event['step']:,}", "resume"))
-    return marks[-MOST_MARKS:]
-
-
-def charts_of_several(runs: Sequence[RunRecord], names: Sequence[str]) -> list[Chart]:
-    """The curves of several runs over each other, in nats, or in bits per byte where vocabularies differ."""
-    rates = [run.bits_per_nat for run in runs]
-    known = [rate for rate in rates if rate is not None]
-    in_bits = len(known) == len(runs) and max(known) > 1.001 * min(known)
-    unit = BITS if in_bits else NATS
-    factors = [rate if in_bits and rate is not None else 1.0 for rate in rates]
-    sizes = {
-        run.steps[-1]["tokens"] / run.steps[-1]["step"]
-        for run in runs
-        if run.steps and run.steps[-1].get("tokens")
-    }
-    per_step = [
-        run.steps[-1]["tokens"] / run.steps[-1]["step"] if run.steps and run.steps[-1].get("tokens") else 1.0
-        for run in runs
-    ]
-    by_tokens = len(sizes) > 1
-    x_name = "tokens" if by_tokens else "step"
-    same_ladder = not in_bits and all(run.ladder == runs[0].ladder for run in runs)
-    rungs = runs[0].ladder if same_ladder else []
-
-    def place(index: int) -> By:
-        return lambda event: event["step"] * (per_step[index] if by_tokens else 1)
-
-    def lines(
-        make: Callable[[int, RunRecord], list[tuple[float, float]]], digits: str, dots: bool = False
-    ) -> list[Series]:
-        found = [(i, make(i, run)) for i, run in enumerate(runs)]
-        return [
-            Series(
-                names[i], line, i, "line" if i < 8 else "dashed", dots, f"{names[i]} {_last(line):{digits}}"
+            marks.append(
+                Mark(
+                    event["step"],
+                    "micro-batch",
+                    f"smaller micro-batches from step {event['step']:,}",
+                    "resume",
+                )
             )
-            for i, line in found
-            if line
-        ]
-
-    val = lines(lambda i, run: points(run.evals, "val_loss", place(i), factors[i]), ".3f", dots=True)
-    timed = lines(lambda i, run: points(run.evals, "val_loss", _minutes, factors[i]), ".3f", dots=True)
-    train = lines(lambda i, run: smooth_losses(run, place(i), factors[i]), ".3f")
-    charts = [draw_chart("loss", "Validation loss", unit, val, x_name=x_name, rungs=rungs)] if val else []
-    charts.append(draw_chart("train", "Training loss, smoothed", unit, train, x_name=x_name, rungs=rungs))
-    if timed:
-        charts.append(draw_chart("timed", "Validation loss by time", unit, timed, x_name="minutes"))
-    return charts + [
-        draw_chart(
-            key,
-            title,
-            of,
-            lines(lambda i, run, field=field: points(run.steps, field, place(i)), ".3g"),  # type: ignore[misc]
-            x_name=x_name,
-            from_zero=key != "grad_norm",
-            may_be_log=key == "grad_norm",
-        )
-        for key, title, of, field in (
-            ("lr", "Learning rate", "", "lr"),
-            ("grad_norm", "Gradient norm", "before clipping", "grad_norm"),
-            ("speed", "Throughput", "tokens per second", "tokens_per_second"),
-        )
-    ]
-
-
-def _minutes(event: dict[str, Any]) -> float:
-    return float(event["elapsed"]) / 60
-
-
-def _last(line: Sequence[tuple[float, float]]) -> float:
-    return next((value for _, value in reversed(line) if math.isfinite(value)), math.nan)
+    return marks[-MOST_MARKS:]

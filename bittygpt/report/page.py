@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bittygpt.files import write_text
-from bittygpt.report.charts import charts_of, charts_of_several
+from bittygpt.report.charts import charts_of
+from bittygpt.report.comparison import charts_of_several
 from bittygpt.report.record import RunRecord, distinct_names, read_run
 from bittygpt.report.tables import changed_keys, different_keys, happenings, results
 from bittygpt.terminal.ladder import place_on

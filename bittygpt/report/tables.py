@@ -1,17 +1,18 @@
 """The tables of the page: results, what happened, and how a config differs from the defaults or from others."""
 
+import json
 from collections.abc import Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
 from bittygpt.config import RunConfig
-from bittygpt.config.messages import shown
 from bittygpt.config.run_config import SECTIONS, with_defaults
 from bittygpt.report.record import RunRecord, is_number
 from bittygpt.terminal.console import duration
 from bittygpt.terminal.ladder import place_on
 
 MOST_EVENTS = 200
+MOST_CHARACTERS = 120  # of a value
 OWN_NAME = frozenset({"run.name", "run.dir", "data.dir"})  # where a run lies: no two are alike in that
 
 
@@ -104,6 +105,12 @@ def _in_words(event: dict[str, Any]) -> str:
         f"step {event.get('at')} diverged ({event.get('reason')}): back to step {event['step']:,}, leaving out "
         f"batches {event.get('first')} to {event.get('last')}"
     )
+
+
+def shown(value: Any) -> str:
+    """A value as a config has it, on one line; texts without quotes."""
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]} …"
 
 
 def changed_keys(config: RunConfig) -> list[tuple[str, str, str]]:
