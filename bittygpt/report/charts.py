@@ -56,7 +56,7 @@ def charts_of(run: RunRecord) -> list[Chart]:
     """The charts of one run: its losses first."""
     raw, smooth, val = points(run.steps, "loss"), smooth_losses(run), points(run.evals, "val_loss")
     series = [
-        Series("training, each step", raw, 0, "faint"),
+        Series("training, single steps", raw, 0, "faint"),
         Series("training, smoothed", smooth, 0, label=f"training {smooth[-1][1]:.3f}" if smooth else ""),
     ]
     if val:

@@ -95,11 +95,12 @@ def open_loggers(loggers: Loggers, run: RunFolder, trainer: Trainer) -> None:
 
 
 def scalars(event: dict[str, Any]) -> dict[str, float]:
-    """The numbers of an event but its step, which is where they stand."""
+    """The numbers of an event but its step, which is where they stand. An evaluation's time is that of its step."""
+    left_out = {"step"} if event["event"] == "step" else {"step", "elapsed"}
     return {
         key: value
         for key, value in event.items()
-        if key != "step" and isinstance(value, int | float) and not isinstance(value, bool)
+        if key not in left_out and isinstance(value, int | float) and not isinstance(value, bool)
     }
 
 

@@ -168,6 +168,7 @@ class RunLog:
     def _draw_if_due(self) -> None:
         if time.monotonic() > self.next_drawing:
             self.draw()
+            self.trainer.meter.restart(self.trainer.step)  # it is no time of a step's
 
     def draw(self, *, with_plot: bool = True) -> None:
         """Replace report.html and loss.png; without `with_plot` the page alone, which is quick."""
