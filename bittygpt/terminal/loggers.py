@@ -11,7 +11,7 @@ from bittygpt.files import write_text
 from bittygpt.training.loop import Trainer
 from bittygpt.training.run_folder import RunFolder
 
-FINISH = 60  # seconds that Weights & Biases may take to send the rest
+PATIENCE = 30  # seconds that Weights & Biases may take to answer at first, and to send the rest
 STEPS = frozenset({"step", "eval", "sample"})  # events that belong to a step
 
 
@@ -34,7 +34,7 @@ class Loggers:
     """All that are open. One that fails is said once, and left out from then on: no logger is worth a run."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+        self.say = say
         self._open: list[Logger] = []
 
     def add(self, name: str, make: Callable[[], Logger]) -> None:
@@ -68,7 +68,11 @@ class Loggers:
                 self._tell(logger.name, error)
 
     def _tell(self, name: str, error: Exception) -> None:
-        self._say(f"{name} failed, and the run goes on without it: {type(error).__name__}: {error}")
+        self.say(f"{name} failed, and the run goes on without it: {type(error).__name__}: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def check_loggers(tensorboard: bool, wandb: str | None) -> None:
@@ -91,6 +95,7 @@ def open_loggers(loggers: Loggers, run: RunFolder, trainer: Trainer) -> None:
         loggers.add("TensorBoard", lambda: TensorBoard(run, trainer.step))
     if project := config.train.wandb:
         settings = config.model_dump(mode="json")
+        loggers.say(f"logging to the project {project} of Weights & Biases ...")
         loggers.add("Weights & Biases", lambda: WeightsAndBiases(run, project, config.run.name, settings))
 
 
@@ -164,11 +169,13 @@ class WeightsAndBiases:
                 resume="allow",
                 dir=str(run.path),
                 config=config,
-                settings=wandb.Settings(silent=True, console="off", finish_timeout=FINISH),
+                settings=wandb.Settings(
+                    silent=True, console="off", init_timeout=PATIENCE, finish_timeout=PATIENCE
+                ),
             )
         except wandb.errors.UsageError as error:
             raise ConfigError(
-                f"train.wandb: {error}; run `wandb login`, set WANDB_MODE=offline, or set the key to null"
+                f"train.wandb: {_one_line(error)}; run `wandb login`, set WANDB_MODE=offline, or set the key to null"
             ) from None
         self._sent = int(self._run.step)
 

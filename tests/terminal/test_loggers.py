@@ -41,6 +41,16 @@ def test_one_that_fails_is_left_out_and_the_others_go_on():
     assert good.calls == [{"step": 1}, {"step": 2}, "flush", "flush"]
 
 
+def test_one_that_cannot_begin_ends_no_run(tmp_path):
+    (tmp_path / "tensorboard").write_text("in the way")
+    said = []
+    loggers = Loggers(said.append)
+    loggers.add("TensorBoard", lambda: TensorBoard(RunFolder(tmp_path), 0))
+    loggers.take({"event": "step", "step": 1, "loss": 1.0})
+    assert len(said) == 1
+    assert said[0].startswith("TensorBoard failed, and the run goes on without it: ")
+
+
 def test_tensorboard_forgets_what_a_rewind_went_back_over(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
