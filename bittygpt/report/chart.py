@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bittygpt.report.axes import SIZE, Axis, axis_for
+from bittygpt.report.axes import SIZE, Axis, axis_for, label
 from bittygpt.terminal.ladder import Rung
 
 BUCKETS = 300  # of a line, along its chart; each keeps its lowest and its highest point
@@ -102,6 +102,7 @@ def draw_chart(
     low, high = min(xs, default=0), max(xs, default=1)
     low = 0 if 0 < low < 0.1 * high else low
     x = Axis(low, high) if high > low else Axis(low - 0.5, low + 0.5)
+    x_ticks = x.ticks(5) if high > low else [(0.5, label(low))]
     shown = [rung for rung in rungs if y.low <= rung.loss <= y.high]
     right_ticks = []
     if right is not None:
@@ -118,7 +119,7 @@ def draw_chart(
         lines=[_draw(line, x, y) for line in series],
         rungs=[(100 - 100 * y.place(rung.loss), rung) for rung in shown],
         marks=[(100 * x.place(mark.x), mark) for mark in _apart(marks, x)],
-        x_ticks=[(100 * place, text) for place, text in x.ticks(5)],
+        x_ticks=[(100 * place, text) for place, text in x_ticks],
         y_ticks=[(100 - 100 * place, text) for place, text in y.ticks(most)],
         right_ticks=right_ticks,
         right_unit=right[1] if right else "",

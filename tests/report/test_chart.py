@@ -43,6 +43,7 @@ def test_one_point_is_a_dot_and_none_is_no_error():
     )
     assert [bool(line.dots) for line in chart.lines] == [True, False, False]
     assert "none: nothing yet." in chart.description
+    assert chart.x_ticks == [(50.0, "1")]
 
 
 def test_labels_stand_apart_and_within_and_marks_do_not_write_over_each_other():
