@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import bittygpt
+from bittygpt.errors import UsageError
 
 app = typer.Typer(
     name="bittygpt",
@@ -31,6 +32,15 @@ Ckpt = Annotated[
     str,
     typer.Option(
         "--ckpt", metavar="PATH", help="runs/NAME, runs/NAME:best or a checkpoint folder.", show_default=False
+    ),
+]
+Ckpts = Annotated[
+    list[str],
+    typer.Option(
+        "--ckpt",
+        metavar="PATH",
+        help="runs/NAME, runs/NAME:best or a checkpoint folder; for report also several times.",
+        show_default=False,
     ),
 ]
 SampleConfig = Annotated[
@@ -137,12 +147,14 @@ def sample(
 
 @app.command()
 def export(
-    ckpt: Ckpt,
+    ckpt: Ckpts,
     out: Annotated[Path, typer.Option("--out", help="Folder or file (.gguf) to write.", show_default=False)],
     format: Annotated[
         str,
         typer.Option(
-            "--format", help="hf: a Hugging Face folder; gguf: a file for llama.cpp.", show_default=False
+            "--format",
+            help="hf: a Hugging Face folder; gguf: a file for llama.cpp; report: a page about runs.",
+            show_default=False,
         ),
     ],
     dtype: Annotated[
@@ -154,10 +166,19 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a checkpoint for other programs to load."""
+    if format == "report":
+        from bittygpt.commands.report import report
+
+        report(ckpt, out=out, config=config, dtype=dtype, overwrite=overwrite, as_json=json)
+        return
+    if len(ckpt) > 1:
+        raise UsageError(
+            f"--ckpt is given {len(ckpt)} times; --format {format} takes one, only report takes several"
+        )
     from bittygpt.commands.export import export as run
 
     run(
-        ckpt,
+        ckpt[0],
         format=format,
         out=out,
         config=config,

@@ -97,7 +97,9 @@ def _in_words(verification: Verification, format: str) -> str:
 def _check(format: str, dtype: str) -> str:
     """The dtype by its full name. Raises UsageError for a format that is not known, or a dtype that it has not."""
     if format not in READERS:
-        raise UsageError(f"--format {format} is not known; the formats are: {', '.join(READERS)}")
+        raise UsageError(
+            f"--format {format} is not known; the formats are: {', '.join((*READERS, 'report'))}"
+        )
     dtype = SHORT_NAMES.get(dtype, dtype)
     known = DTYPES if format == "hf" else KINDS
     if dtype not in known:

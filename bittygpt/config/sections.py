@@ -162,6 +162,16 @@ class TrainSection(Section):
     save_every: Count = Field(250, description="Steps between two checkpoints.")
     keep: Count = Field(3, description="Newest checkpoints that stay; the best one stays besides.")
     log_every: Count = Field(10, description="Steps between two lines of progress.")
+    sample_every: Count | None = Field(
+        None,
+        description="Steps between two texts of the model in training, written as sample: says; null: none.",
+    )
+    tensorboard: bool = Field(
+        False, description="Log for TensorBoard as well, in the run's folder (bittygpt[tensorboard])."
+    )
+    wandb: Text | None = Field(
+        None, description="Project of Weights & Biases to log to as well (bittygpt[wandb]); null: none."
+    )
     parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto",
         description="ddp: each rank holds the whole model; fsdp: a part of it; auto: fsdp where it does not fit whole.",

@@ -13,7 +13,7 @@ from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
+from bittygpt.training.divergence import NOTHING_YET, TEXT_TOKENS, DivergenceGuard
 from bittygpt.training.engine import Engine
 from bittygpt.training.memory import is_out_of_memory
 from bittygpt.training.optimizers import learning_rate
@@ -26,6 +26,7 @@ from bittygpt.training.reports import (
     RewindReport,
     SmallerMicroBatchReport,
 )
+from bittygpt.training.sample_times import due_samples
 from bittygpt.training.saving import Saver
 from bittygpt.training.speed import SpeedMeter
 from bittygpt.training.step import StepResult
@@ -33,8 +34,6 @@ from bittygpt.training.validation import Validation
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
-
-TEXT_TOKENS = 64  # of a batch that diverged, shown
 
 
 class Trainer:
@@ -154,6 +153,7 @@ class Trainer:
         is_last = step == self.total_steps
         if step % self.config.train.log_every == 0 or step == 1 or is_last:
             yield self.meter.report(step, result, lr, batch.hash(), self.elapsed())
+        yield from due_samples(step, is_last, self.config.train.sample_every, self.meter)
         if result.stop_asked and not is_last:
             return (yield from self._stop())
         if is_last or step % self.config.train.save_every == 0:

@@ -67,6 +67,23 @@ class SmallerMicroBatchReport:
 
 
 @dataclass(frozen=True)
+class SampleDueReport:
+    """It is time for texts of the model as it is after `step` steps; the time they take counts for no rate."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class SampleReport:
+    """A text that the model wrote after `step` steps, without the prompt."""
+
+    step: int
+    prompt: str
+    text: str
+    elapsed: float
+
+
+@dataclass(frozen=True)
 class DivergedReport:
     """`step` diverged once too often; the weights are those of the step before."""
 
@@ -88,6 +105,8 @@ Report = (
     | LowSpaceReport
     | RewindReport
     | SmallerMicroBatchReport
+    | SampleDueReport
+    | SampleReport
     | DivergedReport
     | InterruptedReport
 )

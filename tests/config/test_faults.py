@@ -11,6 +11,7 @@ from bittygpt.errors import ConfigError
 Report = Callable[..., str]
 TRAIN_KEYS = (
     "batch_size, micro_batch_size, max_steps, max_tokens, eval_every, eval_tokens, save_every, keep, log_every, "
+    "sample_every, tensorboard, wandb, "
     "parallel, precision, compile, device, ignore_tokens, init_from, trainable"
 )
 
