@@ -82,7 +82,9 @@ def _follow(
             "simple models lose, in nats per token: "
             + ", ".join(f"{name} {loss:.2f}" for name, loss in ladder)
         )
-    display = TrainingDisplay(trainer.total_steps, trainer.step, ranks.is_main, ladder)
+    display = TrainingDisplay(
+        lambda: trainer.total_steps, trainer.step, ranks.is_main, ladder, trainer.course.seconds_left
+    )
     log = RunLog(run, trainer, display, _to_stdout if as_json else None, ladder) if ranks.is_main else None
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:

@@ -16,6 +16,7 @@ from bittygpt.training.loop import Trainer
 from bittygpt.training.reports import (
     EvalReport,
     LowSpaceReport,
+    OutOfTimeReport,
     Report,
     RewindReport,
     SavedReport,
@@ -69,7 +70,7 @@ class RunLog:
         elif isinstance(report, SavedReport):
             self.last_checkpoint = str(report.path)
             self.write_status("running")
-        elif isinstance(report, LowSpaceReport | SmallerMicroBatchReport):
+        elif isinstance(report, LowSpaceReport | SmallerMicroBatchReport | OutOfTimeReport):
             self.display.say(describe_trouble(report))
 
     def _log(self, event: dict[str, Any]) -> None:
