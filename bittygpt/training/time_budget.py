@@ -9,12 +9,12 @@ Rank 0's clock decides for all: its progress travels with the loss of the step.
 """
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bittygpt.training.engine import Engine
 from bittygpt.training.optimizers import learning_rate_of_progress
-from bittygpt.training.pace import Pace
+from bittygpt.training.pace import Pace, Pause
 from bittygpt.training.reports import OutOfTimeReport, Report
 from bittygpt.training.saving import Saver
 from bittygpt.training.step import NO_CLOCK, Word
@@ -23,7 +23,7 @@ from bittygpt.training.validation import Validation
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
-CLOSING_SECONDS = 1.0  # from the last report to the end of the process: loss.png, the last words
+CLOSING_SECONDS = 0.7  # from the last report to the end of the process: loss.png, the last words
 TOLERANCE = 0.01  # of the budget, after which an evaluation is broken off
 HORIZON = 0.1  # the speed is that of late: of a tenth of the time that is left
 MOST_OF_BUDGET = 1 / 3  # that an evaluation may take
@@ -142,3 +142,16 @@ class TimeCourse:
         left = self.seconds - self.used()
         self.pace.within = HORIZON * left
         return left - self.pace.end_seconds() - CLOSING_SECONDS
+
+
+def planned_steps(
+    seconds: float, start_seconds: float, step_seconds: float, pauses: Mapping[str, Pause]
+) -> int:
+    """How many steps a run with a budget of `seconds` takes whose start and whose every step takes so long.
+
+    `pauses` are the kinds that there will be ("save", "evaluation"), with the seconds `expected` of each. At least 1.
+    """
+    pace = Pace(lambda: start_seconds)
+    pace.pauses = dict(pauses)
+    left = seconds - start_seconds - pace.end_seconds() - CLOSING_SECONDS
+    return max(1, pace.steps_within(left, 1, step_seconds) if left > 0 else 1)

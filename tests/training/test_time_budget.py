@@ -8,9 +8,9 @@ import pytest
 from bittygpt.config import RunConfig
 from bittygpt.training.course import has_ended
 from bittygpt.training.optimizers import learning_rate
-from bittygpt.training.pace import Pace
+from bittygpt.training.pace import Pace, Pause
 from bittygpt.training.reports import OutOfTimeReport
-from bittygpt.training.time_budget import CLOSING_SECONDS, TOLERANCE, TimeCourse
+from bittygpt.training.time_budget import CLOSING_SECONDS, TOLERANCE, TimeCourse, planned_steps
 
 
 def config_of(budget, **train):
@@ -239,3 +239,11 @@ def test_other_ranks_say_nothing():
     course = TimeCourse(config_of(300), Pace(lambda: 1e9), lambda: 1e9, is_main=False)
     assert course.begin_step(1) == (0.0, True)
     assert not course.is_late()
+
+
+@pytest.mark.parametrize("every", [40, 10**6])
+def test_the_plan_before_a_run_is_what_the_run_does(every):
+    run = Run(config_of(300, eval_every=every, save_every=30), step=0.5, save=1.0).finish()
+    pauses = {"save": Pause(30, True, 1.0), "evaluation": Pause(every, True, 2.0)}
+    assert abs(planned_steps(300, 5.0, 0.5, pauses) - run.number) <= 2
+    assert planned_steps(3, 5.0, 0.5, pauses) == 1
