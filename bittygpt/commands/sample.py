@@ -52,9 +52,9 @@ def sample(
     stop: list[str],
     seed: int | None,
     ignore_eos: bool,
-    novelty: bool,
     as_json: bool,
     device: str,
+    novelty: bool = False,
 ) -> None:
     """Print texts that the model of a checkpoint writes; what is None is as the checkpoint's `sample:` section says.
 

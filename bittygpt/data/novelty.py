@@ -98,12 +98,15 @@ def _first_that_occurs(runs: Ids, tokens: TokenSplit) -> int | None:
     """The number of a row of `runs`, (runs, length), that stands somewhere in the tokens; None: none does."""
     length = runs.shape[1]
     hashes = shingle_hashes(runs.ravel(), length)[::length]
-    order = np.argsort(hashes)
+    may_be = np.zeros(
+        1 << 16, np.bool_
+    )  # by the upper 16 bits of a hash: most of a block is passed over at once
+    may_be[hashes >> np.uint64(48)] = True
     for first in range(0, tokens.num_tokens - length + 1, BLOCK):
         block = tokens.read(first, min(BLOCK + length - 1, tokens.num_tokens - first))
         of_block = shingle_hashes(block, length)
-        nearest = order[np.searchsorted(hashes, of_block, sorter=order).clip(max=len(runs) - 1)]
-        for at in np.flatnonzero(hashes[nearest] == of_block):
+        candidates = np.flatnonzero(may_be[of_block >> np.uint64(48)])
+        for at in candidates[np.isin(of_block[candidates], hashes)]:
             same = np.flatnonzero((runs == block[at : at + length]).all(axis=1))
             if len(same):
                 return int(same[0])

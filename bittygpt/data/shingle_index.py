@@ -21,6 +21,7 @@ from bittygpt.errors import DataError
 from bittygpt.files import atomic_file
 
 PART = 1 << 22  # numbers sorted at once: 32 MB, and about five times that in use
+FIRST_PIECE = 64  # places
 Progress = Callable[[str, int, int], None]
 Entries = npt.NDArray[np.uint64]
 Places = npt.NDArray[np.int64]
@@ -48,9 +49,14 @@ class ShingleIndex:
         return first.astype(np.int64), end.astype(np.int64)
 
     def places(self, run: npt.NDArray[np.int64], first: int, end: int) -> Iterator[Places]:
-        """Where the 8 tokens `run` stand, ascending, in pieces of a bounded size, from their range of candidates."""
-        for start in range(first, end, PART // SHINGLE):
-            piece = self._entries[start : min(end, start + PART // SHINGLE)] & self._place_mask
+        """Where the 8 tokens `run` stand, ascending, from their range of candidates.
+
+        In pieces, small ones first, for those who want to know of one place, and never so large as to fill a memory.
+        """
+        size = FIRST_PIECE
+        while first < end:
+            piece = self._entries[first : min(end, first + size)] & self._place_mask
+            first, size = first + size, min(2 * size, PART // SHINGLE)
             places = piece.astype(np.int64)
             is_same = np.ones(len(places), np.bool_)
             for offset, token in enumerate(run):
