@@ -118,6 +118,9 @@ def sample(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same text.")] = None,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Do not end at <|endoftext|>.")] = False,
+    novelty: Annotated[
+        bool, typer.Option("--novelty", help="Say how much of the text is copied from the training data.")
+    ] = False,
     config: SampleConfig = None,
     device: DeviceName = "auto",
     json: Json = False,
@@ -140,6 +143,7 @@ def sample(
         stop=stop or [],
         seed=seed,
         ignore_eos=ignore_eos,
+        novelty=novelty,
         as_json=json,
         device=device,
     )

@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bittygpt.commands.device_flag import device_of_flag
+from bittygpt.commands.novelty import NoveltyMeter
 from bittygpt.config import load_config, overlay_sample
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import StreamingDecoder, Tokenizer
-from bittygpt.errors import ConfigError, UsageError
+from bittygpt.errors import UsageError
 from bittygpt.sampling.completion import Completion
 from bittygpt.sampling.generate import SamplingOptions, generate
 from bittygpt.terminal.console import result, talk
 from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
-from bittygpt.training.devices import Device, choose_device
 
 BETWEEN_SAMPLES = "\n\n---\n"
 SILENCE = 1.0  # seconds of waiting for a pipe before saying so
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_tokens": ("1 or more", lambda value: value >= 1),
@@ -54,13 +54,13 @@ def sample(
     ignore_eos: bool,
     as_json: bool,
     device: str,
+    novelty: bool = False,
 ) -> None:
     """Print texts that the model of a checkpoint writes; what is None is as the checkpoint's `sample:` section says.
 
     One sample is printed as it comes: the prompt, the text, a newline. Several are generated as one batch and
     printed when all are done, each with the prompt, with a blank line and a line `---` between two of them. With
-    `as_json`, each sample is one line of JSON: prompt, text (without the prompt), tokens, logprobs (under the
-    model's own distribution: no filters, temperature 1), finish_reason ("eos", "stop" or "length"), seed and index.
+    `as_json`, each sample is one line of JSON, see `_record`.
 
     Raises:
         UsageError: a flag is out of range, or the prompt cannot be read.
@@ -80,19 +80,20 @@ def sample(
     given = {name: value for name, value in flags.items() if value is not None}
     check_flags(given, stop)
     given_prompt = read_prompt(prompt, prompt_file)
-    target = _device(device)
+    target = device_of_flag(device)
     folder = find_checkpoint(ckpt, talk)
     run_config = load_config(folder / "config.yaml")
     if config is not None:
         run_config = overlay_sample(run_config, config)
     text = run_config.sample.prompt if given_prompt is None else given_prompt
+    meter = NoveltyMeter(run_config, folder) if novelty else None
     model, tokenizer = load_checkpoint(folder, target.torch_device)
     settings = {**run_config.sample.model_dump(exclude={"prompt"}), **given}
     num_samples = settings.pop("num_samples")
     options = SamplingOptions(**settings, ignore_eos=ignore_eos)
     try:
         with target.autocast():
-            _run(model, tokenizer, text, options, num_samples, stop, as_json)
+            _run(model, tokenizer, text, options, num_samples, stop, as_json, meter)
     except BrokenPipeError:  # the reader (head, less) has seen enough; Typer would make an exit code 1 of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -152,15 +153,6 @@ def _without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _device(name: str) -> Device:
-    if name not in DEVICES:
-        raise UsageError(f"--device {name} is none of {', '.join(DEVICES)}")
-    try:
-        return choose_device(name, "auto")
-    except ConfigError as error:
-        raise UsageError(str(error).replace("train.device:", "--device:")) from None
-
-
 def _run(
     model: TransformerLM,
     tokenizer: Tokenizer,
@@ -169,6 +161,7 @@ def _run(
     num_samples: int,
     stop: Sequence[str],
     as_json: bool,
+    meter: NoveltyMeter | None,
 ) -> None:
     end = tokenizer.end_of_text_id
     completions = [Completion(StreamingDecoder(tokenizer), stop, end) for _ in range(num_samples)]
@@ -187,18 +180,23 @@ def _run(
     elapsed = time.perf_counter() - started
     if as_json:
         for index, completion in enumerate(completions):
-            result(json.dumps(_record(prompt, completion, options.seed, index)))
+            novelty = {"novelty": meter.fields(completion.token_ids)} if meter else {}
+            result(json.dumps(_record(prompt, completion, options.seed, index) | novelty))
     elif num_samples == 1:
         result("")
     else:
         result(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
     for notice in notices:
         talk(notice)
+    if meter:
+        for completion in completions:
+            talk(meter.line(completion.token_ids))
     num_tokens = sum(len(completion.token_ids) for completion in completions)
     talk(f"{num_tokens:,} tokens in {elapsed:.2f} s, {num_tokens / elapsed:,.0f} tokens/s")
 
 
 def _record(prompt: str, completion: Completion, seed: int, index: int) -> dict[str, Any]:
+    """`text` is without the prompt; `logprobs` are those of the model's own distribution: no filters, temperature 1."""
     return {
         "prompt": prompt,
         "text": completion.text,

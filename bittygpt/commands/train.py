@@ -87,7 +87,9 @@ def _follow(
             "simple models lose, in nats per token: "
             + ", ".join(f"{name} {loss:.2f}" for name, loss in ladder)
         )
-    display = TrainingDisplay(trainer.total_steps, trainer.step, ranks.is_main, ladder)
+    display = TrainingDisplay(
+        lambda: trainer.total_steps, trainer.step, ranks.is_main, ladder, trainer.course.seconds_left
+    )
     loggers, log = Loggers(display.say), None
     if ranks.is_main:
         open_loggers(loggers, run, trainer)

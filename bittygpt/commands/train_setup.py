@@ -12,10 +12,11 @@ from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
 from bittygpt.errors import ConfigError
 from bittygpt.files import write_text
-from bittygpt.terminal.console import talk
+from bittygpt.terminal.console import duration, talk
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.training.checkpoint import read_state
 from bittygpt.training.checkpoint_folder import clean_up, list_checkpoints, set_damaged_aside
+from bittygpt.training.course import StepCourse, has_ended
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
@@ -48,7 +49,7 @@ def set_up(
     state = _read_fitting(checkpoint, config, tokens) if checkpoint else None
     if (
         state is not None
-        and state["step"] >= config.train.max_steps
+        and has_ended(config, state)
         and ranks.told_by_main(run.read_status().get("state") == "finished")
     ):
         if ranks.is_main:
@@ -109,15 +110,24 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
     device, batch = trainer.device, trainer.config.train.batch_size
     is_open = len(trainer.engine.sizes) > 1 and device.refuses_memory
     precision = f"{device.precision} ({device.note})" if device.note else device.precision
+    steps = trainer.config.train.max_steps
     passes = -(-batch // (trainer.engine.micro_batch_size * trainer.ranks.world_size))
     talk(
         f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {precision}, "
         f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
-        f"{trainer.total_steps:,} steps of {trainer.tokens_per_step:,} tokens "
-        f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'}), "
-        f"{trainer.batches.epoch(trainer.total_steps):.2f} passes over the text"
+        f"{_length(trainer)} of {trainer.tokens_per_step:,} tokens "
+        f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'})"
+        + (f", {trainer.batches.epoch(steps):.2f} passes over the text" if steps else "")
     )
     if trainer.validation.tokens.num_tokens < 2:
         talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
     if trainer.step:
         talk(f"going on after step {trainer.step:,}")
+
+
+def _length(trainer: Trainer) -> str:
+    steps, course = trainer.config.train.max_steps, trainer.course
+    if isinstance(course, StepCourse):
+        return f"{steps:,} steps"
+    left = f"{duration(course.seconds_left() or 0)} left of {duration(course.seconds)}"
+    return f"{left}, in steps" if steps is None else f"{left}, or {steps:,} steps if they come first,"

@@ -28,7 +28,8 @@ def fill_derived(values: Mapping[str, dict[str, Any]]) -> None:
     _fill(optim, "lr", _default_lr(optim["name"], _count_or_1(model["d_model"])))
     _fill(optim, "min_lr", _float_or_1(optim["lr"]) / 10)
     _fill_max_steps(train, _count_or_1(train["batch_size"]) * _count_or_1(model["context_length"]))
-    _fill(optim, "warmup_steps", min(max(1, _count_or_1(train["max_steps"]) // 20), MOST_WARMUP_STEPS))
+    if train["time_budget"] is None:  # else nobody knows how many steps there will be
+        _fill(optim, "warmup_steps", min(max(1, _count_or_1(train["max_steps"]) // 20), MOST_WARMUP_STEPS))
 
 
 def _default_lr(name: str, d_model: int) -> float:
@@ -45,11 +46,14 @@ def _default_lr(name: str, d_model: int) -> float:
 
 
 def _fill_max_steps(train: dict[str, Any], tokens_per_step: int) -> None:
-    """Turn max_tokens into max_steps, so that there is one length of a run to read, to save and to compare."""
+    """Turn max_tokens into max_steps, so that there is one length of a run to read, to save and to compare.
+
+    A run with a time budget may go without: the clock ends it.
+    """
     if train["max_steps"] is not None:
         return
     max_tokens = train["max_tokens"]
-    train["max_steps"] = DEFAULT_MAX_STEPS
+    train["max_steps"] = DEFAULT_MAX_STEPS if train["time_budget"] is None else None
     if max_tokens is not None and _count_or_1(max_tokens) == max_tokens:
         train["max_steps"] = -(-max_tokens // tokens_per_step)
         train["max_tokens"] = None

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+from bittygpt.config.durations import FORMS
 from bittygpt.config.run_config import SECTIONS
 from bittygpt.config.yaml_format import YamlSyntaxError, parse_value
 
@@ -28,6 +29,7 @@ _EXPECTED = {
     "too_short": "a list of at least {min_length} item",
     "too_long": "a list of {max_length} items",
     "missing": "a longer list",
+    "duration": FORMS,
 }
 
 

@@ -35,6 +35,8 @@ def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:
             key = f"{section}.{name}"
             was, is_now = getattr(getattr(old, section), name), getattr(getattr(new, section), name)
             free = key in _FREE_KEYS or (section in _FREE_SECTIONS and key not in _FIXED_KEYS)
+            # more or less time: what is left of the run is laid over what is left of the time, as ever
+            free = free or (key == "train.time_budget" and None not in (was, is_now))
             if not free and was != is_now:
                 lines.append(f"{key}: the checkpoint has {shown(was)}, the config says {shown(is_now)}")
     return lines

@@ -82,8 +82,8 @@ def _min_lr_below_lr(min_lr: float, lr: float) -> str | None:
     return f"min_lr {min_lr:g} is above lr {lr:g}; take {lr:g} or less" if min_lr > lr else None
 
 
-def _warmup_within_run(warmup_steps: int, max_steps: int, *_sizes: Any) -> str | None:
-    if warmup_steps <= max_steps:
+def _warmup_within_run(warmup_steps: int | None, max_steps: int | None, *_sizes: Any) -> str | None:
+    if warmup_steps is None or max_steps is None or warmup_steps <= max_steps:
         return None
     return f"warmup_steps {warmup_steps} is more than the run's {max_steps} steps; take {max_steps} or fewer"
 

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from bittygpt.config.durations import DURATION_SCHEMA, LONGEST, seconds_of
 
 
 def _tuple_of(value: Any) -> Any:
@@ -37,6 +39,9 @@ Positive = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of)]
+Duration = Annotated[
+    float, BeforeValidator(seconds_of), Field(gt=0, le=LONGEST), WithJsonSchema(DURATION_SCHEMA)
+]
 Sources = Annotated[tuple[Text, ...], BeforeValidator(_sources_of)]
 
 
@@ -129,8 +134,10 @@ class OptimSection(Section):
         "Highest learning rate, reached after the warm-up; null: one that fits the optimizer and d_model."
     )
     min_lr: NonNegative = _derived("Learning rate of the last step; null: lr / 10.")
-    warmup_steps: Annotated[int, Field(ge=0)] = _derived(
-        "Steps over which the learning rate rises from 0; null: 5 % of all steps, at least 1, at most 1000."
+    warmup_steps: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Steps over which the learning rate rises from 0; null: 5 % of all steps, at least 1, at most "
+        "1000; with train.time_budget 5 % of the run.",
     )
     schedule: Literal["cosine", "wsd", "constant"] = Field(
         "cosine", description="Course of the learning rate after the warm-up (wsd: constant, then a decay)."
@@ -155,8 +162,18 @@ class TrainSection(Section):
     micro_batch_size: Count | Literal["auto"] = Field(
         "auto", description="Sequences in one forward pass on one rank; auto: as many as fit."
     )
-    max_steps: Count = _derived("Optimizer steps of the whole run; null: enough for max_tokens, else 2000.")
+    max_steps: Count | None = Field(
+        None,
+        description="Optimizer steps of the whole run; null: enough for max_tokens, else as many as time_budget has "
+        "room for, else 2000.",
+    )
     max_tokens: Count | None = Field(None, description="Tokens to train on, instead of max_steps.")
+    time_budget: Duration | None = Field(
+        None,
+        description="Time for the whole run, such as 45m, 90s, 2h30m, or seconds, start-up, evaluations and "
+        "checkpoints included; the learning rate falls so as to be at its end then. With max_steps or max_tokens, "
+        "what comes first ends the run.",
+    )
     eval_every: Count = Field(250, description="Steps between two validations.")
     eval_tokens: Count | None = Field(None, description="Tokens of one validation; null: the whole split.")
     save_every: Count = Field(250, description="Steps between two checkpoints.")

@@ -11,7 +11,13 @@ from bittygpt.core.linear import Linear
 from bittygpt.core.muon import Muon
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.rope import RotaryEmbedding
-from bittygpt.core.schedule import constant_schedule, cosine_schedule, wsd_schedule
+from bittygpt.core.schedule import (
+    constant_schedule,
+    cosine_decay,
+    cosine_schedule,
+    wsd_decay,
+    wsd_schedule,
+)
 from bittygpt.core.sgd import SGD
 from bittygpt.core.transformer import ModelConfig, TransformerBlock, TransformerLM
 
@@ -34,6 +40,7 @@ __all__ = [
     "TransformerLM",
     "clip_grad_norm",
     "constant_schedule",
+    "cosine_decay",
     "cosine_schedule",
     "cross_entropy",
     "entropy",
@@ -45,5 +52,6 @@ __all__ = [
     "scaled_dot_product_attention",
     "silu",
     "softmax",
+    "wsd_decay",
     "wsd_schedule",
 ]

@@ -75,7 +75,7 @@ def sketch_documents(
     is_long_enough = lengths > SHINGLE
     if not is_long_enough.any():
         return Sketches.none()
-    hashes = _shingle_hashes(tokens)
+    hashes = shingle_hashes(tokens)
     firsts = np.cumsum(lengths) - lengths
     counts = np.maximum(lengths - SHINGLE, 0)  # the end token belongs to no shingle
     bounds = np.stack([firsts, firsts + counts], axis=1)[is_long_enough]
@@ -87,12 +87,12 @@ def sketch_documents(
     return Sketches(np.stack(rows), digests[is_long_enough][chosen])
 
 
-def _shingle_hashes(tokens: npt.NDArray[np.integer]) -> Hashes:
-    """A hash of the 8 tokens that begin at each place, (tokens - 8 + 1,)."""
-    num = len(tokens) - SHINGLE + 1
+def shingle_hashes(tokens: npt.NDArray[np.integer], length: int = SHINGLE) -> Hashes:
+    """A hash of the `length` tokens that begin at each place, (tokens - length + 1,)."""
+    num = len(tokens) - length + 1
     wide = tokens.astype(np.uint64)
     hashes = np.zeros(num, np.uint64)
-    for offset in range(SHINGLE):
+    for offset in range(length):
         hashes *= np.uint64(0x9E3779B97F4A7C15)
         hashes += wide[offset : offset + num]
     hashes ^= hashes >> np.uint64(29)  # the low bits of a product know only the low bits of its factors

@@ -143,7 +143,7 @@ def _encode(
 ) -> dict[str, Any]:
     """Write the shards and, last, the manifest: without it the folder counts as unfinished."""
     train = config.train
-    tokens_of_the_run = train.max_steps * train.batch_size * config.model.context_length
+    tokens_of_the_run = (train.max_steps or 0) * train.batch_size * config.model.context_length
     with CorpusWriter(corpus, tokenizer, folder, journal) as writer:
         try:
             writer.write(workers, on_progress)

@@ -26,7 +26,7 @@ def data_report(
 
     Args:
         num_special: entries at the beginning of the vocabulary that no text can hold.
-        epochs: how often the run's config goes through the training tokens.
+        epochs: how often the run's config goes through the training tokens; 0: not known.
     """
     counts = sum(split.token_counts for split in statistics.values())
     unused = np.flatnonzero(counts == 0)
@@ -46,7 +46,7 @@ def data_report(
             "number": len(unused),
             "first": [repr(vocabulary[i]) for i in unused[:MOST_UNUSED]],
         },
-        "epochs": round(epochs, 4),
+        "epochs": round(epochs, 4) if epochs else None,
         "baselines": [asdict(rung) for rung in ladder],
     }
 
@@ -64,7 +64,7 @@ def describe_report(report: dict[str, Any], splits: dict[str, dict[str, Any]]) -
         *(_lengths(name, split) for name, split in report["splits"].items()),
         *_repetitions(report, splits),
         *_unused(report["unused_entries"]),
-        f"the run's config goes through the training tokens {report['epochs']:,.2f} times",
+        *_epochs(report["epochs"]),
         *_ladder(report["baselines"]),
     ]
 
@@ -106,6 +106,12 @@ def _unused(unused: dict[str, Any]) -> list[str]:
     return [
         f"{unused['number']:,} entries of the vocabulary never occur: {' '.join(unused['first'][:5])}{more}"
     ]
+
+
+def _epochs(epochs: float | None) -> list[str]:
+    return (
+        [] if epochs is None else [f"the run's config goes through the training tokens {epochs:,.2f} times"]
+    )
 
 
 def _ladder(baselines: Sequence[dict[str, Any]]) -> list[str]:

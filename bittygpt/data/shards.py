@@ -177,6 +177,15 @@ class TokenSplit:
             position = (position + len(piece)) % self.num_tokens
         return out
 
+    def at(self, positions: np.ndarray) -> np.ndarray:
+        """The tokens at `positions` (each from 0 to num_tokens - 1, in any order), int64."""
+        out = np.empty(len(positions), dtype=np.int64)
+        shards = np.searchsorted(self._ends, positions, side="right")
+        for shard in np.unique(shards):
+            here, array = shards == shard, self._arrays[shard]
+            out[here] = array[positions[here] - (int(self._ends[shard]) - len(array))]
+        return out
+
     def positions_of(self, token: int) -> np.ndarray:
         """Every position at which `token` stands, ascending, int64. Reads the whole split, a shard at a time."""
         firsts = self._ends - [len(array) for array in self._arrays]

@@ -132,7 +132,7 @@ class CorpusWriter:
         """The data report of what was written.
 
         Args:
-            tokens_of_the_run: that the run's config will train on.
+            tokens_of_the_run: that the run's config will train on; 0 where only the clock will tell.
         """
         on_progress("looking for duplicates", 0, 0)
         train, val = (self._digests[name].read() for name in SPLITS)

@@ -12,7 +12,7 @@ from bittygpt.terminal.ladder import Rung
 from bittygpt.training.checkpoint_folder import NAME
 from bittygpt.training.run_folder import HISTORY, RunFolder
 
-TROUBLE = HISTORY | {"rewind", "micro_batch", "low_space"}
+TROUBLE = HISTORY | {"rewind", "micro_batch", "low_space", "out_of_time"}
 
 
 @dataclass(frozen=True)

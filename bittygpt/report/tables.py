@@ -99,6 +99,8 @@ def _in_words(event: dict[str, Any]) -> str:
         return f"out of memory: micro-batches of {event.get('micro_batch_size')} from here on"
     if kind == "low_space":
         return "the disk was filling up" if event.get("due") else "the disk was full: no checkpoint"
+    if kind == "out_of_time":
+        return f"the time budget had no room for {event.get('what')}"
     if kind == "diverged":
         return f"gave up: {event.get('reason')}"
     return (

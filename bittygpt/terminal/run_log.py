@@ -20,6 +20,7 @@ from bittygpt.training.reports import (
     EvalReport,
     InterruptedReport,
     LowSpaceReport,
+    OutOfTimeReport,
     Report,
     RewindReport,
     SampleReport,
@@ -36,6 +37,7 @@ KINDS = {
     SampleReport: "sample",
     SmallerMicroBatchReport: "micro_batch",
     LowSpaceReport: "low_space",
+    OutOfTimeReport: "out_of_time",
     InterruptedReport: "interrupted",
     DivergedReport: "diverged",
 }
@@ -112,7 +114,7 @@ class RunLog:
         elif isinstance(report, SampleReport):
             self._log_report(report)
             self.display.sample(report)
-        elif isinstance(report, LowSpaceReport | SmallerMicroBatchReport):
+        elif isinstance(report, LowSpaceReport | SmallerMicroBatchReport | OutOfTimeReport):
             self._log_report(report)
             self.display.say(describe_trouble(report))
         elif isinstance(report, InterruptedReport | DivergedReport):

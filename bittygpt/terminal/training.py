@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -26,9 +26,16 @@ class TrainingDisplay:
     """Shows the reports of a run; use it as a context manager, so that the terminal is left as it was found."""
 
     def __init__(
-        self, total_steps: int, first_step: int, show: bool = True, ladder: Sequence[Rung] = ()
+        self,
+        total_steps: int | Callable[[], int | None],
+        first_step: int,
+        show: bool = True,
+        ladder: Sequence[Rung] = (),
+        deadline: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._total, self._show, self._ladder = total_steps, show, ladder
+        """`total_steps` may be a forecast that changes; `deadline` gives the seconds until one, if there is one."""
+        self._total_now = total_steps if callable(total_steps) else lambda: total_steps
+        self._deadline, self._show, self._ladder = deadline, show, ladder
         self._recent = deque([(time.monotonic(), first_step)], maxlen=WINDOW)
         self._last_line = 0.0
         self._step: StepReport | None = None
@@ -50,8 +57,14 @@ class TrainingDisplay:
             with suppress(OSError):  # the terminal may be gone
                 self._live.stop()
 
+    @property
+    def _total(self) -> int:
+        return self._total_now() or 1  # it is known before anything is shown
+
     def seconds_left(self) -> float | None:
-        """An estimate from the speed of late, evaluations and checkpoints counted in; None before the first step."""
+        """Until the deadline; else by the speed of late, evaluations and checkpoints counted in, or None so far."""
+        if (left := self._deadline()) is not None:
+            return left
         (before, first), (now, step) = self._recent[0], self._recent[-1]
         return (now - before) / (step - first) * (self._total - step) if step > first else None
 

@@ -1,12 +1,16 @@
 """What a run says of trouble that it came through."""
 
-from bittygpt.training.reports import LowSpaceReport, RewindReport, SmallerMicroBatchReport
+from bittygpt.terminal.console import duration
+from bittygpt.training.reports import LowSpaceReport, OutOfTimeReport, RewindReport, SmallerMicroBatchReport
 
 SHOWN_CHARACTERS = 80
+Trouble = RewindReport | LowSpaceReport | SmallerMicroBatchReport | OutOfTimeReport
 
 
-def describe_trouble(report: RewindReport | LowSpaceReport | SmallerMicroBatchReport) -> str:
+def describe_trouble(report: Trouble) -> str:
     """One line."""
+    if isinstance(report, OutOfTimeReport):
+        return _out_of_time(report)
     if isinstance(report, RewindReport):
         rewind = report.rewind
         is_one = rewind.first == rewind.last
@@ -22,3 +26,20 @@ def describe_trouble(report: RewindReport | LowSpaceReport | SmallerMicroBatchRe
             return f"step {report.step:,}: the checkpoint found no room: it takes {room}; the run goes on without it"
         return f"the disk is filling up: the checkpoint of step {report.due:,} takes {room}; make room before it is due"
     return f"step {report.step:,}: out of memory; done again with micro-batches of {report.micro_batch_size}"
+
+
+def _out_of_time(report: OutOfTimeReport) -> str:
+    if report.what == "evaluation":
+        return f"step {report.step:,}: the time budget is used up; the evaluation was broken off"
+    budget, needed = duration(report.budget), duration(report.needed)
+    if report.what == "evaluations":
+        return (
+            f"an evaluation would take about {needed} of a time budget of {budget}, so none is made; "
+            "set train.eval_tokens lower"
+        )
+    if report.step:
+        return f"the time budget of {budget} has no room for another step"
+    return (
+        f"the time budget of {budget} has no room for a step: the start alone took {needed}; one is taken "
+        "all the same, so that there is a checkpoint; give train.time_budget more"
+    )

@@ -17,9 +17,16 @@ LAUNCHES_A_LAYER, LAUNCH_SECONDS = (
 
 
 def compiling_pays(
-    model: TransformerLM, device: Device, steps: int, sequences: int, micro_batch_size: int
+    model: TransformerLM,
+    device: Device,
+    steps: int | None,
+    sequences: int,
+    micro_batch_size: int,
+    time_budget: float | None = None,
 ) -> bool:
     """Whether a run of `steps` steps, of `sequences` sequences on this device each, ends sooner with a compiled model.
+
+    With a `time_budget` in seconds: whether it takes more steps in that time, or its `steps` sooner.
 
     Asked of the whole run, not of what is left of it: a resumed run must compute as it began. On a CPU it never is: the
     twins do there what a compiler would, at once.
@@ -30,5 +37,6 @@ def compiling_pays(
     flops = sequences * model.config.context_length * model.flops_per_token()
     computing = flops / (UNCOMPILED_SHARE_OF_PEAK * (device.peak_flops() or UNKNOWN_PEAK))
     launching = math.ceil(sequences / micro_batch_size) * layers * LAUNCHES_A_LAYER * LAUNCH_SECONDS
-    saved = SAVED * steps * max(computing, launching)
+    seconds = math.inf if steps is None else steps * max(computing, launching)
+    saved = SAVED * min(seconds, math.inf if time_budget is None else time_budget)
     return saved > COMPILE_SECONDS + COMPILE_SECONDS_A_LAYER * layers

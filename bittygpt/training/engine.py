@@ -21,7 +21,14 @@ from bittygpt.training.memory import (
 from bittygpt.training.micro_batch import largest_that_fits, next_smaller, runs
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
 from bittygpt.training.parallel import keep_gradients_local, shard_model, share_gradients
-from bittygpt.training.step import StepResult, compute_gradients, micro_batch_loss, update_weights
+from bittygpt.training.step import (
+    NO_CLOCK,
+    StepResult,
+    Word,
+    compute_gradients,
+    micro_batch_loss,
+    update_weights,
+)
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
@@ -45,7 +52,9 @@ class Engine:
         )
         self.micro_batch_size = self.sizes[0]
         self.compile_it = (
-            compiling_pays(model, device, train.max_steps, self.sequences, self.micro_batch_size)
+            compiling_pays(
+                model, device, train.max_steps, self.sequences, self.micro_batch_size, train.time_budget
+            )
             if train.compile == "auto"
             else train.compile
         )
@@ -103,7 +112,7 @@ class Engine:
         del moments
         self.model.zero_grad(set_to_none=True)
 
-    def gradients(self, batch: Batch, stop_asked: bool) -> StepResult:
+    def gradients(self, batch: Batch, stop_asked: bool, word: Word = NO_CLOCK) -> StepResult:
         """Gradients of a step; the weights stay as they are.
 
         Where memory runs out and `train.micro_batch_size` is auto, all is done again with micro-batches of half the
@@ -124,6 +133,7 @@ class Engine:
                     device=self.device,
                     ranks=self.ranks,
                     stop_asked=stop_asked,
+                    word=word,
                 )
             )
 

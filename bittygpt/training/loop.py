@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bittygpt.core import TransformerLM
-from bittygpt.data.batches import Batch, TrainingBatches
+from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.training.course import Course, course_of
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.divergence import NOTHING_YET, TEXT_TOKENS, DivergenceGuard
+from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
 from bittygpt.training.engine import Engine
 from bittygpt.training.memory import is_out_of_memory
-from bittygpt.training.optimizers import learning_rate
+from bittygpt.training.pace import Pace
 from bittygpt.training.prefetch import Prefetcher
+from bittygpt.training.process_clock import process_age
 from bittygpt.training.reports import (
-    DivergedReport,
     EvalReport,
     InterruptedReport,
+    OutOfTimeReport,
     Report,
-    RewindReport,
     SmallerMicroBatchReport,
 )
+from bittygpt.training.rewinding import rewind
 from bittygpt.training.sample_times import due_samples
 from bittygpt.training.saving import Saver
 from bittygpt.training.speed import SpeedMeter
-from bittygpt.training.step import StepResult
 from bittygpt.training.validation import Validation
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Trainer:
         ranks: Ranks,
         checkpoints: Path,
         config_yaml: str,
+        clock: Callable[[], float] = process_age,
     ) -> None:
         train, context = config.train, config.model.context_length
         self.config, self.model, self.device, self.ranks = config, model, device, ranks
@@ -68,8 +70,15 @@ class Trainer:
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
         self.meter = SpeedMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
-        self.step, self.total_steps = 0, train.max_steps
+        self.pace = Pace(clock)
+        self.course: Course = course_of(config, self.pace, clock, ranks.is_main)
+        self.step = 0
         self._elapsed_before, self._started = 0.0, time.perf_counter()
+
+    @property
+    def total_steps(self) -> int | None:
+        """Optimizer steps of the whole run; with a time budget a forecast, None before there is one."""
+        return self.course.total_steps
 
     @property
     def tokens_per_step(self) -> int:
@@ -83,8 +92,9 @@ class Trainer:
     def resume(self, checkpoint: Path) -> None:
         """Go on from a checkpoint as if nothing had happened."""
         state = self.saver.restore(checkpoint)
-        self._take_up(state)
+        self.take_up(state)
         self._elapsed_before = state["elapsed"]
+        self.course.restore(state)
         if state["world_size"] == self.ranks.world_size:
             self.engine.keep_size(state["micro_batch_size"])
 
@@ -116,27 +126,30 @@ class Trainer:
             raise
 
     def _run(self, stop_asked: Callable[[], bool]) -> Iterator[Report]:
-        if self.step < self.total_steps:
+        if not self.course.is_over(self.step):
             self.saver.check_room()
         self.saver.remember_start()
         self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
+        may_go_on = yield from self.course.prepare(self.step, self.engine, self.validation, self.saver)
         self.meter.restart(self.step)
-        is_missing = self.validation.is_due(self.step) and self.step not in self.val_losses
-        has_ended = is_missing and (yield from self._evaluate(stop_asked))
-        while self.step < self.total_steps and not has_ended:
+        is_due = self.validation.is_due(self.step, self.course.is_over(self.step))
+        is_missing = is_due and self.step not in self.val_losses
+        has_ended = (is_missing and (yield from self._evaluate(stop_asked))) or not may_go_on
+        while not has_ended and not self.course.is_over(self.step):
             yield from self.saver.look_at_room(self.step, self.val_losses)
             has_ended = yield from self._take_step(stop_asked)
 
     def _take_step(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
         """One step with what follows it; True: the run has ended before its time."""
         step, size = self.step + 1, self.engine.micro_batch_size
+        word = self.course.begin_step(step)
         if stop_asked() and self.ranks.world_size == 1:  # several learn of it together, with the loss
             return (yield from self._stop())
         with self.meter.waiting():
             number = self.guard.batch_number(step)
             batch = self.ahead.batch(number)
         try:
-            result = self.engine.gradients(batch, stop_asked())
+            result = self.engine.gradients(batch, stop_asked(), word)
         except Exception:
             if self.ranks.world_size > 1 or not stop_asked():
                 raise
@@ -144,67 +157,48 @@ class Trainer:
         if self.engine.micro_batch_size != size:
             yield SmallerMicroBatchReport(step, self.engine.micro_batch_size)
         if reason := self.guard.fault(result):
-            return (yield from self._rewind(number, batch, result, reason))
+            with self.pace.pause("rewind"):
+                return (yield from rewind(self, number, batch, result, reason))
 
-        lr = learning_rate(step, self.config.optim, self.total_steps)
+        lr = self.course.take_step(step, result.word.progress)
         self.engine.update(lr)
         self.guard.losses.append(result.loss)
         self.step = step
-        is_last = step == self.total_steps
+        is_last = self.course.is_over(step)
         if step % self.config.train.log_every == 0 or step == 1 or is_last:
             yield self.meter.report(step, result, lr, batch.hash(), self.elapsed())
-        yield from due_samples(step, is_last, self.config.train.sample_every, self.meter)
         if result.stop_asked and not is_last:
             return (yield from self._stop())
+        if not is_last and not result.word.may_pause:
+            return False
+        with self.pace.pause("samples"):
+            yield from due_samples(step, is_last, self.config.train.sample_every, self.meter)
         if is_last or step % self.config.train.save_every == 0:
             yield from self._save(can_wait=not is_last)
-        return self.validation.is_due(step) and (yield from self._evaluate(stop_asked))
+        return self.validation.is_due(step, is_last) and (yield from self._evaluate(stop_asked))
 
-    def _rewind(
-        self, number: int, batch: Batch, result: StepResult, reason: str
-    ) -> Generator[Report, None, bool]:
-        """Leave out the batch that diverged, or go further back; True: give up.
-
-        No update was made, so the state in hand is the last good one; unless other data has diverged in the same step.
-        Then the run goes back to the last checkpoint, and all that it has read since is left out.
-        """
-        at = self.step + 1
-        if not self.guard.may_rewind(at):
-            yield DivergedReport(at, reason)
-            return True
-        if self.guard.state_is_suspect(at):
-            self._go_back()
-        text = self.tokenizer.decode(batch.ids[0, :TEXT_TOKENS].tolist())
-        rewind = self.guard.leave_out(at, self.step, number, result, reason, batch, text)
-        self.val_losses = {step: loss for step, loss in self.val_losses.items() if step <= self.step}
-        yield RewindReport(rewind)
-        self.meter.restart(self.step)
-        return False
-
-    def _go_back(self) -> None:
-        """Everything as it was at the last checkpoint before this step, or at the start; but what is left out stays."""
-        rewinds = self.guard.rewinds
-        self._take_up(self.saver.go_back(before=self.step))
-        self.guard.rewinds = rewinds
-
-    def _take_up(self, state: Mapping[str, Any]) -> None:
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Be where a checkpoint's state says."""
         self.step = state["step"]
         self.guard.restore(state.get("divergence", NOTHING_YET))
 
     def _evaluate(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
         """Evaluate, and let go of the checkpoint that was the best until now; True: the run was stopped meanwhile."""
-        result = self.validation.run(self.engine, stop_asked)
+        with self.pace.pause("evaluation"):
+            result = self.validation.run(self.engine, lambda: stop_asked() or self.course.is_late())
+            if result is not None:
+                self.val_losses[self.step] = result.loss
+                self.saver.remove_old(self.val_losses)
+                yield EvalReport(self.step, result.loss, result.bits_per_byte, self.elapsed())
         if result is None:
-            return (yield from self._stop())
-        self.val_losses[self.step] = result.loss
-        self.saver.remove_old(self.val_losses)
-        yield EvalReport(self.step, result.loss, result.bits_per_byte, self.elapsed())
+            is_late = self.ranks.told_by_main(self.course.is_late())
+            return (yield from self._stop(OutOfTimeReport(self.step, "evaluation") if is_late else None))
         self.meter.restart(self.step)
         return False
 
-    def _stop(self) -> Generator[Report, None, bool]:
+    def _stop(self, why: OutOfTimeReport | None = None) -> Generator[Report, None, bool]:
         yield from self._save(can_wait=False)
-        yield InterruptedReport(self.step)
+        yield why or InterruptedReport(self.step)
         return True
 
     def _save(self, *, can_wait: bool) -> Iterator[Report]:
@@ -215,6 +209,8 @@ class Trainer:
             "world_size": self.ranks.world_size,
             "data_hash": self.data_hash,
             "divergence": self.guard.state(),
+            **self.course.state(),
             "torch": torch.__version__,
         }
-        yield from self.saver.save(self.step, state, self.val_losses, can_wait=can_wait)
+        with self.pace.pause("save"):
+            yield from self.saver.save(self.step, state, self.val_losses, can_wait=can_wait)

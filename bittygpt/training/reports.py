@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bittygpt.training.divergence import Rewind
 
@@ -84,6 +85,20 @@ class SampleReport:
 
 
 @dataclass(frozen=True)
+class OutOfTimeReport:
+    """The time budget (seconds) has no room for `what`, which takes `needed` seconds in all.
+
+    "steps": for none at `step`; after the first start one is taken all the same. "evaluation": that of `step` was
+    broken off at the deadline. "evaluations": for none in the whole run.
+    """
+
+    step: int
+    what: Literal["steps", "evaluation", "evaluations"]
+    needed: float = 0.0
+    budget: float = 0.0
+
+
+@dataclass(frozen=True)
 class DivergedReport:
     """`step` diverged once too often; the weights are those of the step before."""
 
@@ -107,6 +122,7 @@ Report = (
     | SmallerMicroBatchReport
     | SampleDueReport
     | SampleReport
+    | OutOfTimeReport
     | DivergedReport
     | InterruptedReport
 )

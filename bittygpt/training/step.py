@@ -5,6 +5,7 @@ Shapes: B batch (of this rank), T positions.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,19 @@ from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import keep_gradients_local, whole
 
 
+class Word(NamedTuple):
+    """What rank 0 says of a step: the share of the run that it completes, and whether there is time for a pause then.
+
+    The last step (progress 1) is followed by a checkpoint and an evaluation, whatever `may_pause` says.
+    """
+
+    progress: float = 0.0
+    may_pause: bool = True
+
+
+NO_CLOCK = Word()
+
+
 @dataclass(frozen=True)
 class StepResult:
     """Mean loss over the step's valid targets in nats, and the gradients' norm before clipping."""
@@ -24,6 +38,7 @@ class StepResult:
     loss: float
     grad_norm: float
     stop_asked: bool = False
+    word: Word = NO_CLOCK
 
     @property
     def is_finite(self) -> bool:
@@ -40,34 +55,35 @@ def compute_gradients(
     device: Device,
     ranks: Ranks,
     stop_asked: bool = False,
+    word: Word = NO_CLOCK,
 ) -> StepResult:
     """Put the clipped gradients of a step's global batch into the model; the weights stay as they are.
 
     The loss is the sum over all valid targets of all micro-batches on all ranks, divided once by their number: the
     same whichever way the batch is cut. The ranks exchange gradients once, after the last micro-batch. `stop_asked`
-    travels with the loss, so that all ranks learn of a signal that any of them got.
+    travels with the loss, so that all ranks learn of a signal that any of them got, and so does the `word` of rank 0.
     """
     num_valid = max(1, batch.num_valid())
     own = batch.rows(*ranks.rows(len(batch.ids)))
     for parameter in model.parameters():
         parameter.grad = None
 
-    loss_and_stop = torch.zeros(2, device=device.torch_device)
-    loss_and_stop[1] = float(stop_asked)
+    told = [*map(float, word)] if ranks.is_main else [0.0] * len(word)
+    sums = torch.tensor([0.0, float(stop_asked), *told], device=device.torch_device)
     for first in range(0, len(own.ids), micro_batch_size):
         micro = own.rows(first, first + micro_batch_size)
         is_last = first + micro_batch_size >= len(own.ids)
         with keep_gradients_local(model, local=not is_last):
             loss = micro_batch_loss(model, micro, device) / num_valid
-            loss_and_stop[0] += loss.detach()
+            sums[0] += loss.detach()
             (
                 loss * ranks.world_size
             ).backward()  # the exchange takes the mean over ranks; the loss is their sum
 
-    ranks.sum(loss_and_stop)
+    ranks.sum(sums)
     grad_norm = whole(clip_grad_norm(model.parameters(), grad_clip))
-    total, stop = loss_and_stop.tolist()
-    return StepResult(total, grad_norm.item(), stop > 0)
+    total, stop, progress, may_pause = sums.tolist()
+    return StepResult(total, grad_norm.item(), stop > 0, Word(progress, may_pause > 0))
 
 
 def update_weights(optimizers: Sequence[Optimizer], lr: float) -> None:

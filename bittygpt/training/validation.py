@@ -1,11 +1,13 @@
 """When a run is validated, and on what."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 
-from bittygpt.data.batches import evaluation_batches
+from bittygpt.data.batches import Batch, evaluation_batches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.training.engine import Engine
 from bittygpt.training.evaluation import Evaluation, evaluate
@@ -30,18 +32,36 @@ class Validation:
         self.train, self.context_length = config.train, config.model.context_length
         self.tokens, self.token_bytes = tokens, token_bytes
         self.ignored, self.document_end = ignored, document_end
+        self.is_left_out = False
 
-    def is_due(self, step: int) -> bool:
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there is anything to validate on, and time for it."""
+        return self.tokens.num_tokens > 1 and not self.is_left_out
+
+    def is_due(self, step: int, is_last: bool) -> bool:
         """Whether the state after a step is validated: every `train.eval_every` steps and after the last."""
-        due = step % self.train.eval_every == 0 or step == self.train.max_steps
-        return step > 0 and due and self.tokens.num_tokens > 1
+        return step > 0 and self.is_wanted and (is_last or step % self.train.eval_every == 0)
 
     def run(self, engine: Engine, stop_asked: Callable[[], bool] = lambda: False) -> Evaluation | None:
         """Loss and bits per byte over the split, or over `train.eval_tokens` of it; None: a stop was asked for."""
-        size = min(
-            2 * engine.micro_batch_size, MOST_TOKENS // self.context_length
-        )  # no gradients: twice as many fit
-        batches = evaluation_batches(
+        return self._evaluate(engine, self._batches(engine), stop_asked)
+
+    def expected_seconds(self, engine: Engine, clock: Callable[[], float]) -> float:
+        """How long `run` will take, by the second of two batches on each rank: the first finds everything cold."""
+        batches, seconds, tokens = self._batches(engine), 0.0, 0
+        for _ in range(2):
+            since = clock()
+            if some := list(islice(batches, engine.ranks.world_size)):
+                result = self._evaluate(engine, some)
+                assert result is not None
+                seconds, tokens = clock() - since, result.num_tokens
+        return seconds / max(1, tokens) * min(self.train.eval_tokens or math.inf, self.tokens.num_tokens)
+
+    def _batches(self, engine: Engine) -> Iterator[Batch]:
+        # no gradients: twice as many fit
+        size = min(2 * engine.micro_batch_size, MOST_TOKENS // self.context_length)
+        return evaluation_batches(
             self.tokens,
             self.context_length,
             max(1, size),
@@ -49,4 +69,8 @@ class Validation:
             self.ignored,
             self.document_end,
         )
+
+    def _evaluate(
+        self, engine: Engine, batches: Iterable[Batch], stop_asked: Callable[[], bool] = lambda: False
+    ) -> Evaluation | None:
         return evaluate(engine.model, batches, self.token_bytes, engine.device, engine.ranks, stop_asked)

@@ -266,3 +266,14 @@ def test_two_machines_make_one_run(alone, two_machines):
     assert got == pytest.approx([loss for _, loss in losses(alone, "alone")], abs=1e-5)
     assert "finished after 50 steps" in said[0][0]
     assert said[1][0] == ""
+
+
+def test_the_clock_of_rank_0_ends_the_run_for_all(alone):
+    time = ["run.name=on-time", "data.dir=tokens", "train.time_budget=14s", "train.max_steps=null"]
+    codes, said = finish(start_ranks(alone, 2, *time))
+    assert codes == [0, 0], said
+    last = [e for e in alone.events("on-time") if e["event"] == "step"][-1]
+    assert last["lr"] == pytest.approx(1e-3)
+    if "the evaluation was broken off" not in said[0][1]:  # where the start took all the time
+        assert [e["step"] for e in alone.events("on-time") if e["event"] == "eval"][-1] == last["step"]
+    assert (alone.folder / f"runs/on-time/checkpoints/step-{last['step']:08d}").is_dir()

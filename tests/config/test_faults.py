@@ -10,10 +10,11 @@ from bittygpt.errors import ConfigError
 
 Report = Callable[..., str]
 TRAIN_KEYS = (
-    "batch_size, micro_batch_size, max_steps, max_tokens, eval_every, eval_tokens, save_every, keep, log_every, "
-    "sample_every, tensorboard, wandb, "
+    "batch_size, micro_batch_size, max_steps, max_tokens, time_budget, eval_every, eval_tokens, save_every, keep, "
+    "log_every, sample_every, tensorboard, wandb, "
     "parallel, precision, compile, device, ignore_tokens, init_from, trainable"
 )
+TIMES = "a time such as 45m, 90s or 2h30m, or seconds as a number"
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         ("train", "lr: 3", "unknown key; did you mean optim.lr?"),
         ("train", "wramup_steps: 3", "unknown key; did you mean optim.warmup_steps?"),
         ("model", "seed: 3", "unknown key; did you mean run.seed or sample.seed?"),
-        ("train", "time_budget: 3h", f"unknown key; train has the keys {TRAIN_KEYS}"),
+        ("train", "deadline: 3h", f"unknown key; train has the keys {TRAIN_KEYS}"),
         # wrong types
         ("model", "d_model: '12'", 'must be a whole number, not "12"; write 12, without quotes'),
         ("model", "d_model: 1_000", 'must be a whole number, not "1_000"; write 1000, without underscores'),
@@ -59,7 +60,19 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
         ("sample", "prompt: 5", "must be text, not 5; put it in quotes: '5'"),
         ("sample", "prompt: {a: 1}", 'must be text, not {"a": 1}; the default is ""'),
         ("tokenizer", "special_tokens: [3]", "item 1 must be text, not 3; put it in quotes: '3'"),
+        ("train", "time_budget: soon", f'must be {TIMES}, not "soon"; remove the key for its default'),
+        ("train", "time_budget: 45x", f'must be {TIMES}, not "45x"; remove the key for its default'),
+        ("train", "time_budget: 30m2h", f'must be {TIMES}, not "30m2h"; remove the key for its default'),
+        ("train", "time_budget: true", f"must be {TIMES}, not true; remove the key for its default"),
+        ("train", "time_budget: [1]", f"must be {TIMES}, not [1]; remove the key for its default"),
         # out of range
+        ("train", "time_budget: 0s", 'must be above 0, not "0s"; remove the key for its default'),
+        ("train", "time_budget: -5", "must be above 0, not -5; remove the key for its default"),
+        (
+            "train",
+            "time_budget: 400d",
+            'must be at most 31622400, not "400d"; remove the key for its default',
+        ),
         ("optim", "name: adamww", 'must be adamw, muon, adam or sgd, not "adamww"; did you mean adamw?'),
         ("optim", "lr: 0", "must be above 0, not 0; remove the key for its default"),
         ("optim", "lr: .nan", "must be a finite number, not NaN; remove the key for its default"),

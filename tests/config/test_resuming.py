@@ -39,6 +39,15 @@ def test_what_does_not_change_a_step_may_change(free: dict[str, Any]) -> None:
     assert fit_differences(config(), config(**free)) == []
 
 
+def test_a_time_budget_may_change_but_not_come_or_go() -> None:
+    short, long = config(train={"time_budget": "1m"}), config(train={"time_budget": "2m"})
+    assert fit_differences(short, long) == []
+    none = config()
+    for old, new in ((short, none), (none, short)):
+        lines = fit_differences(old, new)
+        assert any(line.startswith("train.time_budget: the checkpoint has ") for line in lines)
+
+
 @pytest.mark.parametrize(
     "bound",
     [

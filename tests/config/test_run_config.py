@@ -66,6 +66,7 @@ def test_every_key_but_data_train_has_the_promised_default() -> None:
             "micro_batch_size": "auto",
             "max_steps": 2000,
             "max_tokens": None,
+            "time_budget": None,
             "eval_every": 250,
             "eval_tokens": None,
             "save_every": 250,
@@ -116,6 +117,32 @@ def test_max_tokens_become_as_many_steps_as_it_takes() -> None:
     sizes = {"model": {"context_length": 64}, "train": {"batch_size": 10, "max_tokens": 6401}}
     train = config(**sizes).train
     assert (train.max_steps, train.max_tokens) == (11, None)  # 10 steps are 6400 tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        *[
+            ("90s", 90),
+            ("45m", 2700),
+            ("2h30m", 9000),
+            ("1d12h", 129600),
+            ("1h 30m 5s", 5405),
+            ("1.5h", 5400),
+        ],
+        *[("45M", 2700), (" 5 m ", 300), (".5m", 30), (75, 75), (0.5, 0.5), (None, None)],
+    ],
+)
+def test_times_that_a_budget_is_given_in(text: str | float | None, seconds: float | None) -> None:
+    assert config(train={"time_budget": text}).train.time_budget == seconds
+
+
+def test_with_a_time_budget_nobody_knows_the_steps_unless_they_are_given() -> None:
+    by_clock = config(train={"time_budget": "45m"})
+    assert (by_clock.train.max_steps, by_clock.optim.warmup_steps) == (None, None)
+    both = config(train={"time_budget": "45m", "max_tokens": 10 * 32 * 256}, optim={"warmup_steps": 4})
+    assert (both.train.max_steps, both.optim.warmup_steps) == (10, 4)
+    assert RunConfig.model_validate(by_clock.model_dump()) == by_clock
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bittygpt.core import constant_schedule, cosine_schedule, wsd_schedule
+from bittygpt.core import constant_schedule, cosine_decay, cosine_schedule, wsd_decay, wsd_schedule
 
 
 def test_cosine_equals_torch():
@@ -41,3 +41,12 @@ def test_corners(warmup):
 
 def test_half_way_down_the_cosine_is_the_mean():
     assert cosine_schedule(55, 1.0, 0.0, 10, 100) == pytest.approx(0.5)
+
+
+def test_by_progress_the_schedules_are_those_by_steps():
+    """No warm-up: step k of n is progress k / n."""
+    for step in range(1, 101):
+        assert cosine_decay(step / 100, 2.0, 0.2) == pytest.approx(cosine_schedule(step, 2.0, 0.2, 0, 100))
+        for fraction in (0.2, 0.5, 1.0):
+            by_steps = wsd_schedule(step, 2.0, 0.2, 0, 100, fraction)
+            assert wsd_decay(step / 100, 2.0, 0.2, fraction) == pytest.approx(by_steps)

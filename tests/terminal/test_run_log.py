@@ -9,7 +9,13 @@ import pytest
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.divergence import Rewind
-from bittygpt.training.reports import EvalReport, LowSpaceReport, RewindReport, SmallerMicroBatchReport
+from bittygpt.training.reports import (
+    EvalReport,
+    LowSpaceReport,
+    OutOfTimeReport,
+    RewindReport,
+    SmallerMicroBatchReport,
+)
 from bittygpt.training.run_folder import RunFolder
 
 
@@ -128,6 +134,23 @@ def test_a_rewind_drops_the_steps_gone_back_over_and_stays_itself(log, capsys):
             "the checkpoint of step 250 takes 2 MB, and 1 MB are free; make room",
         ),
         (LowSpaceReport(3, None, 10**6, 2 * 10**6), "step 3: the checkpoint found no room: it takes 2 MB"),
+        (
+            OutOfTimeReport(3, "evaluation"),
+            "step 3: the time budget is used up; the evaluation was broken off",
+        ),
+        (
+            OutOfTimeReport(0, "evaluations", 600.0, 900.0),
+            "an evaluation would take about 10 min 00 s of a time budget of 15 min 00 s, so none is made; "
+            "set train.eval_tokens lower",
+        ),
+        (
+            OutOfTimeReport(3, "steps", 899.0, 900.0),
+            "the time budget of 15 min 00 s has no room for another step",
+        ),
+        (
+            OutOfTimeReport(0, "steps", 9.0, 5.0),
+            "has no room for a step: the start alone took 9 s; one is taken",
+        ),
         (SmallerMicroBatchReport(3, 4), "step 3: out of memory; done again with micro-batches of 4"),
     ],
 )

@@ -48,6 +48,26 @@ def test_plain_lines_in_a_pipe(capsys, monkeypatch):
     assert lines[2] == "step 10/10  loss 3.2104  lr 1.00e-03  12,346 tokens/s  MFU 41%"
 
 
+def test_with_a_deadline_it_is_the_time_until_then_that_is_left_and_the_steps_are_a_forecast(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(training, "LINE_EVERY", 0)
+    total, left = [None], [125.0]
+    with TrainingDisplay(lambda: total[0], 0, deadline=lambda: left[0]) as display:
+        assert display.seconds_left() == 125.0
+        total[0] = 40
+        display.step(report(10))
+        total[0], left[0] = 30, 60.0
+        display.step(report(20))
+        left[0] = 2.0
+        display.step(report(30))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["step 10/40", "step 20/30", "step 30/30"]
+    assert "2 min 05 s left  finish" in lines[0]
+    assert "1 min 00 s left  finish" in lines[1]
+    assert "left" not in lines[2]
+
+
 @pytest.mark.parametrize(
     ("loss", "place"),
     [

@@ -1,5 +1,6 @@
 """Small runs for the tests of the training room."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.loop import Trainer
+from bittygpt.training.process_clock import process_age
 
 CONFIG = """
 data: {train: [unused.txt]}
@@ -39,6 +41,7 @@ def make_trainer(tmp_path: Path, tokenizer: Tokenizer):
         folder: str = "checkpoints",
         ranks: Ranks | None = None,
         document_of: int | None = None,
+        clock: Callable[[], float] = process_age,
     ) -> Trainer:
         text = np.random.default_rng(0).integers(1, 20, 2000)
         if document_of is not None:
@@ -57,7 +60,16 @@ def make_trainer(tmp_path: Path, tokenizer: Tokenizer):
         device = Device(torch.device("cpu"), config.train.precision.replace("auto", "fp32"))
         yaml = config_to_yaml(config)
         return Trainer(
-            config, model, tokenizer, *splits, "hash", device, ranks or Ranks(), tmp_path / folder, yaml
+            config,
+            model,
+            tokenizer,
+            *splits,
+            "hash",
+            device,
+            ranks or Ranks(),
+            tmp_path / folder,
+            yaml,
+            clock,
         )
 
     return make

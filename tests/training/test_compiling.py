@@ -45,3 +45,10 @@ def test_many_small_passes_are_counted():
     run = {"steps": 500, "sequences": 64}
     assert not pays(SMALL, CUDA, **run, micro_batch_size=64)
     assert pays(SMALL, CUDA, **run, micro_batch_size=1)
+
+
+def test_with_a_time_budget_it_is_the_time_that_counts():
+    run = {"sequences": 64, "micro_batch_size": 64}
+    assert not pays(SMALL, CUDA, **run, steps=None, time_budget=60)
+    assert pays(SMALL, CUDA, **run, steps=None, time_budget=3600)
+    assert not pays(SMALL, CUDA, **run, steps=500, time_budget=3600)

@@ -23,10 +23,10 @@ def plant(trainer, is_bad, loss=math.nan):
     """Let the steps for whose batch number and weights `is_bad` say so have that loss; gives the batches seen."""
     gradients, seen = trainer.engine.gradients, []
 
-    def planted(batch, stop_asked):
+    def planted(batch, *others):
         number = next(n for n in range(1, 400) if torch.equal(trainer.batches.batch(n).ids, batch.ids))
         seen.append(number)
-        result = gradients(batch, stop_asked)
+        result = gradients(batch, *others)
         return dataclasses.replace(result, loss=loss) if is_bad(number) else result
 
     trainer.engine.gradients = planted

@@ -1,0 +1,161 @@
+"""A run that ends when its time is up: how far it is, and when to take the last step.
+
+Progress grows with each step by that step's share of what is left: (1 - progress) / n, where n steps, this one
+included, still fit in before the deadline. At a constant speed that is step / total steps. When the speed moves,
+progress goes on from where it is, faster or slower: the learning rate, a function of it, has no jumps, and is at its
+end when the time is.
+
+Rank 0's clock decides for all: its progress travels with the loss of the step.
+"""
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bittygpt.training.engine import Engine
+from bittygpt.training.optimizers import learning_rate_of_progress
+from bittygpt.training.pace import Pace, Pause
+from bittygpt.training.reports import OutOfTimeReport, Report
+from bittygpt.training.saving import Saver
+from bittygpt.training.step import NO_CLOCK, Word
+from bittygpt.training.validation import Validation
+
+if TYPE_CHECKING:
+    from bittygpt.config import RunConfig
+
+CLOSING_SECONDS = 0.7  # from the last report to the end of the process: loss.png, the last words
+TOLERANCE = 0.01  # of the budget, after which an evaluation is broken off
+HORIZON = 0.1  # the speed is that of late: of a tenth of the time that is left
+MOST_OF_BUDGET = 1 / 3  # that an evaluation may take
+SAVED_A_SECOND = 200e6  # bytes, for as long as no checkpoint was measured
+MANY_STEPS = 2000  # for as long as nothing is known of the speed
+
+
+class TimeCourse:
+    """The way of a run with a time budget of `seconds`, all included.
+
+    `clock` counts from the start of this process. `max_steps` ends the run too, if it comes first.
+    """
+
+    def __init__(self, config: "RunConfig", pace: Pace, clock: Callable[[], float], is_main: bool) -> None:
+        assert config.train.time_budget is not None
+        self.seconds, self.max_steps = config.train.time_budget, config.train.max_steps
+        self.optim, self.pace, self.clock, self.is_main = config.optim, pace, clock, is_main
+        self.progress, self.warm_at = 0.0, 0.0
+        self.total_steps = self.max_steps
+        self._used_before = 0.0
+        self._known: dict[str, float] = {}
+        self._clock_decides = True
+
+    def used(self) -> float:
+        """Seconds of the budget that are gone; those between an interruption and the next start are not counted."""
+        return self._used_before + self.clock()
+
+    def seconds_left(self) -> float | None:
+        """Until the deadline; None where the number of steps ends the run before it."""
+        return max(0.0, self.seconds - self.used()) if self._clock_decides else None
+
+    def is_late(self) -> bool:
+        """Whether the time is up, and a little more: an evaluation is to be broken off."""
+        return self.is_main and self.used() > self.seconds * (1 + TOLERANCE)
+
+    def is_over(self, step: int) -> bool:
+        """Whether the step was the last one."""
+        return self.progress >= 1 or (self.max_steps is not None and step >= self.max_steps)
+
+    def prepare(
+        self, step: int, engine: Engine, validation: Validation, saver: Saver
+    ) -> Generator[Report, None, bool]:
+        """Find out how long pauses will take; False: there is no time for a step, but there is a checkpoint.
+
+        After the start there has to be one, so one step is taken, whatever the time.
+        """
+        told = engine.ranks.told_by_main
+        train = validation.train
+        save = self._known.get("save", saver.needed / SAVED_A_SECOND)
+        self.pace.expect("save", train.save_every, at_end=True, seconds=told(save))
+        if train.sample_every is not None:  # how long a text takes shows with the first one
+            self.pace.expect(
+                "samples", train.sample_every, at_end=True, seconds=told(self._known.get("samples", 0.0))
+            )
+        if validation.is_wanted:
+            seconds = self._known.get("evaluation")
+            if told(seconds) is None:
+                seconds = validation.expected_seconds(engine, self.clock)
+            seconds = told(seconds)
+            assert seconds is not None
+            validation.is_left_out = seconds > self.seconds * MOST_OF_BUDGET
+            if validation.is_left_out:
+                yield OutOfTimeReport(step, "evaluations", seconds, self.seconds)
+            else:
+                self.pace.expect("evaluation", train.eval_every, at_end=True, seconds=seconds)
+        has_time = told(self._has_time())
+        if not has_time and not self.is_over(step):
+            yield OutOfTimeReport(step, "steps", self.used(), self.seconds)
+        return has_time or step == 0
+
+    def begin_step(self, step: int) -> Word:
+        """What to say of step `step`, about to be taken: its progress, 1 if it is to be the last one."""
+        self.pace.begin_step()
+        if not self.is_main:
+            return NO_CLOCK
+        left = self._seconds_for_steps()
+        each = self.pace.step_seconds()
+        fit = MANY_STEPS if each is None else self.pace.steps_within(left, step, each)
+        fit = fit if left > 0 else 0
+        most = math.inf if self.max_steps is None else self.max_steps - step + 1
+        count = int(max(1, min(fit, most)))
+        self.total_steps, self._clock_decides = step - 1 + count, fit <= most
+        if count > 1 and not self.pace.is_settled:
+            count = int(min(max(count, MANY_STEPS), most))
+        may_pause = left - (each or 0) >= self.pace.quiet_seconds()
+        return Word(self.progress + (1 - self.progress) / count, may_pause)
+
+    def take_step(self, step: int, progress: float) -> float:
+        """The step is taken: the progress that rank 0 has told is made. Gives the learning rate."""
+        self.progress = progress
+        lr, is_warm = learning_rate_of_progress(step, progress, self.warm_at, self.optim)
+        if not is_warm:
+            self.warm_at = progress
+        return lr
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to know, the time that it takes to write it counted in."""
+        return {
+            "time_budget": {
+                "used": self.used() + self.pace.pause_seconds("save"),
+                "progress": self.progress,
+                "warm_at": self.warm_at,
+                "step_seconds": self.pace.step_seconds(),
+                "pause_seconds": {kind: self.pace.pause_seconds(kind) for kind in self.pace.pauses},
+            }
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        saved = state["time_budget"]
+        self._used_before, self.pace.known_before = saved["used"], saved["step_seconds"]
+        self.progress, self.warm_at = saved["progress"], saved["warm_at"]
+        self._known = saved["pause_seconds"]
+
+    def _has_time(self) -> bool:
+        left = self._seconds_for_steps()
+        return left > 0 and left >= (self.pace.step_seconds() or 0.0)
+
+    def _seconds_for_steps(self) -> float:
+        left = self.seconds - self.used()
+        self.pace.within = HORIZON * left
+        return left - self.pace.end_seconds() - CLOSING_SECONDS
+
+
+def planned_steps(
+    seconds: float, start_seconds: float, step_seconds: float, pauses: Mapping[str, Pause]
+) -> int:
+    """How many steps a run with a budget of `seconds` takes whose start and whose every step takes so long.
+
+    `pauses` are the kinds that there will be ("save", "evaluation"), with the seconds `expected` of each. At least 1.
+    """
+    pace = Pace(lambda: start_seconds)
+    pace.pauses = dict(pauses)
+    left = seconds - start_seconds - pace.end_seconds() - CLOSING_SECONDS
+    return max(1, pace.steps_within(left, 1, step_seconds) if left > 0 else 1)
