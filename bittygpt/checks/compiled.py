@@ -1,0 +1,86 @@
+"""The compiled model against the same one uncompiled: `torch.compile` reads the code anew, and may read it otherwise."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from bittygpt.checks.finding import MODEL, Check, Finding, Named, NotChecked, check, equal, value_and_gradients
+from bittygpt.checks.subject import Subject
+from bittygpt.core import IGNORE_INDEX
+
+
+@check("compiled equals eager, values and gradients", look_in="core/twins.py")
+def compiled_equals_eager(subject: Subject) -> Finding:
+    """One layer, by the compiler where the run will be compiled; else as the compiler traces it, which is much quicker.
+
+    What tracing gets wrong is our code's doing; what the generated code then gets wrong is PyTorch's.
+    """
+    whole = _will_be_compiled(subject)
+    if whole and (reason := _what_is_missing(subject)):
+        raise NotChecked(reason)
+    model, ids, targets = subject.model(lively=True, num_layers=1), subject.ids(2), subject.ids(2)
+    targets[0, 5:9] = IGNORE_INDEX
+    weights = dict(model.named_parameters())
+
+    def loss(named: Named) -> Tensor:
+        result: Tensor = torch.func.functional_call(model, named, (ids,), {"targets_BT": targets})
+        return result
+
+    right = value_and_gradients(loss, weights)
+    with _nothing_left_behind():
+        compiled = torch.compile(model, backend="inductor" if whole else "aot_eager")
+        value = compiled(ids, targets_BT=targets)
+        direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
+        (value * direction).sum().backward()
+    pairs = {"value": (value.detach(), right["value"])}
+    for name, weight in weights.items():
+        assert weight.grad is not None, f"no gradient reaches {name}"
+        pairs[f"gradient of {name}"] = weight.grad, right[f"gradient of {name}"]
+    finding = equal(pairs, MODEL)
+    how = "" if whole else "; traced only, as the run is not compiled here"
+    return Finding(finding.text + how, finding.value, finding.limit)
+
+
+def _will_be_compiled(subject: Subject) -> bool:
+    asked = subject.config.train.compile
+    return asked is True or (asked == "auto" and subject.device.is_cuda)
+
+
+def _what_is_missing(subject: Subject) -> str:
+    """Why the compiler cannot be used here; empty if it can."""
+    if subject.device.is_cuda:
+        from torch.utils._triton import has_triton
+
+        return "" if has_triton() else "torch.compile needs Triton on this GPU"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception as error:
+        return f"torch.compile needs a C++ compiler: {str(error).splitlines()[0]}"
+    return ""
+
+
+@contextmanager
+def _nothing_left_behind() -> Iterator[None]:
+    """What the compiler writes goes to a folder that goes with it; and it starts no processes of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        settings = {"TORCHINDUCTOR_CACHE_DIR": folder, "TRITON_CACHE_DIR": folder, "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+        before = {key: os.environ.get(key) for key in settings}
+        os.environ.update(settings)
+        try:
+            yield
+        finally:
+            torch.compiler.reset()
+            for key, value in before.items():
+                if value is None:
+                    del os.environ[key]
+                else:
+                    os.environ[key] = value
+
+
+CHECKS: tuple[Check, ...] = (compiled_equals_eager,)

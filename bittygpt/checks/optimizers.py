@@ -1,0 +1,216 @@
+"""Optimizers, clipping, schedule, and which weight is treated how."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from bittygpt.checks.finding import Check, Finding, check, counted, difference, equal
+from bittygpt.checks.subject import Subject
+from bittygpt.config import OptimSection
+from bittygpt.core import SGD, Adam, AdamW, Muon, clip_grad_norm
+from bittygpt.core.adamw import KERNEL_FROM
+from bittygpt.core.muon import NEWTON_SCHULZ, orthogonalize
+from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.step import update_weights
+
+STEPS = 5
+LR, DECAY = 0.05, 0.2
+Build = Callable[[list[Tensor]], Optimizer]
+
+
+def after_steps(build: Build, starts: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """The weights that an optimizer makes of `starts` by one step for each list of gradients."""
+    weights = [start.clone().requires_grad_() for start in starts]
+    optimizer = build(weights)
+    for of_step in gradients:
+        for weight, gradient in zip(weights, of_step, strict=True):
+            weight.grad = gradient.clone()
+        optimizer.step()
+    return [weight.detach() for weight in weights]
+
+
+def against(subject: Subject, ours: Build, theirs: Build) -> Finding:
+    """Two optimizers side by side: the same weights, the same gradients, small and large ones."""
+    shapes = [(KERNEL_FROM // 512, 512), (6, 20), (7,)]
+    starts = [subject.normal(*shape) for shape in shapes]
+    gradients = [[subject.normal(*shape) * 10.0 ** (step - 2) for shape in shapes] for step in range(STEPS)]
+    pairs = zip(after_steps(ours, starts, gradients), after_steps(theirs, starts, gradients), strict=True)
+    return equal(
+        {f"a weight of shape {shape}": pair for shape, pair in zip(shapes, pairs, strict=True)}
+    )
+
+
+@check("AdamW equals torch's", look_in="core/adamw.py")
+def adamw_equals_torch(subject: Subject) -> Finding:
+    """Bias correction (both means begin at zero), eps, and decay apart from the gradient."""
+    betas, eps = subject.config.optim.betas, subject.config.optim.eps
+    settings = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
+    return against(subject, lambda ws: AdamW(ws, **settings), lambda ws: torch.optim.AdamW(ws, **settings))
+
+
+@check("Adam equals torch's", look_in="core/adamw.py")
+def adam_equals_torch(subject: Subject) -> Finding:
+    """As AdamW, but with decay added to the gradient."""
+    betas, eps = subject.config.optim.betas, subject.config.optim.eps
+    settings = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
+    return against(subject, lambda ws: Adam(ws, **settings), lambda ws: torch.optim.Adam(ws, **settings))
+
+
+@check("SGD equals torch's", look_in="core/sgd.py")
+def sgd_equals_torch(subject: Subject) -> Finding:
+    """With momentum and decay."""
+    settings = {"lr": LR, "momentum": 0.9, "weight_decay": DECAY}
+    return against(subject, lambda ws: SGD(ws, **settings), lambda ws: torch.optim.SGD(ws, **settings))
+
+
+def orthogonalized_by_svd(matrix: Tensor, steps: int = 5) -> Tensor:
+    """What Newton-Schulz does, on the singular values themselves, in float64."""
+    u, s, vt = torch.linalg.svd(matrix.double(), full_matrices=False)
+    s = s / torch.linalg.vector_norm(s)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(steps):
+        s = a * s + b * s**3 + c * s**5
+    return (u * s) @ vt
+
+
+@check("Muon makes every direction of its step equally long", look_in="core/muon.py")
+def muon_orthogonalises(subject: Subject) -> Finding:
+    """Against the singular values by SVD, which after five steps of Newton-Schulz all lie between 0.7 and 1.2."""
+    pairs, spread = {}, 0.0
+    for shape in ((8, 8), (6, 20), (20, 6)):
+        matrix = subject.normal(*shape)
+        found = orthogonalize(matrix)
+        pairs[f"of a {shape[0]} × {shape[1]} matrix"] = found, orthogonalized_by_svd(matrix)
+        values = torch.linalg.svdvals(found.double())
+        spread = max(spread, (values - 1).abs().max().item())
+    finding = equal(pairs, 1e-3)
+    if finding.is_right and not spread <= 0.4:
+        return Finding(f"singular values are off 1 by {spread:.2f} (limit 0.4)", spread, 0.4)
+    return finding
+
+
+@check("Muon's step equals its formula", look_in="core/muon.py")
+def muon_equals_formula(subject: Subject) -> Finding:
+    """Momentum looked one step ahead, made orthogonal by SVD, times lr · 0.2 sqrt(max(m, n)); decay apart from it."""
+    momentum, starts = 0.9, [subject.normal(*shape) for shape in ((6, 20), (20, 6), (8, 8))]
+    gradients = [[subject.normal(*start.shape) for start in starts] for _ in range(STEPS)]
+    found = after_steps(
+        lambda ws: Muon(ws, lr=LR, momentum=momentum, weight_decay=DECAY), starts, gradients
+    )
+    pairs = {}
+    for number, start in enumerate(starts):
+        weight, mean = start.double(), torch.zeros_like(start, dtype=torch.float64)
+        scale = 0.2 * math.sqrt(max(start.shape))
+        for of_step in gradients:
+            gradient = of_step[number].double()
+            mean = momentum * mean + (1 - momentum) * gradient
+            ahead = momentum * mean + (1 - momentum) * gradient
+            weight = (1 - LR * DECAY) * weight - LR * scale * orthogonalized_by_svd(ahead)
+        pairs[f"a weight of shape {tuple(start.shape)}"] = found[number], weight
+    return equal(pairs, 1e-3)
+
+
+@check("clipping equals torch's: one norm over all gradients", look_in="core/grad_clip.py")
+def clipping_equals_torch(subject: Subject) -> Finding:
+    """Gradients of very different sizes keep their proportions; those below the limit stay as they are."""
+    gradients = [0.1 * subject.normal(5, 4), 3 * subject.normal(6), subject.normal(2, 3)]
+    pairs = {}
+    for limit in (1.0, 1e6):
+        ours, theirs = ([torch.zeros_like(g, requires_grad=True) for g in gradients] for _ in range(2))
+        for mine, other, gradient in zip(ours, theirs, gradients, strict=True):
+            mine.grad, other.grad = gradient.clone(), gradient.clone()
+        pairs[f"norm before clipping to {limit:g}"] = (
+            clip_grad_norm(ours, limit),
+            torch.nn.utils.clip_grad_norm_(theirs, limit),
+        )
+        for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert mine.grad is not None
+            assert other.grad is not None
+            pairs[f"gradient {number} clipped to {limit:g}"] = mine.grad, other.grad
+    return equal(pairs)
+
+
+def closed_form(optim: OptimSection, total: int, steps: np.ndarray) -> np.ndarray:
+    """The learning rate of each step: a straight line up to lr, and down to min_lr at the very last step."""
+    rise = optim.lr * np.minimum(1.0, steps / max(1, optim.warmup_steps))
+    if optim.schedule == "constant":
+        return rise
+    if optim.schedule == "wsd":
+        decay_steps = max(1, round(optim.decay_fraction * total))
+        return np.minimum(rise, np.interp(steps, [total - decay_steps, total], [optim.lr, optim.min_lr]))
+    progress = np.clip((steps - optim.warmup_steps) / max(1, total - optim.warmup_steps), 0, 1)
+    cosine = optim.min_lr + (optim.lr - optim.min_lr) * (1 + np.cos(np.pi * progress)) / 2
+    return np.where(steps <= optim.warmup_steps, rise, cosine)
+
+
+@check("the learning rate follows its schedule, step by step", look_in="core/schedule.py")
+def schedule_equals_closed_form(subject: Subject) -> Finding:
+    """The first step is lr / warmup_steps, the last of the warm-up lr, the very last min_lr: an off-by-one shows."""
+    own, total = subject.config.optim, subject.config.train.max_steps
+    tries = {
+        name: (own.model_copy(update={"schedule": name, "warmup_steps": 10, "min_lr": own.lr / 10}), 100)
+        for name in ("cosine", "wsd", "constant")
+    }
+    tries["the config's own schedule"] = own, total
+    pairs = {}
+    for name, (optim, end) in tries.items():
+        steps = np.unique(np.concatenate([np.arange(1, min(end, 100) + 1), np.linspace(1, end, 100).round()]))
+        ours = torch.tensor([learning_rate(int(step), optim, end) for step in steps], dtype=torch.float64)
+        pairs[name] = ours, torch.from_numpy(closed_form(optim, end, steps))
+    return equal(pairs, 1e-6)
+
+
+@check("weight decay on matrices alone, every weight in one optimizer", look_in="training/optimizers.py")
+def parameter_groups(subject: Subject) -> Finding:
+    """Without any gradient, a step shrinks matrices by lr · decay and leaves gains as they are: theirs is about 1."""
+    model = subject.model(qk_norm=True)
+    optim = subject.config.optim.model_copy(update={"weight_decay": DECAY})
+    optimizers = build_optimizers(model, optim)
+    owners = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    once = {id(p) for p in owners} == {id(p) for p in model.parameters()} and len(owners) == len(set(owners))
+    wrong = [] if once else ["some weights are in no optimizer or in two"]
+    names = {id(p): name for name, p in model.named_parameters()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                decay = group["weight_decay"] * group.get("lr_scale", 1.0)
+                if not math.isclose(decay, DECAY if p.ndim >= 2 else 0.0, rel_tol=1e-6):
+                    wrong.append(f"{names[id(p)]} decays by {decay:g} instead of {DECAY if p.ndim >= 2 else 0.0:g}")
+    finding = counted(len(wrong), len(names), "weights")
+    return Finding(f"{finding.text}{': ' * bool(wrong)}{wrong[0] if wrong else ''}", len(wrong), 0)
+
+
+@check("an embedding learns as fast as its size asks for", look_in="training/optimizers.py")
+def learning_rates_of_groups(subject: Subject) -> Finding:
+    """Entries of 1 are sqrt(D) times as large as a matrix's, so the adaptive optimizers move them as much faster."""
+    model, optim = subject.model(), subject.config.optim
+    optimizers = build_optimizers(model, optim)
+    update_weights(optimizers, LR)
+    embedding = model.token_embeddings.weight
+    tied = subject.shape.tie_embeddings
+    fast = 1.0 if tied or optim.name == "sgd" else math.sqrt(subject.shape.d_model)
+    wrong, value = "", 0.0
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            right = LR * (fast if any(p is embedding for p in group["params"]) else 1.0)
+            off = difference(torch.tensor(group["lr"]), torch.tensor(right))
+            if off > value:
+                wrong, value = f", {group['lr']:g} instead of {right:g}", off
+    return Finding(f"learning rates off by {value:.1e} (limit 1e-06){wrong if value > 1e-6 else ''}", value, 1e-6)
+
+
+CHECKS: tuple[Check, ...] = (
+    adamw_equals_torch,
+    adam_equals_torch,
+    sgd_equals_torch,
+    muon_orthogonalises,
+    muon_equals_formula,
+    clipping_equals_torch,
+    schedule_equals_closed_form,
+    parameter_groups,
+    learning_rates_of_groups,
+)
