@@ -14,7 +14,7 @@ TEXT = "Once upon a time,\n\n\tthere was a naïve 狐 — “ok?” 🦊 \x00 it
 
 
 class Ring:
-    """Tokens that are their own positions, so that every mistake shows; each document is a little longer than before."""
+    """Tokens that are their own positions, so that every mistake shows, in documents of all lengths."""
 
     def __init__(self, num_tokens: int, context_length: int) -> None:
         self.num_tokens = num_tokens

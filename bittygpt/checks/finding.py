@@ -104,6 +104,7 @@ def _size(value: float) -> float:
 
 
 Named = dict[str, Tensor]
+Pairs = dict[str, tuple[Tensor, Tensor]]
 
 
 def value_and_gradients(function: Callable[[Named], Tensor], inputs: Mapping[str, Tensor]) -> Named:
@@ -116,6 +117,11 @@ def value_and_gradients(function: Callable[[Named], Tensor], inputs: Mapping[str
     return {"value": value.detach(), **named}
 
 
+def paired(ours: Named, theirs: Named, where: str = "") -> Pairs:
+    """Each of theirs beside ours of the same name, to which `where` is added."""
+    return {f"{name}{where}": (ours[name], right) for name, right in theirs.items()}
+
+
 def same_in_both_forms(
     ours: Callable[[Named], Tensor],
     theirs: Callable[[Named], Tensor],
@@ -124,11 +130,10 @@ def same_in_both_forms(
 ) -> Finding:
     """Ours, once with the faster twins and once by the formulas alone, against theirs: values and gradients."""
     expected = value_and_gradients(theirs, inputs)
-    pairs = {}
+    pairs: Pairs = {}
     for form, chosen in FORMS.items():
         with chosen():
-            found = value_and_gradients(ours, inputs)
-        pairs |= {f"{name} by the {form}": (found[name], expected[name]) for name in expected}
+            pairs |= paired(value_and_gradients(ours, inputs), expected, f" by the {form}")
     return equal(pairs, limit)
 
 

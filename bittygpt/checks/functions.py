@@ -4,7 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.checks.finding import Check, Finding, Named, check, equal, same_in_both_forms, value_and_gradients
+from bittygpt.checks.finding import (
+    Check,
+    Finding,
+    Named,
+    Pairs,
+    check,
+    equal,
+    paired,
+    same_in_both_forms,
+    value_and_gradients,
+)
 from bittygpt.checks.reference import ACTIVATIONS
 from bittygpt.checks.subject import Subject
 from bittygpt.core import (
@@ -52,11 +62,11 @@ def activations_equal_torch(subject: Subject) -> Finding:
     """Values and slopes, far to the left and to the right as well."""
     x = 4 * subject.normal(500)
     ours = {"swiglu": silu, "gelu": gelu, "relu": relu, "relu2": relu2}
-    pairs = {}
+    pairs: Pairs = {}
     for name, function in ours.items():
         found = value_and_gradients(lambda n, f=function: f(n["x"]), {"x": x})  # type: ignore[misc]
         right = value_and_gradients(lambda n, f=ACTIVATIONS[name]: f(n["x"]), {"x": x})  # type: ignore[misc]
-        pairs |= {f"{key} of {function.__name__}": (found[key], right[key]) for key in right}
+        pairs |= paired(found, right, f" of {function.__name__}")
     return equal(pairs)
 
 
@@ -93,7 +103,7 @@ def ignored_targets(subject: Subject) -> Finding:
         lambda n: F.cross_entropy(n["logits"][kept], targets[kept]), {"logits": logits}
     )
     empty = value_and_gradients(lambda n: cross_entropy(n["logits"], none), {"logits": logits})
-    pairs = {f"{name} with ignored targets": (found[name], right[name]) for name in right}
+    pairs = paired(found, right, " with ignored targets")
     pairs |= {f"{name} without any target": (x, torch.zeros_like(x)) for name, x in empty.items()}
     return equal(pairs)
 
@@ -116,7 +126,7 @@ def chunked_loss(subject: Subject) -> Finding:
     found = value_and_gradients(
         lambda n: chunked_linear_cross_entropy(n["hidden"], n["weight"], targets), inputs
     )
-    pairs = {name: (found[name], right[name]) for name in right}
+    pairs = paired(found, right)
     pairs["sum of each token's loss"] = chunked_token_losses(hidden, weight, targets).sum(), right["value"]
     return equal(pairs)
 

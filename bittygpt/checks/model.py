@@ -1,12 +1,10 @@
-"""The whole model: its first loss, what it may see, and the several ways in which it computes the same."""
+"""The whole model: its first weights and loss, what it may see, and that it is put together as it should be."""
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from bittygpt.checks import reference
 from bittygpt.checks.finding import (
@@ -18,17 +16,11 @@ from bittygpt.checks.finding import (
     Named,
     check,
     difference,
-    equal,
     module_equals,
-    value_and_gradients,
-    worst_of,
+    same_in_both_forms,
 )
-from bittygpt.checks.parts import rope_of
 from bittygpt.checks.subject import CONTEXT, Subject
-from bittygpt.core import IGNORE_INDEX, Embedding, MultiHeadAttention, RMSNorm
-from bittygpt.core.feed_forward import make_feed_forward
-from bittygpt.core.twins import formulas_alone
-from bittygpt.sampling.generate import SamplingOptions, generate
+from bittygpt.core import IGNORE_INDEX
 
 CUT = 0.98658  # standard deviation of a normal distribution that is cut at 3 of its own
 
@@ -71,7 +63,9 @@ def first_loss(subject: Subject) -> Finding:
     variance = 1.0 if shape.tie_embeddings else 2 * shape.d_model / (shape.d_model + shape.vocab_size)
     uniform, limit = math.log(shape.vocab_size), 0.4 + variance / 2
     off = abs(loss - uniform)
-    return Finding(f"{loss:.3f}, and ln {shape.vocab_size:,} is {uniform:.3f} (limit ± {limit:.2f})", off, limit)
+    return Finding(
+        f"{loss:.3f}, and ln {shape.vocab_size:,} is {uniform:.3f} (limit ± {limit:.2f})", off, limit
+    )
 
 
 @check("no future token moves a past score", look_in="core/attention.py")
@@ -137,13 +131,7 @@ def loss_equals_torch(subject: Subject) -> Finding:
         loss: Tensor = torch.func.functional_call(model, n, (ids,), {"targets_BT": targets})
         return loss
 
-    weights = dict(model.named_parameters())
-    right, pairs = value_and_gradients(theirs, weights), {}
-    for form, chosen in FORMS.items():
-        with chosen():
-            found = value_and_gradients(ours, weights)
-        pairs |= {f"{name} by the {form}": (found[name], right[name]) for name in right}
-    return equal(pairs, MODEL)
+    return same_in_both_forms(ours, theirs, dict(model.named_parameters()), MODEL)
 
 
 @check("tied embeddings are one table, untied ones are two", look_in="core/transformer.py")
@@ -155,7 +143,9 @@ def tied_embeddings(subject: Subject) -> Finding:
         table, head = model.token_embeddings.weight, model.output_weight
         if (table.data_ptr() == head.data_ptr()) is not tied:
             wrong.append(f"tie_embeddings {tied}: the tables are {'two' if tied else 'one'}")
-        tables = [p for p in model.parameters() if p.shape == table.shape and p.shape[0] == model.config.vocab_size]
+        tables = [
+            p for p in model.parameters() if p.shape == table.shape and p.shape[0] == model.config.vocab_size
+        ]
         if len(tables) != (1 if tied else 2):
             wrong.append(f"tie_embeddings {tied}: {len(tables)} tables are learned")
         before = model.logits(torch.ones(1, model.config.d_model, device=table.device))
@@ -164,73 +154,11 @@ def tied_embeddings(subject: Subject) -> Finding:
         after = model.logits(torch.ones(1, model.config.d_model, device=table.device))
         if torch.equal(before, after) is tied:
             wrong.append(f"tie_embeddings {tied}: the scores {'do not ' * tied}follow the embedding")
-    return Finding(f"{len(wrong)} of 6 signs wrong (limit 0){': ' * bool(wrong)}{wrong[0] if wrong else ''}", len(wrong), 0)
-
-
-@check("the fast twins equal their formulas, values and gradients", look_in="core/twins.py")
-def twins_equal_formulas(subject: Subject) -> Finding:
-    """Part by part, so that the part at fault is named; then the whole model."""
-    shape, device = subject.shape, subject.device.torch_device
-    width, ids, targets = shape.d_model, subject.ids(2), subject.ids(2)
-    x, rope = 2 * subject.normal(2, CONTEXT, width), rope_of(subject)
-    attention = MultiHeadAttention(
-        width, shape.num_heads, shape.num_kv_heads, rope, shape.qk_norm, shape.norm_eps
+    return Finding(
+        f"{len(wrong)} of 6 signs wrong (limit 0){': ' * bool(wrong)}{wrong[0] if wrong else ''}",
+        len(wrong),
+        0,
     )
-    parts: list[tuple[str, nn.Module, dict[str, Tensor], tuple[Tensor, ...]]] = [
-        ("core/embedding.py", Embedding(shape.vocab_size, width), {}, (ids,)),
-        ("core/rmsnorm.py", RMSNorm(width, shape.norm_eps), {"x": x}, ()),
-        ("core/rope.py", rope, {"x": subject.normal(2, 3, CONTEXT, rope.head_dim)}, ()),
-        ("core/attention.py", attention, {"x": x}, ()),
-        ("core/feed_forward.py", make_feed_forward(width, shape.feed_forward_width, shape.activation), {"x": x}, ()),
-        ("core/transformer.py", subject.model(lively=True), {}, (ids,)),
-        ("core/chunked_loss.py", subject.model(lively=True), {}, (ids, None, None, targets)),  # type: ignore[list-item]
-    ]
-    for file, module, inputs, arguments in parts:
-        finding = _twin_of(module.to(device), inputs, arguments, file)
-        if not finding.is_right:
-            return finding
-    return finding
-
-
-def _twin_of(module: nn.Module, inputs: dict[str, Tensor], arguments: tuple[Tensor, ...], file: str) -> Finding:
-    def compute(named: Named) -> Tensor:
-        weights = {name: x for name, x in named.items() if name not in inputs}
-        values = tuple(named[name] for name in inputs)
-        result: Tensor = torch.func.functional_call(module, weights, (*values, *arguments))
-        return result
-
-    everything = {**inputs, **dict(module.named_parameters())}
-    found = value_and_gradients(compute, everything)
-    with formulas_alone():
-        right = value_and_gradients(compute, everything)
-    return equal({f"{name}": (found[name], right[name]) for name in right}, MODEL, file)
-
-
-@check("generation with the cache equals the full forward pass", look_in="sampling/context.py")
-def cache_equals_full_pass(subject: Subject) -> Finding:
-    """Each token is chosen greedily, with earlier keys and values from the cache; then all is read at once."""
-    model = subject.model(lively=True).eval()
-    findings = []
-    for prompt_length in (1, CONTEXT // 2):
-        prompt = subject.ids(1, prompt_length)[0].tolist()
-        options = SamplingOptions(CONTEXT - prompt_length, temperature=0, ignore_eos=False)
-        end = subject.shape.vocab_size  # of no token, so that all are generated
-        steps = [tokens[0] for tokens in generate(model, prompt, options, end)]
-        chosen = [token for token in steps if token is not None]
-        text = torch.tensor([*prompt, *(token.token_id for token in chosen)], device=model.output_weight.device)
-        with torch.no_grad():
-            scores = torch.log_softmax(model(text[None, :-1])[0, prompt_length - 1 :].float(), -1)
-        said = torch.tensor([token.logprob for token in chosen], device=scores.device)
-        findings.append(
-            equal(
-                {
-                    "log-probability of a token": (said, scores.gather(-1, text[prompt_length:, None])[:, 0]),
-                    "log-probability of the likeliest token": (said, scores.amax(-1)),
-                },
-                MODEL,
-            )
-        )
-    return worst_of(findings)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -241,7 +169,4 @@ CHECKS: tuple[Check, ...] = (
     model_equals_torch,
     loss_equals_torch,
     tied_embeddings,
-    twins_equal_formulas,
-    cache_equals_full_pass,
 )
-_ = replace, Callable

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ LR, DECAY = 0.05, 0.2
 Build = Callable[[list[Tensor]], Optimizer]
 
 
-def after_steps(build: Build, starts: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+def after_steps(
+    build: Build, starts: Sequence[Tensor], gradients: Sequence[Sequence[Tensor]]
+) -> list[Tensor]:
     """The weights that an optimizer makes of `starts` by one step for each list of gradients."""
     weights = [start.clone().requires_grad_() for start in starts]
     optimizer = build(weights)
@@ -39,16 +42,14 @@ def against(subject: Subject, ours: Build, theirs: Build) -> Finding:
     starts = [subject.normal(*shape) for shape in shapes]
     gradients = [[subject.normal(*shape) * 10.0 ** (step - 2) for shape in shapes] for step in range(STEPS)]
     pairs = zip(after_steps(ours, starts, gradients), after_steps(theirs, starts, gradients), strict=True)
-    return equal(
-        {f"a weight of shape {shape}": pair for shape, pair in zip(shapes, pairs, strict=True)}
-    )
+    return equal({f"a weight of shape {shape}": pair for shape, pair in zip(shapes, pairs, strict=True)})
 
 
 @check("AdamW equals torch's", look_in="core/adamw.py")
 def adamw_equals_torch(subject: Subject) -> Finding:
     """Bias correction (both means begin at zero), eps, and decay apart from the gradient."""
     betas, eps = subject.config.optim.betas, subject.config.optim.eps
-    settings = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
+    settings: dict[str, Any] = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
     return against(subject, lambda ws: AdamW(ws, **settings), lambda ws: torch.optim.AdamW(ws, **settings))
 
 
@@ -56,14 +57,14 @@ def adamw_equals_torch(subject: Subject) -> Finding:
 def adam_equals_torch(subject: Subject) -> Finding:
     """As AdamW, but with decay added to the gradient."""
     betas, eps = subject.config.optim.betas, subject.config.optim.eps
-    settings = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
+    settings: dict[str, Any] = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
     return against(subject, lambda ws: Adam(ws, **settings), lambda ws: torch.optim.Adam(ws, **settings))
 
 
 @check("SGD equals torch's", look_in="core/sgd.py")
 def sgd_equals_torch(subject: Subject) -> Finding:
     """With momentum and decay."""
-    settings = {"lr": LR, "momentum": 0.9, "weight_decay": DECAY}
+    settings: dict[str, Any] = {"lr": LR, "momentum": 0.9, "weight_decay": DECAY}
     return against(subject, lambda ws: SGD(ws, **settings), lambda ws: torch.optim.SGD(ws, **settings))
 
 
@@ -98,9 +99,7 @@ def muon_equals_formula(subject: Subject) -> Finding:
     """Momentum looked one step ahead, made orthogonal by SVD, times lr · 0.2 sqrt(max(m, n)); decay apart from it."""
     momentum, starts = 0.9, [subject.normal(*shape) for shape in ((6, 20), (20, 6), (8, 8))]
     gradients = [[subject.normal(*start.shape) for start in starts] for _ in range(STEPS)]
-    found = after_steps(
-        lambda ws: Muon(ws, lr=LR, momentum=momentum, weight_decay=DECAY), starts, gradients
-    )
+    found = after_steps(lambda ws: Muon(ws, lr=LR, momentum=momentum, weight_decay=DECAY), starts, gradients)
     pairs = {}
     for number, start in enumerate(starts):
         weight, mean = start.double(), torch.zeros_like(start, dtype=torch.float64)
@@ -179,7 +178,9 @@ def parameter_groups(subject: Subject) -> Finding:
             for p in group["params"]:
                 decay = group["weight_decay"] * group.get("lr_scale", 1.0)
                 if not math.isclose(decay, DECAY if p.ndim >= 2 else 0.0, rel_tol=1e-6):
-                    wrong.append(f"{names[id(p)]} decays by {decay:g} instead of {DECAY if p.ndim >= 2 else 0.0:g}")
+                    wrong.append(
+                        f"{names[id(p)]} decays by {decay:g} instead of {DECAY if p.ndim >= 2 else 0.0:g}"
+                    )
     finding = counted(len(wrong), len(names), "weights")
     return Finding(f"{finding.text}{': ' * bool(wrong)}{wrong[0] if wrong else ''}", len(wrong), 0)
 
@@ -200,7 +201,9 @@ def learning_rates_of_groups(subject: Subject) -> Finding:
             off = difference(torch.tensor(group["lr"]), torch.tensor(right))
             if off > value:
                 wrong, value = f", {group['lr']:g} instead of {right:g}", off
-    return Finding(f"learning rates off by {value:.1e} (limit 1e-06){wrong if value > 1e-6 else ''}", value, 1e-6)
+    return Finding(
+        f"learning rates off by {value:.1e} (limit 1e-06){wrong if value > 1e-6 else ''}", value, 1e-6
+    )
 
 
 CHECKS: tuple[Check, ...] = (

@@ -13,6 +13,7 @@ from bittygpt.checks.finding import (
     Check,
     Finding,
     Named,
+    Pairs,
     check,
     equal,
     module_equals,
@@ -80,7 +81,10 @@ def rmsnorm_equals_torch(subject: Subject) -> Finding:
 def rope_equals_complex_rotation(subject: Subject) -> Finding:
     """Against a product of complex numbers in float64; the gradient is turned back."""
     rope, theta = rope_of(subject), subject.shape.rope_theta
-    x, positions = subject.normal(2, 3, CONTEXT, rope.head_dim), torch.arange(CONTEXT, device=subject.device.torch_device)
+    x, positions = (
+        subject.normal(2, 3, CONTEXT, rope.head_dim),
+        torch.arange(CONTEXT, device=subject.device.torch_device),
+    )
     near = same_in_both_forms(
         lambda n: rope(n["x"]), lambda n: reference.rotate(n["x"], positions, theta), {"x": x}
     )
@@ -97,7 +101,7 @@ def rope_at_position_0(subject: Subject) -> Finding:
     """Its angle is zero; a table that begins at position 1 turns there already."""
     rope = rope_of(subject)
     x = subject.normal(2, 3, 1, rope.head_dim)
-    pairs = {}
+    pairs: Pairs = {}
     for form, chosen in FORMS.items():
         with chosen():
             pairs[f"by the {form}"] = rope(x), x
@@ -116,7 +120,7 @@ def rope_depends_on_distance(subject: Subject) -> Finding:
         return rope(q, here + shift) @ rope(k, here + shift).transpose(-2, -1)
 
     shifts = sorted({1, min(context, FAR), FAR})
-    pairs = {}
+    pairs: Pairs = {}
     for form, chosen in FORMS.items():
         with chosen():
             pairs |= {f"moved by {n:,} by the {form}": (scores(n), scores(0)) for n in shifts}

@@ -18,6 +18,7 @@ from bittygpt.training.devices import Device, choose_device
 
 # Bounds of the small model; numbers of the config below them stay as they are.
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32
+NARROWEST = 32  # or a batch could not be learned by heart
 LONGEST = 256  # tokens of a sequence for the config's own model
 MOST_HEADS = WIDTH // 2  # RoPE turns pairs, so a head is at least two wide
 WEIGHTS = 30_000_000  # of a model that is built as it is, to look at its initial weights
@@ -91,14 +92,16 @@ class Subject:
         asked, taken = vars(whole), vars(self.shape)
         changes = [f"{key} {asked[key]:,} -> {taken[key]:,}" for key in asked if asked[key] != taken[key]]
         if changes:
-            self.notes.append(f"a smaller model of the same kind: {', '.join(changes)}")
+            self.notes.append(f"a model of the same kind and of another size: {', '.join(changes)}")
         if not self.is_whole:
             self.notes.append(
                 f"first loss and initial weights of that model, too, with all {self.vocab_size:,} tokens"
             )
         train = self.config.train
         if train.init_from is not None:
-            self.notes.append("fresh weights, all of them trained: train.init_from and train.trainable left out")
+            self.notes.append(
+                "fresh weights, all of them trained: train.init_from and train.trainable left out"
+            )
 
     def model(self, lively: bool = False, **changes: object) -> TransformerLM:
         """A small model of the config's kind, with fresh weights.
@@ -129,7 +132,9 @@ class Subject:
 
     def ids(self, batch: int, length: int = CONTEXT, below: int | None = None) -> Tensor:
         """Random token ids (batch, length) of the small model on the run's device."""
-        return torch.randint(0, below or self.shape.vocab_size, (batch, length), device=self.device.torch_device)
+        return torch.randint(
+            0, below or self.shape.vocab_size, (batch, length), device=self.device.torch_device
+        )
 
     def random_batch(self, sequences: int, below: int | None = None) -> Batch:
         """Sequences of random tokens with the token after each as its target, in main memory."""
@@ -141,9 +146,7 @@ class Subject:
         if self.tokens is None:
             rows = torch.randint(0, self.vocab_size, (sequences, length + 1))
             return Batch(rows[:, :-1], rows[:, 1:])
-        return TrainingBatches(
-            self.tokens.split("train"), length, sequences, self.config.run.seed
-        ).batch(1)
+        return TrainingBatches(self.tokens.split("train"), length, sequences, self.config.run.seed).batch(1)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -156,13 +159,14 @@ class Subject:
 def shrunk(whole: ModelConfig) -> ModelConfig:
     """The same kind of model, with each of its sizes within the bounds; heads keep their number where that is possible.
 
-    The context is the same for all, as it has no weights.
+    A very narrow one is widened. The context is the same for all, as it has no weights.
     """
     heads, groups = whole.num_heads, whole.num_kv_heads or whole.num_heads
     shared = min(heads // groups, MOST_HEADS)  # query heads to each key/value head
     groups = max(1, min(groups, MOST_HEADS // shared))
     heads = groups * shared
-    head_dim = min(whole.d_model // whole.num_heads, max(2, WIDTH // heads // 2 * 2))
+    narrowest, widest = -(-NARROWEST // (2 * heads)) * 2, max(2, WIDTH // heads // 2 * 2)
+    head_dim = min(max(whole.d_model // whole.num_heads, narrowest), widest)
     d_model = heads * head_dim
     d_ff = math.ceil(whole.feed_forward_width * d_model / whole.d_model)
     return replace(
@@ -173,7 +177,7 @@ def shrunk(whole: ModelConfig) -> ModelConfig:
         num_layers=min(whole.num_layers, LAYERS),
         num_heads=heads,
         num_kv_heads=groups,
-        d_ff=max(1, min(d_ff, D_FF)),
+        d_ff=min(max(d_ff, NARROWEST), D_FF),
     )
 
 
