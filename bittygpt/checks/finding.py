@@ -83,7 +83,7 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 def equal(pairs: Mapping[str, tuple[Tensor, Tensor]], limit: float = PART, look_in: str = "") -> Finding:
     """Finds the largest difference among named pairs of ours and theirs."""
     differences = {name: difference(ours, theirs) for name, (ours, theirs) in pairs.items()}
-    worst = max(differences, key=lambda name: _size(differences[name]))
+    worst = max(differences, key=lambda name: size(differences[name]))
     value = differences[worst]
     where = "" if value <= limit else f", {worst}"
     return Finding(f"largest difference {value:.1e} (limit {limit:.0e}){where}", value, limit, look_in)
@@ -96,10 +96,11 @@ def counted(wrong: int, of: int, what: str) -> Finding:
 
 def worst_of(findings: Iterable[Finding]) -> Finding:
     """The finding that is furthest from right, in proportion to its limit."""
-    return max(findings, key=lambda finding: _size(finding.value) / (finding.limit or 1.0))
+    return max(findings, key=lambda finding: size(finding.value) / (finding.limit or 1.0))
 
 
-def _size(value: float) -> float:
+def size(value: float) -> float:
+    """The value, infinite where it is no number, so that it can be compared."""
     return math.inf if math.isnan(value) else value
 
 

@@ -18,9 +18,10 @@ from bittygpt.checks.finding import (
     difference,
     module_equals,
     same_in_both_forms,
+    size,
 )
 from bittygpt.checks.subject import CONTEXT, Subject
-from bittygpt.core import IGNORE_INDEX
+from bittygpt.core import IGNORE_INDEX, ModelConfig
 
 CUT = 0.98658  # standard deviation of a normal distribution that is cut at 3 of its own
 
@@ -28,26 +29,44 @@ CUT = 0.98658  # standard deviation of a normal distribution that is cut at 3 of
 @check("every weight starts at its size", look_in="core/transformer.py")
 def initial_weights(subject: Subject) -> Finding:
     """Matrices N(0, 2 / (d_in + d_out)), embeddings N(0, 1) or, tied, N(0, 1/D), cut at 3 of these; gains are 1."""
-    value, worst = 0.0, ""
-    for name, weight in subject.own_model.named_parameters():
-        if weight.ndim < 2:
-            off, margin = (weight - 1).abs().max().item(), 1e-6
-        else:
-            is_table = name.startswith("token_embeddings.")
-            std = math.sqrt(2 / sum(weight.shape))
-            if is_table:
-                std = weight.shape[1] ** -0.5 if subject.own_shape.tie_embeddings else 1.0
-            # the spread of a sample of n is off by 1 / sqrt(2n) of it, and by four times that hardly ever
-            margin = 0.02 + 4 / math.sqrt(2 * weight.numel())
-            off = max(
-                abs(weight.std().item() / (std * CUT) - 1),
-                abs(weight.mean().item() / std) / 2,
-                weight.abs().max().item() / (3 * std) - 1,
-            )
-        if off / margin > value:
-            value, worst = off / margin, name
-    where = f", {worst}" if value > 1 else ""
-    return Finding(f"largest deviation {value:.2f} of what chance explains (limit 1){where}", value, 1.0)
+    deviations = {
+        name: _deviation(weight.detach(), _initial_std(name, weight, subject.own_shape))
+        for name, weight in subject.own_model.named_parameters()
+    }
+    worst = max(deviations, key=lambda name: size(deviations[name]))
+    value = deviations[worst]
+    where = f", {worst}" if not value <= 1 else ""
+    text = f"largest deviation {value:.2f} of what chance explains (limit 1){where}"
+    return Finding(text, value, 1.0, _file_of(worst, subject.own_shape))
+
+
+def _initial_std(name: str, weight: Tensor, shape: ModelConfig) -> float:
+    """The standard deviation that a weight starts with, before it is cut; 0 for gains, which start at 1."""
+    if weight.ndim < 2:
+        return 0.0
+    if name.startswith("token_embeddings."):
+        return weight.shape[1] ** -0.5 if shape.tie_embeddings else 1.0
+    return math.sqrt(2 / sum(weight.shape))
+
+
+def _deviation(weight: Tensor, std: float) -> float:
+    """How far spread, mean and largest entry are off, as a share of what chance explains."""
+    if std == 0:
+        return (weight - 1).abs().max().item() / 1e-6
+    chance = 0.02 + 4 / math.sqrt(
+        2 * weight.numel()
+    )  # a spread measured on n is off by 1 / sqrt(2n), hardly by 4
+    spread = abs(weight.std(correction=0).item() / (std * CUT) - 1)
+    return (
+        max(spread, abs(weight.mean().item() / std) / 2, weight.abs().max().item() / (3 * std) - 1) / chance
+    )
+
+
+def _file_of(name: str, shape: ModelConfig) -> str:
+    """Where a weight of that name gets its first value."""
+    if name.startswith("token_embeddings."):
+        return "core/transformer.py" if shape.tie_embeddings else "core/embedding.py"
+    return "core/rmsnorm.py" if "ln" in name or "norm" in name else "core/linear.py"
 
 
 @check("the first loss is near ln V: a new model knows nothing", look_in="core/transformer.py")

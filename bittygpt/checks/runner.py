@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from bittygpt.checks import compiled, data, forms, functions, learning, model, optimizers, parts
+from bittygpt.checks import compiled, data, forms, functions, groups, learning, model, optimizers, parts
 from bittygpt.checks.finding import Check, NotChecked
 from bittygpt.checks.outcome import Outcome, tell
 from bittygpt.checks.subject import Subject
@@ -15,7 +15,7 @@ THEMES: dict[str, tuple[Check, ...]] = {
     "functions": functions.CHECKS,
     "parts": parts.CHECKS,
     "model": model.CHECKS + forms.CHECKS,
-    "optimizer": optimizers.CHECKS,
+    "optimizer": optimizers.CHECKS + groups.CHECKS,
     "data": data.CHECKS,
     "training": learning.CHECKS,
     "compiler": compiled.CHECKS,
