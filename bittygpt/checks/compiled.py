@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -41,15 +42,19 @@ def compiled_equals_eager(subject: Subject) -> Finding:
         return result
 
     right = value_and_gradients(loss, weights)
-    with _nothing_left_behind():
+    with _quietly_leaving_nothing():
         compiled = torch.compile(model, backend="inductor" if whole else "aot_eager")
         value = compiled(ids, targets_BT=targets)
         direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
         (value * direction).sum().backward()
-    found = {f"gradient of {name}": w.grad for name, w in weights.items() if w.grad is not None}
+    found = {f"gradient of {name}": _gradient(weight) for name, weight in weights.items()}
     finding = equal(paired({"value": value.detach(), **found}, right), MODEL)
     how = "" if whole else "; traced only, as the run is not compiled here"
     return Finding(finding.text + how, finding.value, finding.limit)
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
 def _will_be_compiled(subject: Subject) -> bool:
@@ -73,9 +78,10 @@ def _what_is_missing(subject: Subject) -> str:
 
 
 @contextmanager
-def _nothing_left_behind() -> Iterator[None]:
+def _quietly_leaving_nothing() -> Iterator[None]:
     """What the compiler writes goes to a folder that goes with it; and it starts no processes of its own."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the compiler about itself
         settings = {
             "TORCHINDUCTOR_CACHE_DIR": folder,
             "TRITON_CACHE_DIR": folder,

@@ -113,7 +113,9 @@ def value_and_gradients(function: Callable[[Named], Tensor], inputs: Mapping[str
     leaves = {name: x.detach().clone().requires_grad_() for name, x in inputs.items()}
     value = function(leaves)
     direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
-    gradients = torch.autograd.grad((value * direction).sum(), list(leaves.values()))
+    gradients = torch.autograd.grad(
+        (value * direction).sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
+    )
     named = {f"gradient of {name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}
     return {"value": value.detach(), **named}
 

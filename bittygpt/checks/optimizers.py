@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bittygpt.checks.finding import Check, Finding, check, equal, worst_of
+from bittygpt.checks.finding import Check, Finding, check, equal, paired, worst_of
 from bittygpt.checks.subject import Subject
 from bittygpt.config import OptimSection
 from bittygpt.core import (
@@ -89,17 +89,14 @@ def orthogonalized_by_svd(matrix: Tensor, steps: int = 5) -> Tensor:
 @check("Muon makes every direction of its step equally long", look_in="core/muon.py")
 def muon_orthogonalises(subject: Subject) -> Finding:
     """Against the singular values by SVD, which after five steps of Newton-Schulz all lie between 0.7 and 1.2."""
-    pairs, spread = {}, 0.0
-    for shape in ((8, 8), (6, 20), (20, 6)):
-        matrix = subject.normal(*shape)
-        found = orthogonalize(matrix)
-        pairs[f"of a {shape[0]} × {shape[1]} matrix"] = found, orthogonalized_by_svd(matrix)
-        values = torch.linalg.svdvals(found.double())
-        spread = max(spread, (values - 1).abs().max().item())
-    finding = equal(pairs, 1e-3)
-    if finding.is_right and not spread <= 0.4:
-        return Finding(f"singular values are off 1 by {spread:.2f} (limit 0.4)", spread, 0.4)
-    return finding
+    matrices = {f"of a {m} × {n} matrix": subject.normal(m, n) for m, n in ((8, 8), (6, 20), (20, 6))}
+    found = {name: orthogonalize(matrix) for name, matrix in matrices.items()}
+    right = {name: orthogonalized_by_svd(matrix) for name, matrix in matrices.items()}
+    finding = equal(paired(found, right), 1e-3)
+    if not finding.is_right:
+        return finding
+    spread = max((torch.linalg.svdvals(x.double()) - 1).abs().max().item() for x in found.values())
+    return Finding(f"singular values are off 1 by {spread:.2f} at most (limit 0.4)", spread, 0.4)
 
 
 @check("Muon's step equals its formula", look_in="core/muon.py")

@@ -84,7 +84,7 @@ MUTATIONS = [
     M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "-valid.float()", "valid.float()"),
     M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "valid / sums", "1 / sums"),
     M("chunked-loss", f"{CHUNKED}:LinearCrossEntropyTwin.backward", "dweight * grads[0]", "dweight"),
-    M("chunked-loss", f"{CHUNKED}:chunks", "first + size)", "first + size - 1)"),
+    M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "sums.log() + largest", "sums.log()"),
     M("entropy-and-divergence", "core.cross_entropy:entropy", "-_weighted", "_weighted"),
     # the parts of the model
     M("linear-equals-torch", "core.linear:Linear.forward", "self.weight.T", "self.weight.T + 1e-3"),
@@ -193,7 +193,7 @@ MUTATIONS = [
     ),
     M("accumulation-equals-large-batch", STEP, "device) / num_valid", "device) / max(1, micro.num_valid())"),
     M("one-batch-is-learned", "training.step:update_weights", "= lr *", "= -lr *"),
-    M("checkpoint-round-trip", "training.checkpoint:optimizer_tensors", "model.named_parameters()}", "()}"),
+    M("checkpoint-round-trip", "training.checkpoint:restore", "int(tensor)", "1 + int(tensor)"),
     M(
         "checkpoint-round-trip",
         "training.checkpoint:restore",

@@ -27,6 +27,7 @@ def test_a_mistake_in_the_source_is_caught_by_the_right_line(subject, monkeypatc
     monkeypatch.setattr(mutation.find(), "__code__", mutation.code())
     outcome = make(CHECKS[mutation.check], subject(*mutation.overrides))
     assert outcome.state == "failed", outcome
+    assert outcome.value is not None, f"it was an error that was found: {outcome.found}"
     if not mutation.elsewhere:
         assert outcome.look_in.split(":")[0] == mutation.file
     torch.compiler.reset()
