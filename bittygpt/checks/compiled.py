@@ -24,13 +24,13 @@ from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
 
 
-@check("compiled equals eager, values and gradients", look_in="core/twins.py")
+@check("compiled equals eager", look_in="core/twins.py")
 def compiled_equals_eager(subject: Subject) -> Finding:
     """One layer, by the compiler where the run will be compiled; else as the compiler traces it, which is much quicker.
 
     What tracing gets wrong is our code's doing; what the generated code then gets wrong is PyTorch's.
     """
-    whole = _will_be_compiled(subject)
+    whole = subject.will_be_compiled
     if whole and (reason := _what_is_missing(subject)):
         raise NotChecked(reason)
     model, ids, targets = subject.model(lively=True, num_layers=1), subject.ids(2), subject.ids(2)
@@ -55,11 +55,6 @@ def compiled_equals_eager(subject: Subject) -> Finding:
 
 def _gradient(weight: Tensor) -> Tensor:
     return torch.zeros_like(weight) if weight.grad is None else weight.grad
-
-
-def _will_be_compiled(subject: Subject) -> bool:
-    asked = subject.config.train.compile
-    return asked is True or (asked == "auto" and subject.device.is_cuda)
 
 
 def _what_is_missing(subject: Subject) -> str:

@@ -90,7 +90,7 @@ def evaluation_covers_everything_once(subject: Subject) -> Finding:
     return counted(int((counts != right).sum()), ring.num_tokens, "tokens")
 
 
-@check("a batch follows from seed and step alone, and epochs differ", look_in="data/batches.py")
+@check("a batch follows from seed and step alone", look_in="data/batches.py")
 def batches_are_pure(subject: Subject) -> Finding:
     """Else a resumed run would read other text than the one that was never stopped."""
     _, first = epoch_of(subject)
@@ -116,7 +116,7 @@ def ignored_tokens(subject: Subject) -> Finding:
     return counted(wrong, total, "positions")
 
 
-@check("text comes back from its tokens, and holds no special token", look_in="data/tokenizer.py")
+@check("text comes back from its tokens", look_in="data/tokenizer.py")
 def text_comes_back(subject: Subject) -> Finding:
     """Every byte of it; `<|endoftext|>` inside a document is plain text, or a document could end another one."""
     tokenizer = subject.tokenizer
@@ -127,7 +127,7 @@ def text_comes_back(subject: Subject) -> Finding:
     return counted(wrong, len(TEXT), "characters")
 
 
-@check("the tokens of data.dir fit their vocabulary", look_in="data/prepare.py")
+@check("data.dir's tokens fit their vocabulary", look_in="data/prepare.py")
 def own_tokens_fit(subject: Subject) -> Finding:
     """No id beyond the vocabulary's last, and an `<|endoftext|>` after the last document."""
     if subject.tokens is None:

@@ -86,7 +86,12 @@ def equal(pairs: Mapping[str, tuple[Tensor, Tensor]], limit: float = PART, look_
     worst = max(differences, key=lambda name: size(differences[name]))
     value = differences[worst]
     where = "" if value <= limit else f", {worst}"
-    return Finding(f"largest difference {value:.1e} (limit {limit:.0e}){where}", value, limit, look_in)
+    return Finding(f"differs by {number(value)} (limit {number(limit)}){where}", value, limit, look_in)
+
+
+def number(value: float) -> str:
+    """As 4.2e-07, but a zero as 0."""
+    return f"{value:.1e}".replace(".0e", "e") if value else "0"
 
 
 def counted(wrong: int, of: int, what: str) -> Finding:

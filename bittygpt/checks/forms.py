@@ -22,7 +22,7 @@ from bittygpt.core.twins import formulas_alone
 from bittygpt.sampling.generate import SamplingOptions, generate
 
 
-@check("the fast twins equal their formulas, values and gradients", look_in="core/twins.py")
+@check("fast twins equal formulas, gradients, too", look_in="core/twins.py")
 def twins_equal_formulas(subject: Subject) -> Finding:
     """Part by part, so that the part at fault is named; then the whole model."""
     shape, device = subject.shape, subject.device.torch_device
@@ -68,7 +68,7 @@ def _twin_of(
     return equal(paired(found, right), MODEL, file)
 
 
-@check("generation with the cache equals the full forward pass", look_in="sampling/context.py")
+@check("cached generation equals the full pass", look_in="sampling/context.py")
 def cache_equals_full_pass(subject: Subject) -> Finding:
     """Each token is chosen greedily, with earlier keys and values from the cache; then all is read at once."""
     model = subject.model(lively=True).eval()

@@ -41,14 +41,14 @@ def scores(subject: Subject) -> Tensor:
     return x
 
 
-@check("softmax equals torch's, with scores of thousands, too", look_in="core/activations.py")
+@check("softmax equals torch's, huge scores, too", look_in="core/activations.py")
 def softmax_equals_torch(subject: Subject) -> Finding:
     """Without the largest score taken off first, exp(1000) is infinite, and infinity by infinity is no number."""
     x = scores(subject)
     return same_in_both_forms(lambda n: softmax(n["x"]), lambda n: torch.softmax(n["x"], -1), {"x": x})
 
 
-@check("log_softmax equals torch's, with scores of thousands, too", look_in="core/activations.py")
+@check("log_softmax equals torch's, likewise", look_in="core/activations.py")
 def log_softmax_equals_torch(subject: Subject) -> Finding:
     """The logarithm of softmax, but without its zeros, whose logarithm is -infinity."""
     x = scores(subject)
@@ -57,7 +57,7 @@ def log_softmax_equals_torch(subject: Subject) -> Finding:
     )
 
 
-@check("silu, gelu, relu and relu² equal torch's", look_in="core/activations.py")
+@check("silu, gelu, relu and relu2 equal torch's", look_in="core/activations.py")
 def activations_equal_torch(subject: Subject) -> Finding:
     """Values and slopes, far to the left and to the right as well."""
     x = 4 * subject.normal(500)
@@ -88,7 +88,7 @@ def cross_entropy_equals_torch(subject: Subject) -> Finding:
     return same_in_both_forms(ours, theirs, {"logits": logits})
 
 
-@check("an ignored target counts neither in the loss nor in its mean", look_in="core/cross_entropy.py")
+@check("ignored targets count in no sum or mean", look_in="core/cross_entropy.py")
 def ignored_targets(subject: Subject) -> Finding:
     """Dividing by all positions would make the loss depend on how much padding a batch happens to have.
 
@@ -108,7 +108,7 @@ def ignored_targets(subject: Subject) -> Finding:
     return equal(pairs)
 
 
-@check("the loss in chunks equals the loss of all logits at once", look_in="core/chunked_loss.py")
+@check("the loss in chunks equals all at once", look_in="core/chunked_loss.py")
 def chunked_loss(subject: Subject) -> Finding:
     """More tokens than one chunk holds, some of them ignored; gradients of hidden states and of the weight."""
     vocab_size, width = 4096, 8

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from bittygpt.checks.finding import Check, Finding, check, counted, difference
+from bittygpt.checks.finding import Check, Finding, Pairs, check, counted, equal
 from bittygpt.checks.subject import Subject
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
@@ -12,7 +12,7 @@ from bittygpt.training.step import update_weights
 LR, DECAY = 0.05, 0.2
 
 
-@check("weight decay on matrices alone, every weight in one optimizer", look_in="training/optimizers.py")
+@check("decay on matrices alone, each weight once", look_in="training/optimizers.py")
 def parameter_groups(subject: Subject) -> Finding:
     """Without any gradient, a step shrinks matrices by lr · decay and leaves gains as they are: theirs is about 1."""
     model = subject.model(qk_norm=True)
@@ -34,7 +34,7 @@ def parameter_groups(subject: Subject) -> Finding:
     return Finding(f"{finding.text}{': ' * bool(wrong)}{wrong[0] if wrong else ''}", len(wrong), 0)
 
 
-@check("an embedding learns as fast as its size asks for", look_in="training/optimizers.py")
+@check("embeddings learn at a rate of their own", look_in="training/optimizers.py")
 def learning_rates_of_groups(subject: Subject) -> Finding:
     """Entries of 1 are sqrt(D) times as large as a matrix's, so the adaptive optimizers move them as much faster."""
     model, optim = subject.model(), subject.config.optim
@@ -43,16 +43,14 @@ def learning_rates_of_groups(subject: Subject) -> Finding:
     embedding = model.token_embeddings.weight
     tied = subject.shape.tie_embeddings
     fast = 1.0 if tied or optim.name == "sgd" else math.sqrt(subject.shape.d_model)
-    wrong, value = "", 0.0
+    pairs: Pairs = {}
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            right = LR * (fast if any(p is embedding for p in group["params"]) else 1.0)
-            off = difference(torch.tensor(group["lr"]), torch.tensor(right))
-            if off > value:
-                wrong, value = f", {group['lr']:g} instead of {right:g}", off
-    return Finding(
-        f"learning rates off by {value:.1e} (limit 1e-06){wrong if value > 1e-6 else ''}", value, 1e-6
-    )
+            is_embedding = any(p is embedding for p in group["params"])
+            right = LR * (fast if is_embedding else 1.0)
+            name = f"learning rate of the {'embedding' if is_embedding else 'matrices and gains'}"
+            pairs[name] = torch.tensor(group["lr"]), torch.tensor(right)
+    return equal(pairs, 1e-6)
 
 
 CHECKS: tuple[Check, ...] = (parameter_groups, learning_rates_of_groups)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.checks.finding import MODEL, Check, Finding, Pairs, check, equal, paired
+from bittygpt.checks.finding import MODEL, PART, Check, Finding, Pairs, check, equal, paired
 from bittygpt.checks.subject import Subject
 from bittygpt.config import OptimSection
 from bittygpt.config.run_config import with_defaults
@@ -54,7 +54,7 @@ def grads_of(model: TransformerLM) -> dict[str, Tensor]:
     return {f"gradient of {n}": p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
-@check("a step's loss and clipped gradients equal torch's", look_in="training/step.py")
+@check("a step's loss and gradients equal torch's", look_in="training/step.py")
 def step_equals_torch(subject: Subject) -> Finding:
     """The mean over all valid targets of the batch, one norm over all gradients; what was there before is gone."""
     model, batch = subject.model(lively=True), uneven_batch(subject)
@@ -73,7 +73,7 @@ def step_equals_torch(subject: Subject) -> Finding:
     return equal(pairs | paired(grads_of(model), grads_of(other)), MODEL)
 
 
-@check("small batches added up equal the large batch", look_in="training/step.py")
+@check("accumulated gradients equal the large batch", look_in="training/step.py")
 def accumulation_equals_large_batch(subject: Subject) -> Finding:
     """With uneven numbers of targets, where a mean of means is another number than the mean over all."""
     model, batch = subject.model(lively=True), uneven_batch(subject)
@@ -133,7 +133,7 @@ def _learn(subject: Subject, optim: OptimSection) -> tuple[float, int]:
     return result.loss, step
 
 
-@check("a checkpoint brings back the same model, which goes on the same", look_in="training/checkpoint.py")
+@check("a checkpoint brings back the same model", look_in="training/checkpoint.py")
 def checkpoint_round_trip(subject: Subject) -> Finding:
     """Weights and moments, to the last bit: the next step after loading is the next step without."""
     model, batch = subject.model(lively=True), subject.random_batch(4)
@@ -156,13 +156,13 @@ def checkpoint_round_trip(subject: Subject) -> Finding:
     step(model, optimizers)
     step(resumed, again)
     pairs |= paired(dict(resumed.named_parameters()), dict(model.named_parameters()), " a step later")
-    finding = equal(pairs, 0.0)
+    finding = equal(pairs, PART if subject.device.is_cuda else 0.0)  # a GPU may add up in another order
     if tokenizer.vocabulary != subject.tokenizer.vocabulary:
         return Finding("the vocabulary is another one", 1.0, 0.0)
     return finding
 
 
-@check("the validation loss is the plain mean over all targets", look_in="training/evaluation.py")
+@check("validation loss is the mean over targets", look_in="training/evaluation.py")
 def evaluation_is_the_mean(subject: Subject) -> Finding:
     """Not a mean of batches' means; and as many bits per byte of text as its tokens stand for."""
     model, batches = subject.model(lively=True), [uneven_batch(subject), subject.random_batch(2)]

@@ -17,6 +17,7 @@ from bittygpt.checks.finding import (
     check,
     difference,
     module_equals,
+    number,
     same_in_both_forms,
     size,
 )
@@ -36,7 +37,7 @@ def initial_weights(subject: Subject) -> Finding:
     worst = max(deviations, key=lambda name: size(deviations[name]))
     value = deviations[worst]
     where = f", {worst}" if not value <= 1 else ""
-    text = f"largest deviation {value:.2f} of what chance explains (limit 1){where}"
+    text = f"{value:.2f} of what is chance (limit 1){where}"
     return Finding(text, value, 1.0, _file_of(worst, subject.own_shape))
 
 
@@ -69,7 +70,7 @@ def _file_of(name: str, shape: ModelConfig) -> str:
     return "core/rmsnorm.py" if "ln" in name or "norm" in name else "core/linear.py"
 
 
-@check("the first loss is near ln V: a new model knows nothing", look_in="core/transformer.py")
+@check("the first loss is near ln V", look_in="core/transformer.py")
 def first_loss(subject: Subject) -> Finding:
     """Much above it, the first scores are too large; much below it, the model can see what it is to predict."""
     shape = subject.own_shape
@@ -82,9 +83,7 @@ def first_loss(subject: Subject) -> Finding:
     variance = 1.0 if shape.tie_embeddings else 2 * shape.d_model / (shape.d_model + shape.vocab_size)
     uniform, limit = math.log(shape.vocab_size), 0.4 + variance / 2
     off = abs(loss - uniform)
-    return Finding(
-        f"{loss:.3f}, and ln {shape.vocab_size:,} is {uniform:.3f} (limit ± {limit:.2f})", off, limit
-    )
+    return Finding(f"{loss:.3f}; ln {shape.vocab_size:,}: {uniform:.3f} (limit {limit:.2f} off)", off, limit)
 
 
 @check("no future token moves a past score", look_in="core/attention.py")
@@ -103,10 +102,10 @@ def no_look_ahead(subject: Subject) -> Finding:
                 seen = seen and difference(after[:, at:], before[:, at:]) > PART
     if not seen:
         return Finding("a changed token changes nothing, not even its own position's scores", 1.0, 0.0)
-    return Finding(f"past scores moved by {moved:.1e} (limit {PART:.0e})", moved, PART)
+    return Finding(f"moved by {number(moved)} (limit {number(PART)})", moved, PART)
 
 
-@check("no gradient flows from a past score to a future token", look_in="core/attention.py")
+@check("no gradient goes from past to future", look_in="core/attention.py")
 def no_gradient_from_the_past(subject: Subject) -> Finding:
     """What position t says is sent back: only the embeddings of 0..t may feel it, and each of these must."""
     count = min(CONTEXT, subject.shape.vocab_size)
@@ -123,10 +122,10 @@ def no_gradient_from_the_past(subject: Subject) -> Finding:
             if not (felt[: at + 1] > 0).all():
                 return Finding(f"position {at} does not see all tokens up to its own", 1.0, 0.0)
             leaked = max(leaked, (felt[at + 1 :].sum() / felt.sum()).item())
-    return Finding(f"{leaked:.1e} of the gradient goes to later tokens (limit 0)", leaked, 0.0)
+    return Finding(f"{number(leaked)} of it leaks (limit 0)", leaked, 0.0)
 
 
-@check("the model equals one made of torch's parts", look_in="core/transformer.py")
+@check("the model equals one of torch's parts", look_in="core/transformer.py")
 def model_equals_torch(subject: Subject) -> Finding:
     """Logits, and the gradients of all weights, from the same weights."""
     model, ids = subject.model(lively=True), subject.ids(2)
@@ -134,7 +133,7 @@ def model_equals_torch(subject: Subject) -> Finding:
     return module_equals(model, lambda n: reference.model(ids, n, shape), MODEL, arguments=(ids,))
 
 
-@check("the loss that trains equals torch's cross-entropy of the logits", look_in="core/transformer.py")
+@check("the training loss equals torch's", look_in="core/transformer.py")
 def loss_equals_torch(subject: Subject) -> Finding:
     """Summed, with some targets ignored; loss and gradients of all weights."""
     model, ids = subject.model(lively=True), subject.ids(2)
@@ -153,7 +152,7 @@ def loss_equals_torch(subject: Subject) -> Finding:
     return same_in_both_forms(ours, theirs, dict(model.named_parameters()), MODEL)
 
 
-@check("tied embeddings are one table, untied ones are two", look_in="core/transformer.py")
+@check("tied embeddings are one table, others two", look_in="core/transformer.py")
 def tied_embeddings(subject: Subject) -> Finding:
     """A copy would be tied at the first step only: the optimizer moves the two apart."""
     wrong = []

@@ -86,17 +86,17 @@ def orthogonalized_by_svd(matrix: Tensor, steps: int = 5) -> Tensor:
     return (u * s) @ vt
 
 
-@check("Muon makes every direction of its step equally long", look_in="core/muon.py")
+@check("Muon orthogonalises: all directions equal", look_in="core/muon.py")
 def muon_orthogonalises(subject: Subject) -> Finding:
     """Against the singular values by SVD, which after five steps of Newton-Schulz all lie between 0.7 and 1.2."""
-    matrices = {f"of a {m} × {n} matrix": subject.normal(m, n) for m, n in ((8, 8), (6, 20), (20, 6))}
+    matrices = {f"of a matrix of {m} by {n}": subject.normal(m, n) for m, n in ((8, 8), (6, 20), (20, 6))}
     found = {name: orthogonalize(matrix) for name, matrix in matrices.items()}
     right = {name: orthogonalized_by_svd(matrix) for name, matrix in matrices.items()}
     finding = equal(paired(found, right), 1e-3)
     if not finding.is_right:
         return finding
     spread = max((torch.linalg.svdvals(x.double()) - 1).abs().max().item() for x in found.values())
-    return Finding(f"singular values are off 1 by {spread:.2f} at most (limit 0.4)", spread, 0.4)
+    return Finding(f"singular values off 1 by {spread:.2f} (limit 0.4)", spread, 0.4)
 
 
 @check("Muon's step equals its formula", look_in="core/muon.py")
@@ -118,7 +118,7 @@ def muon_equals_formula(subject: Subject) -> Finding:
     return equal(pairs, 1e-3)
 
 
-@check("clipping equals torch's: one norm over all gradients", look_in="core/grad_clip.py")
+@check("clipping equals torch's, by one norm", look_in="core/grad_clip.py")
 def clipping_equals_torch(subject: Subject) -> Finding:
     """Gradients of very different sizes keep their proportions; those below the limit stay as they are."""
     gradients = [0.1 * subject.normal(5, 4), 3 * subject.normal(6), subject.normal(2, 3)]
@@ -151,7 +151,7 @@ def closed_form(optim: OptimSection, total: int, steps: np.ndarray) -> np.ndarra
     return np.where(steps <= optim.warmup_steps, rise, cosine)
 
 
-@check("the learning rate follows its schedule, step by step", look_in="core/schedule.py")
+@check("the learning rate follows its schedule", look_in="core/schedule.py")
 def schedule_equals_closed_form(subject: Subject) -> Finding:
     """The first step is lr / warmup_steps, the last of the warm-up lr, the very last min_lr: an off-by-one shows."""
     own, total = subject.config.optim, subject.config.train.max_steps

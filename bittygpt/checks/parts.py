@@ -62,7 +62,7 @@ def embedding_equals_torch(subject: Subject) -> Finding:
     return module_equals(table, lambda n: F.embedding(ids, n["weight"]), arguments=(ids,))
 
 
-@check("RMSNorm equals torch's, with tiny vectors, too", look_in="core/rmsnorm.py")
+@check("RMSNorm equals torch's, tiny vectors, too", look_in="core/rmsnorm.py")
 def rmsnorm_equals_torch(subject: Subject) -> Finding:
     """Without eps, a vector of almost nothing is blown up to full length, and one of nothing becomes NaN."""
     width, eps = subject.shape.d_model, subject.shape.norm_eps
@@ -77,7 +77,7 @@ def rmsnorm_equals_torch(subject: Subject) -> Finding:
     )
 
 
-@check("RoPE turns by position · theta^(-2i/d), neighbours in pairs", look_in="core/rope.py")
+@check("RoPE turns pairs by position theta^(-2i/d)", look_in="core/rope.py")
 def rope_equals_complex_rotation(subject: Subject) -> Finding:
     """Against a product of complex numbers in float64; the gradient is turned back."""
     rope, theta = rope_of(subject), subject.shape.rope_theta
@@ -108,7 +108,7 @@ def rope_at_position_0(subject: Subject) -> Finding:
     return equal(pairs)
 
 
-@check(f"RoPE depends on distance alone, at position {FAR:,}, too", look_in="core/rope.py")
+@check("RoPE depends on distance alone, far out too", look_in="core/rope.py")
 def rope_depends_on_distance(subject: Subject) -> Finding:
     """Scores between queries and keys, all of them moved along by 1, by the context length, and very far."""
     context = subject.config.model.context_length
@@ -127,7 +127,7 @@ def rope_depends_on_distance(subject: Subject) -> Finding:
     return equal(pairs)
 
 
-@check("attention's formula equals torch's scaled_dot_product_attention", look_in="core/attention.py")
+@check("attention's formula equals torch's", look_in="core/attention.py")
 def attention_formula(subject: Subject) -> Finding:
     """softmax(Q Kᵀ / sqrt(d)) V with a mask; without the root, softmax saturates as heads grow wide."""
     q, k, v = (2 * subject.normal(2, 4, 9, 16) for _ in range(3))
@@ -139,7 +139,7 @@ def attention_formula(subject: Subject) -> Finding:
     )
 
 
-@check("the attention layer equals one of torch's parts", look_in="core/attention.py")
+@check("the attention layer equals torch's parts", look_in="core/attention.py")
 def attention_layer(subject: Subject) -> Finding:
     """Projections, norms of queries and keys, RoPE on both, heads that share keys: as the config has them."""
     shape = subject.shape
@@ -152,7 +152,7 @@ def attention_layer(subject: Subject) -> Finding:
     return module_equals(layer, lambda n: reference.attention(n["x"], n, shape), x=x)
 
 
-@check("the feed-forward layer equals one of torch's parts", look_in="core/feed_forward.py")
+@check("the feed-forward layer equals torch's parts", look_in="core/feed_forward.py")
 def feed_forward_layer(subject: Subject) -> Finding:
     """The gate goes through the activation, the other projection does not."""
     shape = subject.shape
@@ -163,7 +163,7 @@ def feed_forward_layer(subject: Subject) -> Finding:
     )
 
 
-@check("a block adds attention and feed-forward to what comes in", look_in="core/transformer.py")
+@check("a block adds its two parts to what comes in", look_in="core/transformer.py")
 def block_is_two_residual_sums(subject: Subject) -> Finding:
     """x + attention(norm(x)), then x + feed_forward(norm(x)), with the block's own attention and feed-forward."""
     shape = subject.shape

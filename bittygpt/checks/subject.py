@@ -98,6 +98,8 @@ class Subject:
                 f"first loss and initial weights of that model, too, with all {self.vocab_size:,} tokens"
             )
         train = self.config.train
+        if self.will_be_compiled:
+            self.notes.append("the last check compiles a layer, which takes about half a minute")
         if train.init_from is not None:
             self.notes.append(
                 "fresh weights, all of them trained: train.init_from and train.trainable left out"
@@ -119,6 +121,12 @@ class Subject:
                     elif name.startswith("layers."):
                         weight.mul_(2)
         return model
+
+    @property
+    def will_be_compiled(self) -> bool:
+        """Whether the run, if it is long enough, compiles its model."""
+        asked = self.config.train.compile
+        return asked is True or (asked == "auto" and self.device.is_cuda)
 
     @cached_property
     def own_model(self) -> TransformerLM:

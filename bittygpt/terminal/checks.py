@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
 MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
+PROMISE = 43  # columns that the longest promise takes
 WORDS = {"passed": "ok     ", "failed": "FAILED ", "skipped": "skipped"}  # in a pipe
 
 
@@ -33,7 +34,7 @@ class ChecksDisplay:
 
     def __enter__(self) -> "ChecksDisplay":
         if self._console:
-            self._status = self._console.status("importing")
+            self._status = self._console.status("checking", spinner="dots" if self._has_marks() else "line")
             self._status.start()
         return self
 
@@ -56,23 +57,20 @@ class ChecksDisplay:
         from rich.table import Table
         from rich.text import Text
 
-        if self._status:
-            self._status.update(f"after: {outcome.promise}")
         if outcome.theme != self._theme:
             self._theme = outcome.theme
             self._console.print(Text(self._theme, style="bold"))
-        style = STYLES[outcome.state]
+        style, marks = STYLES[outcome.state], MARKS if self._has_marks() else WORDS
         row = Table.grid(padding=(0, 1), expand=True)
         row.add_column(width=1)
-        row.add_column(ratio=5)
-        row.add_column(ratio=4)
+        row.add_column(width=min(PROMISE, self._console.width * 11 // 20))
+        row.add_column(ratio=1)
         found = Text(outcome.found + place, style="dim" if outcome.state == "passed" else style)
-        row.add_row(Text(self._mark(outcome.state), style=style), Text(outcome.promise), found)
+        row.add_row(Text(marks[outcome.state][0], style=style), Text(outcome.promise), found)
         self._console.print(row)
 
-    def _mark(self, state: str) -> str:
-        can_show = self._console is not None and self._console.encoding.lower().startswith("utf")
-        return MARKS[state] if can_show else WORDS[state][0]
+    def _has_marks(self) -> bool:
+        return self._console is not None and self._console.encoding.lower().startswith("utf")
 
     def conclude(self, outcomes: "Sequence[Outcome]", seconds: float) -> None:
         """The last line: how many passed, and where to look."""
