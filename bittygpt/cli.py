@@ -83,9 +83,18 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old run is kept beside the new one.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Train nothing: check the code, as it is now, on this config."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a model, or go on where it stopped."""
+    if check:
+        from bittygpt.commands.check import check as run_checks
+
+        run_checks(config, overrides or [], fresh=fresh, as_json=json)
+        return
     from bittygpt.commands.train import train as run
 
     run(config, overrides or [], fresh=fresh, as_json=json)

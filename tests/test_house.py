@@ -12,7 +12,7 @@ PACKAGE = REPOSITORY / "bittygpt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 WORDS_AND_SENTENCES = "story_"  # lists of phrases may be as long as they are
 MAX_LINES, MAX_FUNCTION = 220, 60
-MIDDLE = {"text", "data", "training", "sampling", "export", "terminal", "report"}
+MIDDLE = {"text", "checks", "data", "training", "sampling", "export", "terminal", "report"}
 ALLOWED = {
     "kernels": {"kernels"},
     "core": {"core", "kernels"},
@@ -22,7 +22,8 @@ ALLOWED = {
     "training": {"training", "data", "core", "errors", "files", "config", "stop_signals"},
     "sampling": {"sampling", "core", "data", "errors"},
     "export": {"export", "core", "data", "errors", "files"},
-    "terminal": {"terminal", "training", "errors", "files"},
+    "checks": {"checks", "config", "core", "data", "errors", "sampling", "training"},
+    "terminal": {"terminal", "checks", "training", "errors", "files"},
     "report": {"report", "terminal", "training", "config", "errors", "files"},
     "commands": {"commands", "config", "core", "errors", "files", "stop_signals", *MIDDLE},
 }
