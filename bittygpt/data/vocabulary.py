@@ -70,13 +70,17 @@ def write_vocabulary(path: Path, vocabulary: Sequence[bytes]) -> None:
     Raises:
         DataError: the file cannot be written there.
     """
-    literals = {str(token_id): repr(token) for token_id, token in enumerate(vocabulary)}
     try:
-        write_text(path, json.dumps(literals, indent=2))
+        write_text(path, vocabulary_as_text(vocabulary))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}); choose a folder that can be"
         ) from error
+
+
+def vocabulary_as_text(vocabulary: Sequence[bytes]) -> str:
+    """The contents of such a `vocab.json`."""
+    return json.dumps({str(token_id): repr(token) for token_id, token in enumerate(vocabulary)}, indent=2)
 
 
 def leading_special_tokens(vocabulary: Sequence[bytes], source: object = "the vocabulary") -> list[str]:

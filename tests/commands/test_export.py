@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from bittygpt.commands import export as command
+from bittygpt.commands import export_formats
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, ExportError, UsageError
-from bittygpt.export import huggingface
+from bittygpt.export.huggingface import config_files
+from bittygpt.layouts import huggingface
 from bittygpt.training.checkpoint import load_checkpoint
 
 transformers = pytest.importorskip("transformers")
@@ -41,6 +43,7 @@ def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer,
     assert "; equal ids for " in verdict
     assert done.stderr.splitlines() == [
         "exporting runs/tiny/checkpoints/step-00000003",
+        "the run's validation text is not compared: there are no tokens in data/tiny",
         "comparing with transformers ...",
     ]
     assert [name for name in names(bittygpt.folder) if name.startswith(".")] == []
@@ -87,6 +90,8 @@ def test_json_dtype_and_anothers_sample_section(run, capsys):
         "checkpoint": str(run / "checkpoints/step-00000003"),
         "files": ALL_FILES,
         "verified": True,
+        "texts_compared": 19,
+        "validation_tokens": 0,
     }
     assert {t.dtype for t in load_file("out/model.safetensors").values()} == {torch.bfloat16}
     generation = json.loads(Path("out/generation_config.json").read_text())
@@ -110,10 +115,10 @@ def without_permutation(monkeypatch):
 def with_wrong(**wrong):
     def plant(monkeypatch):
         def files(*arguments):
-            right = huggingface.config_files(*arguments)
+            right = config_files(*arguments)
             return right | {"config.json": right["config.json"] | wrong}
 
-        monkeypatch.setattr(command, "config_files", files)
+        monkeypatch.setattr(export_formats, "config_files", files)
 
     return plant
 
@@ -192,7 +197,7 @@ def test_unverified_says_so(run, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format": "pt"}, UsageError, "--format pt is not known"),
+        ({"format": "pt"}, UsageError, "--format pt is not known; the formats are: hf, gguf, onnx, torch"),
         (
             {"dtype": "int3"},
             UsageError,

@@ -9,7 +9,7 @@ import pytest
 from bittygpt.commands import export as command
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
-from bittygpt.export import huggingface
+from bittygpt.layouts import huggingface
 
 pytest.importorskip("xllamacpp")
 SPECIAL = ["<|endoftext|>"]
