@@ -8,16 +8,15 @@ import torch
 from bittygpt.data.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers")
+ONE_STEP = ["train.max_steps=1", "optim.warmup_steps=1"]
 
 
 def test_an_exported_run_goes_on_as_the_checkpoint_would(trained, bittygpt):
     """The first step's loss is that of the weights, to the last bit of them."""
     source = trained.folder / "runs/tiny"
     bittygpt("export", "--ckpt", str(source), "--format", "hf", "--out", "hf", "--no-verify")
-    bittygpt("train", "tiny.yaml", "train.init_from=hf", "run.name=a", "train.max_steps=1", "data.dir=d")
-    bittygpt(
-        "train", "tiny.yaml", f"train.init_from={source}", "run.name=b", "train.max_steps=1", "data.dir=d"
-    )
+    bittygpt("train", "tiny.yaml", "train.init_from=hf", "run.name=a", *ONE_STEP, "data.dir=d")
+    bittygpt("train", "tiny.yaml", f"train.init_from={source}", "run.name=b", *ONE_STEP, "data.dir=d")
     (a,), (b,) = ([e for e in bittygpt.events(name) if e["event"] == "step"] for name in "ab")
     assert (a["loss"], a["grad_norm"]) == (b["loss"], b["grad_norm"])
 
@@ -45,7 +44,7 @@ def test_a_folder_of_transformers_with_its_tokenizer_is_trained_and_sampled(bitt
     )
     transformers.LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
     theirs.save(str(folder / "tokenizer.json"))
-    command = ["train", "tiny.yaml", "train.init_from=theirs", "train.max_steps=1"]
+    command = ["train", "tiny.yaml", "train.init_from=theirs", *ONE_STEP]
     other = bittygpt(*command, "model.num_heads=4", "model.rope_theta=500", code=2)
     for words in (
         "train.init_from: theirs is another model: ",
@@ -54,8 +53,8 @@ def test_a_folder_of_transformers_with_its_tokenizer_is_trained_and_sampled(bitt
         "its tokenizer has other tokens than the run's; set tokenizer.vocab to theirs/tokenizer.json",
     ):
         assert words in other.stderr
-    own = "tokenizer={vocab: theirs/tokenizer.json}"
-    done = bittygpt(*command, own, "data.dir=other", "run.name=tuned")
+    own = ["tokenizer.vocab=theirs/tokenizer.json", "tokenizer.vocab_size=null"]
+    done = bittygpt(*command, *own, "data.dir=other", "run.name=tuned")
     assert "runs/tuned: finished after 1 steps" in done.stdout
     written = Tokenizer.load(bittygpt.folder / "runs/tuned/checkpoints/step-00000001/vocab.json")
     assert written.vocabulary == Tokenizer.load(folder / "tokenizer.json").vocabulary
