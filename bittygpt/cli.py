@@ -161,17 +161,21 @@ def sample(
 @app.command()
 def export(
     ckpt: Ckpts,
-    out: Annotated[Path, typer.Option("--out", help="Folder or file (.gguf) to write.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder, or file (.gguf, .pt2, .html), to write.", show_default=False),
+    ],
     format: Annotated[
         str,
         typer.Option(
             "--format",
-            help="hf: a Hugging Face folder; gguf: a file for llama.cpp; report: a page about runs.",
+            help="hf: a Hugging Face folder; gguf: a file for llama.cpp; onnx: graphs for ONNX Runtime, browsers and "
+            "others; torch: a .pt2 program that runs without bittygpt; report: a page about runs.",
             show_default=False,
         ),
     ],
     dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, float16, bfloat16, or for gguf q8_0.")
+        str, typer.Option("--dtype", help="float32, float16, bfloat16 (not onnx), or q8_0 (gguf alone).")
     ] = "float32",
     verify: Annotated[bool, typer.Option(help="Compare the export with the model.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,

@@ -68,7 +68,9 @@ class TokenizerSection(Section):
     special_tokens: Texts = Field(
         ("<|endoftext|>",), description="Special tokens, in the order of their ids."
     )
-    vocab: Text | None = Field(None, description="Path of an existing vocab.json; null: train a vocabulary.")
+    vocab: Text | None = Field(
+        None, description="Path of a vocab.json or tokenizer.json; null: train a vocabulary."
+    )
     train_bytes: Count | None = Field(
         None,
         description="Bytes of text, spread over the corpus, that the vocabulary learns from; null: 100 million, "
@@ -177,7 +179,9 @@ class TrainSection(Section):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
     ignore_tokens: Texts = Field((), description="Special tokens that are no target of the loss.")
-    init_from: Text | None = Field(None, description="Run or checkpoint whose weights to start from.")
+    init_from: Text | None = Field(
+        None, description="Run, checkpoint or Hugging Face folder whose weights to start from."
+    )
     trainable: Texts = Field((), description="Name patterns of the weights left unfrozen; empty: all.")
 
 

@@ -51,11 +51,12 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     """
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
-    mask = None if num_queries in (1, num_keys) else causal_mask(num_queries, num_keys, q_BHTd.device)
+    from_the_start = bool(num_queries == num_keys)  # torch.export, which has numbers of its own, wants a bool
+    mask = None if from_the_start or num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
     # on a CPU, autocast would round what is float32 on purpose (`MultiHeadAttention.forward`)
     with torch.autocast("cpu", enabled=False) if q_BHTd.is_cpu else nullcontext():
         return F.scaled_dot_product_attention(
-            q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=num_queries == num_keys, enable_gqa=grouped
+            q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
         )
 
 
