@@ -9,7 +9,8 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.errors import CheckpointError
-from bittygpt.sampling.generate import SamplingOptions, choose, draw, generate
+from bittygpt.sampling.choice import choose, draw
+from bittygpt.sampling.generate import SamplingOptions, generate
 
 END = 0
 PLAIN = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=2, num_heads=4, d_ff=48)
