@@ -94,7 +94,8 @@ class Batch:
         ids = sample.prompt_ids or [self.end_of_text_id]
         if len(ids) > self._limit:
             self._say(
-                f"the prompt has {len(ids)} tokens and the context {self._limit}: using its last ones", "prompt"
+                f"the prompt has {len(ids)} tokens and the context {self._limit}: using its last ones",
+                "prompt",
             )
         window, place = list(ids[-self._limit :]), len(self._rows)
         with torch.inference_mode():
@@ -124,9 +125,7 @@ class Batch:
             seen_BV.scatter_(-1, chosen_B1, True)
         logprobs_B1 = torch.log_softmax(logits_BV, dim=-1).gather(-1, chosen_B1)
         pairs = zip(chosen_B1[:, 0].tolist(), logprobs_B1[:, 0].tolist(), strict=True)
-        new = [
-            (row.sample, NewToken(*pair)) for row, pair in zip(self._rows, pairs, strict=True)
-        ]
+        new = [(row.sample, NewToken(*pair)) for row, pair in zip(self._rows, pairs, strict=True)]
         for row, (sample, token) in zip(self._rows, new, strict=True):
             row.window.append(token.token_id)
             sample.num_tokens += 1

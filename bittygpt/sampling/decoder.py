@@ -8,43 +8,56 @@ Shapes: N rows (positions of one prompt, or one position of several texts), D d_
 d head dimension, F d_ff, V vocabulary.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.core import TransformerBlock, TransformerLM
+from bittygpt.core import Embedding, Linear, RMSNorm, TransformerBlock, TransformerLM
+from bittygpt.core.activations import Activation
 from bittygpt.core.attention import fused_causal_attention
 from bittygpt.core.feed_forward import GatedFeedForward
 from bittygpt.core.rmsnorm import rms_norm
 from bittygpt.sampling.kv_cache import KeyValueCache
 from bittygpt.sampling.row_products import RowProducts, block_of
 
-Attend = Callable[[int, Tensor, Tensor, Tensor], Tensor]
-"""Number of the layer, queries (N, H, d), keys and values (N, G, d) -> what they find (N, H d)."""
+Attend = Callable[[int, Tensor, Tensor], Tensor]
+"""Number of the layer, queries (N, H, d), keys and values (N, 2 G, d) -> what the queries find (N, H d)."""
 Product = Callable[[Tensor, Tensor], Tensor]
 
 
-def _side_by_side(weights: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Weights (d_out, d_in) -> (d_in, sum of all d_out), as it is read in a product from the left."""
-    return torch.cat([weight.detach() for weight in weights]).to(dtype).T.contiguous()
+def _side_by_side(
+    layers: Sequence[Linear | Embedding], dtype: torch.dtype, norm: RMSNorm | None = None
+) -> Tensor:
+    """Weights (d_out, d_in) -> (d_in, sum of all d_out), as it is read in a product from the left.
+
+    A norm before them is
+        g x / sqrt(mean(x²) + eps)  =  sqrt(D) g · x / sqrt(|x|² + D eps),
+    of which sqrt(D) g, one number for each feature, goes into the weights.
+    """
+    joined = torch.cat([layer.weight.detach() for layer in layers])
+    if norm is not None:
+        joined = joined * (math.sqrt(joined.shape[1]) * norm.weight.detach())
+    return joined.to(dtype).T.contiguous()
 
 
 class _Layer:
     """One block's weights."""
 
     def __init__(self, block: TransformerBlock, dtype: torch.dtype) -> None:
-        attention, feed_forward = block.attn, block.ffn
+        attention = block.attn
+        feed_forward: Any = block.ffn
         projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.qkv = _side_by_side([layer.weight for layer in projections], dtype)
-        self.output = _side_by_side([attention.output_proj.weight], dtype)
+        self.qkv = _side_by_side(projections, dtype, block.ln1)
+        self.output = _side_by_side([attention.output_proj], dtype)
         self.is_gated = isinstance(feed_forward, GatedFeedForward)
         up = (feed_forward.w1, feed_forward.w3) if self.is_gated else (feed_forward.w1,)
-        self.up = _side_by_side([layer.weight for layer in up], dtype)
-        self.down = _side_by_side([feed_forward.w2.weight], dtype)
-        self.activation = feed_forward.activation
-        self.norm_1, self.norm_2 = block.ln1.weight.detach(), block.ln2.weight.detach()
+        self.up = _side_by_side(up, dtype, block.ln2)
+        self.down = _side_by_side([feed_forward.w2], dtype)
+        self.activation: Activation = feed_forward.activation
         self.qk_gains: Tensor | None = None
         if attention.q_norm is not None and attention.k_norm is not None:
             heads, kv_heads, _ = attention.heads
@@ -74,12 +87,18 @@ class Decoder:
         self.device = embeddings.device
         kind = self.device.type
         self.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else embeddings.dtype
+        self._kv_heads = model.config.num_kv_heads or model.config.num_heads
+        self._head_dim = model.config.d_model // model.config.num_heads
         self._embeddings = embeddings
-        self._layers = [_Layer(block, self.dtype) for block in model.layers]
-        self._final_norm = model.ln_final.weight.detach()
-        self._head = _side_by_side([model.output_weight], self.dtype)
-        self._cos_sin = model.layers[0].attn.rope.cos_sin
-        self._products = RowProducts(max_rows)
+        blocks = [cast(TransformerBlock, block) for block in model.layers]
+        self._layers = [_Layer(block, self.dtype) for block in blocks]
+        assert blocks[0].attn.rope is not None
+        self._cos_sin = blocks[0].attn.rope.cos_sin
+        self._head = _side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
+        self._root_of_D_eps = torch.tensor(math.sqrt(model.config.d_model * model.config.norm_eps)).to(
+            self.device
+        )
+        self._products = RowProducts(max_rows, self.device)
 
     def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
         """Room for so many texts of so many tokens."""
@@ -92,9 +111,9 @@ class Decoder:
         if not ids:
             return
 
-        def attend(layer: int, q_THd: Tensor, k_TGd: Tensor, v_TGd: Tensor) -> Tensor:
-            cache.write_prompt(layer, row, k_TGd, v_TGd)
-            q_1HTd, k_1GTd, v_1GTd = (x.transpose(0, 1)[None] for x in (q_THd, k_TGd, v_TGd))
+        def attend(layer: int, q_THd: Tensor, kv_TGd: Tensor) -> Tensor:
+            cache.write_prompt(layer, row, kv_TGd)
+            q_1HTd, k_1GTd, v_1GTd = (x.transpose(0, 1)[None] for x in (q_THd, *kv_TGd.chunk(2, dim=1)))
             return fused_causal_attention(q_1HTd, k_1GTd, v_1GTd)[0].transpose(0, 1).flatten(1)
 
         self._forward(torch.tensor(ids, device=self.device), self._cos_sin[: len(ids)], attend, torch.matmul)
@@ -106,14 +125,14 @@ class Decoder:
         padding = -count % block
         positions_N = F.pad(cache.begin_step(), (0, padding))
 
-        def attend(layer: int, q_NHd: Tensor, k_NGd: Tensor, v_NGd: Tensor) -> Tensor:
-            seen = cache.append(layer, k_NGd[:count], v_NGd[:count])
+        def attend(layer: int, q_NHd: Tensor, kv_NGd: Tensor) -> Tensor:
+            keys_BGSd, values_BGSd, mask_B11S = cache.append(layer, kv_NGd[:count])
             found_BH1d = F.scaled_dot_product_attention(
                 q_NHd[:count, :, None],
-                seen.keys_BGSd,
-                seen.values_BGSd,
-                attn_mask=seen.mask_B11S,
-                enable_gqa=q_NHd.shape[1] != k_NGd.shape[1],
+                keys_BGSd,
+                values_BGSd,
+                attn_mask=mask_B11S,
+                enable_gqa=2 * q_NHd.shape[1] != kv_NGd.shape[1],
             )
             return F.pad(found_BH1d.flatten(1), (0, 0, 0, padding))
 
@@ -123,27 +142,29 @@ class Decoder:
 
     def _forward(self, ids_N: Tensor, cos_sin: Tensor, attend: Attend, product: Product) -> Tensor:
         """ids (N,), and cosine and sine of their positions' angles (N, d/2, 2) -> what the last layer says (N, D)."""
-        heads = self.config.num_heads
-        head_dim = self.config.d_model // heads
-        kv_heads = self.config.num_kv_heads or heads
+        heads, turned = self.config.num_heads, self.config.num_heads + self._kv_heads
         factors_N1c = torch.view_as_complex(cos_sin)[:, None]
         with torch.autocast(self.device.type, enabled=False):  # every dtype is chosen here
             x_ND = self._embeddings[ids_N]
             for number, layer in enumerate(self._layers):
-                qkv = product(self._norm(x_ND, layer.norm_1), layer.qkv).unflatten(-1, (-1, head_dim))
-                qk, v = qkv.split((heads + kv_heads, kv_heads), dim=1)
+                qkv = product(self._shortened(x_ND), layer.qkv).unflatten(-1, (-1, self._head_dim))
                 if layer.qk_gains is not None:
-                    qk = rms_norm(qk, layer.qk_gains, self.config.norm_eps)
-                q, k = _turn(qk, factors_N1c).split((heads, kv_heads), dim=1)
-                x_ND += product(attend(number, q, k, v), layer.output)
-                x_ND += layer.feed_forward(self._norm(x_ND, layer.norm_2), product)
-            return self._norm(x_ND, self._final_norm)
+                    qkv[:, :turned] = rms_norm(qkv[:, :turned], layer.qk_gains, self.config.norm_eps)
+                _turn_in_place(qkv[:, :turned], factors_N1c)
+                x_ND += product(attend(number, qkv[:, :heads], qkv[:, heads:]), layer.output)
+                x_ND += layer.feed_forward(self._shortened(x_ND), product)
+            return self._shortened(x_ND)
 
-    def _norm(self, x_ND: Tensor, gain_D: Tensor) -> Tensor:
-        return rms_norm(x_ND, gain_D, self.config.norm_eps).to(self.dtype)
+    def _shortened(self, x_ND: Tensor) -> Tensor:
+        """x / sqrt(|x|² + D eps), RMSNorm but for what is in the weights: a step has so many that each pass counts."""
+        x32_ND = x_ND.float()
+        length_N1 = torch.linalg.vector_norm(x32_ND, dim=-1, keepdim=True)
+        return (x32_ND / length_N1.hypot_(self._root_of_D_eps)).to(self.dtype)
 
 
-def _turn(x_NHd: Tensor, factors_N1c: Tensor) -> Tensor:
+def _turn_in_place(x_NHd: Tensor, factors_N1c: Tensor) -> None:
     """RoPE: neighbouring features as complex numbers, times cos + i sin of their position's angle."""
-    pairs = torch.view_as_complex(x_NHd.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * factors_N1c).flatten(-2).to(x_NHd.dtype)
+    x32_NHd = x_NHd.float()  # the same memory, if it is float32
+    torch.view_as_complex(x32_NHd.unflatten(-1, (-1, 2))).mul_(factors_N1c)
+    if x32_NHd is not x_NHd:
+        x_NHd.copy_(x32_NHd)

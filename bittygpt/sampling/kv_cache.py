@@ -8,7 +8,6 @@ Shapes: B rows in use, G key/value heads, T positions, S positions looked at, d 
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,14 +15,6 @@ from torch import Tensor
 from bittygpt.core import ModelConfig
 
 SPAN_UNIT = 64  # positions: attention looks at a multiple of it, so that its sums have few different lengths
-
-
-class Seen(NamedTuple):
-    """What a step's attention may look at: keys and values (B, G, S, d), and what is added to scores (B, 1, 1, S)."""
-
-    keys_BGSd: Tensor
-    values_BGSd: Tensor
-    mask_B11S: Tensor
 
 
 class KeyValueCache:
@@ -41,14 +32,14 @@ class KeyValueCache:
     ) -> None:
         self.capacity = -(-capacity // SPAN_UNIT) * SPAN_UNIT
         self.lengths: list[int] = []
+        self._places: tuple[Tensor | slice, slice, Tensor | int]  # of this step
         heads, head_dim = config.num_kv_heads or config.num_heads, config.d_model // config.num_heads
         # zeros, as what is masked is multiplied by 0, and must not be infinite
-        self._kv = torch.zeros(
-            (config.num_layers, 2, rows, heads, self.capacity, head_dim), dtype=dtype, device=device
-        )
+        self._layers = [
+            torch.zeros((rows, 2 * heads, self.capacity, head_dim), dtype=dtype, device=device)
+            for _ in range(config.num_layers)
+        ]  # the heads of keys, then those of values
         self._mask_R11S = torch.full((rows, 1, 1, self.capacity), -math.inf, dtype=dtype, device=device)
-        self._rows_B = self._positions_B = torch.zeros(0, dtype=torch.long, device=device)
-        self._span = 0
 
     def set_length(self, row: int, length: int) -> None:
         """Take a row into use, the next free one or one that is in use, and let it hold its first positions."""
@@ -56,15 +47,14 @@ class KeyValueCache:
         self._mask_R11S[row] = -math.inf
         self._mask_R11S[row, ..., :length] = 0
 
-    def write_prompt(self, layer: int, row: int, k_TGd: Tensor, v_TGd: Tensor) -> None:
-        """Put keys and values of positions 0 to T - 1 into a row."""
-        length = len(k_TGd)
-        self._kv[layer, 0, row, :, :length] = k_TGd.transpose(0, 1)
-        self._kv[layer, 1, row, :, :length] = v_TGd.transpose(0, 1)
+    def write_prompt(self, layer: int, row: int, kv_TGd: Tensor) -> None:
+        """Put the heads of keys and those of values (T, 2 G, d) of positions 0 to T - 1 into a row."""
+        self._layers[layer][row, :, : len(kv_TGd)] = kv_TGd.transpose(0, 1)
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let one row hold what the first positions of another hold."""
-        self._kv[:, :, target, :, :length] = self._kv[:, :, source, :, :length]
+        for heads_RGSd in self._layers:
+            heads_RGSd[target, :, :length] = heads_RGSd[source, :, :length]
         self.set_length(target, length)
 
     def remove(self, row: int) -> None:
@@ -76,23 +66,29 @@ class KeyValueCache:
 
     def begin_step(self) -> Tensor:
         """Make every row in use one position longer; gives these positions (B,), for `append` to fill."""
-        device = self._kv.device
-        self._rows_B = torch.arange(len(self.lengths), device=device)
-        self._positions_B = torch.tensor(self.lengths, device=device)
-        self._mask_R11S[self._rows_B, 0, 0, self._positions_B] = 0
+        device, count = self._mask_R11S.device, len(self.lengths)
+        positions_B = torch.tensor(self.lengths, device=device)
+        if self.lengths.count(self.lengths[0]) == count:
+            self._places = slice(count), slice(None), self.lengths[0]  # the faster way to say it
+        else:
+            self._places = torch.arange(count, device=device), slice(None), positions_B
+        self._mask_R11S.squeeze(1)[self._places] = 0
         self.lengths = [length + 1 for length in self.lengths]
-        self._span = -(-max(self.lengths) // SPAN_UNIT) * SPAN_UNIT
-        return self._positions_B
+        span = -(-max(self.lengths) // SPAN_UNIT) * SPAN_UNIT
+        self._seen = slice(count), slice(None), slice(span)
+        self._mask_B11S = self._mask_R11S[:count, ..., :span]
+        return positions_B
 
-    def append(self, layer: int, k_BGd: Tensor, v_BGd: Tensor) -> Seen:
-        """Fill the positions of this step in one layer; gives what its attention may look at, as views."""
-        keys_RGSd, values_RGSd = self._kv[layer]
-        keys_RGSd[self._rows_B, :, self._positions_B] = k_BGd
-        values_RGSd[self._rows_B, :, self._positions_B] = v_BGd
-        count, span = len(self.lengths), self._span
-        return Seen(
-            keys_RGSd[:count, :, :span], values_RGSd[:count, :, :span], self._mask_R11S[:count, ..., :span]
-        )
+    def append(self, layer: int, kv_BGd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Fill the positions of this step in one layer, with the heads of keys and those of values (B, 2 G, d).
+
+        Returns:
+            What the step may look at, as views: keys and values (B, G, S, d), and what is added to scores (B, 1, 1, S).
+        """
+        heads_RGSd = self._layers[layer]
+        heads_RGSd[self._places] = kv_BGd
+        keys_BGSd, values_BGSd = heads_RGSd[self._seen].chunk(2, dim=1)
+        return keys_BGSd, values_BGSd, self._mask_B11S
 
 
 def bytes_per_row(config: ModelConfig, capacity: int, dtype: torch.dtype) -> int:
