@@ -50,6 +50,24 @@ SampleConfig = Annotated[
     ),
 ]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Prompt = Annotated[
+    str | None, typer.Option(help="Text to go on from; else --prompt-file, a pipe or the config.")
+]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(help="File with the prompt, - is the standard input; many prompts in a .jsonl file."),
+]
+TopP = Annotated[float | None, typer.Option(help="Choose among the likeliest that hold this probability.")]
+MinP = Annotated[float | None, typer.Option(help="Drop tokens below this share of the likeliest one's.")]
+RepetitionPenalty = Annotated[float | None, typer.Option(help="Above 1: seen tokens get less likely.")]
+Stop = Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")]
+Interactive = Annotated[
+    bool, typer.Option("--interactive", "-i", help="Take prompts from the keyboard, one after the other.")
+]
+ScoredFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Loss and bits per byte of this text, and none is generated."),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -103,33 +121,23 @@ def train(
 @app.command()
 def sample(
     ckpt: Ckpt,
-    prompt: Annotated[
-        str | None, typer.Option(help="Text to go on from; else --prompt-file, a pipe or the config.")
-    ] = None,
-    prompt_file: Annotated[
-        Path | None, typer.Option(help="File with the prompt; - is the standard input.")
-    ] = None,
+    prompt: Prompt = None,
+    prompt_file: PromptFile = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens to generate.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Choose among the likeliest that hold this probability.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(help="Drop tokens below this share of the likeliest one's.")
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None, typer.Option(help="Above 1: seen tokens get less likely.")
-    ] = None,
+    top_p: TopP = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
     num_samples: Annotated[int | None, typer.Option(help="Texts to generate.")] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="End before this text; may be given several times.")
-    ] = None,
+    stop: Stop = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same text.")] = None,
     ignore_eos: Annotated[bool, typer.Option("--ignore-eos", help="Do not end at <|endoftext|>.")] = False,
     novelty: Annotated[
         bool, typer.Option("--novelty", help="Say how much of the text is copied from the training data.")
     ] = False,
+    interactive: Interactive = False,
+    score: ScoredFile = None,
     config: SampleConfig = None,
     device: DeviceName = "auto",
     json: Json = False,
@@ -153,6 +161,8 @@ def sample(
         seed=seed,
         ignore_eos=ignore_eos,
         novelty=novelty,
+        interactive=interactive,
+        score=score,
         as_json=json,
         device=device,
     )

@@ -18,6 +18,7 @@ _TWIN = 0.05  # `timeout` signals its child and then its whole process group
 
 _received: list[int] = []  # by this process, since it began
 _raised: list[int] = []  # those that an Interruption was raised for
+_taken: set[int] = set()  # those that someone answers himself, and may get any number of times
 
 AGAIN = "interrupted; run the same command again"  # what is said where nothing more is known
 
@@ -62,7 +63,7 @@ def _obeyed() -> list[signal.Signals]:
 def _end_on_second(reading: int) -> None:
     first: float | None = None
     while number := os.read(reading, 1)[0]:
-        if number not in SIGNALS:
+        if number not in SIGNALS or number in _taken:
             continue
         now = time.monotonic()
         may_be_echo = number == signal.SIGHUP or "TORCHELASTIC_RUN_ID" in os.environ
@@ -89,6 +90,18 @@ def stop_on_signal(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def take_ctrl_c(on_ctrl_c: Callable[[], None]) -> Iterator[None]:
+    """Within it, a SIGINT calls `on_ctrl_c`, as often as it comes, and ends nothing."""
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: on_ctrl_c())
+    _taken.add(signal.SIGINT)
+    try:
+        yield
+    finally:
+        _taken.discard(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
 
 
 def stop_was_asked() -> bool:

@@ -68,7 +68,7 @@ def _twin_of(
     return equal(paired(found, right), MODEL, file)
 
 
-@check("cached generation equals the full pass", look_in="sampling/context.py")
+@check("cached generation equals the full pass", look_in="sampling/decoder.py")
 def cache_equals_full_pass(subject: Subject) -> Finding:
     """Each token is chosen greedily, with earlier keys and values from the cache; then all is read at once."""
     model = subject.model(lively=True).eval()

@@ -1,28 +1,23 @@
 """`bittygpt sample`: checkpoint -> text."""
 
-import json
 import math
 import os
 import sys
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from bittygpt.commands.device_flag import device_of_flag
 from bittygpt.commands.novelty import NoveltyMeter
-from bittygpt.config import load_config, overlay_sample
-from bittygpt.core import TransformerLM
-from bittygpt.data.tokenizer import StreamingDecoder, Tokenizer
+from bittygpt.commands.sample_interactive import converse
+from bittygpt.commands.sample_prompts import is_prompt_list, read_prompt
+from bittygpt.commands.sample_score import score_file
+from bittygpt.commands.sample_texts import Sampler, write_many, write_texts
+from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.errors import UsageError
-from bittygpt.sampling.completion import Completion
-from bittygpt.sampling.generate import SamplingOptions, generate
-from bittygpt.terminal.console import result, talk
+from bittygpt.sampling.options import SamplingOptions
+from bittygpt.terminal.console import talk
 from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
-
-BETWEEN_SAMPLES = "\n\n---\n"
-SILENCE = 1.0  # seconds of waiting for a pipe before saying so
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_tokens": ("1 or more", lambda value: value >= 1),
@@ -52,56 +47,71 @@ def sample(
     stop: list[str],
     seed: int | None,
     ignore_eos: bool,
+    interactive: bool,
+    score: Path | None,
     as_json: bool,
     device: str,
     novelty: bool = False,
 ) -> None:
     """Print texts that the model of a checkpoint writes; what is None is as the checkpoint's `sample:` section says.
 
-    One sample is printed as it comes: the prompt, the text, a newline. Several are generated as one batch and
-    printed when all are done, each with the prompt, with a blank line and a line `---` between two of them. With
-    `as_json`, each sample is one line of JSON, see `_record`.
+    `interactive` takes prompts from the keyboard (`converse`), a `prompt_file` that ends with .jsonl holds many
+    (`write_many`), and `score` names a text to be read instead of one to be written (`score_file`); else there is one
+    prompt (`write_texts`).
 
     Raises:
-        UsageError: a flag is out of range, or the prompt cannot be read.
+        UsageError: a flag is out of range or does not go with another, or the prompt cannot be read.
         ConfigError: `config` has faults.
         CheckpointError: no good checkpoint is at `ckpt`.
+        DataError: the text to score cannot be read.
     """
-    flags = {
-        "max_tokens": max_tokens,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "repetition_penalty": repetition_penalty,
-        "num_samples": num_samples,
-        "seed": seed,
-    }
-    given = {name: value for name, value in flags.items() if value is not None}
+    arguments = locals()
+    given = {name: value for name, value in arguments.items() if name in _RANGES and value is not None}
     check_flags(given, stop)
-    given_prompt = read_prompt(prompt, prompt_file)
+    texts = ("prompt", "prompt_file", "stop", "ignore_eos", "novelty")
+    _check_modes({**given, **{name: arguments[name] for name in texts}}, interactive, score, as_json)
+    many = prompt_file if prompt_file is not None and is_prompt_list(prompt_file) else None
+    is_single = not interactive and score is None and many is None
+    given_prompt = read_prompt(prompt, prompt_file) if is_single else None
     target = device_of_flag(device)
-    folder = find_checkpoint(ckpt, talk)
-    run_config = load_config(folder / "config.yaml")
-    if config is not None:
-        run_config = overlay_sample(run_config, config)
-    text = run_config.sample.prompt if given_prompt is None else given_prompt
+    folder, run_config = _read_config(ckpt, config)
+    settings = {**run_config.sample.model_dump(), **given}
+    config_prompt, count = settings.pop("prompt"), settings.pop("num_samples")
+    options = SamplingOptions(**settings, ignore_eos=ignore_eos)
     meter = NoveltyMeter(run_config, folder) if novelty else None
     model, tokenizer = load_checkpoint(folder, target.torch_device)
-    settings = {**run_config.sample.model_dump(exclude={"prompt"}), **given}
-    num_samples = settings.pop("num_samples")
-    options = SamplingOptions(**settings, ignore_eos=ignore_eos)
+    sampler = Sampler(model, tokenizer, options, tuple(stop), count, as_json, meter)
+    with target.autocast(), _reader_may_leave():
+        if score is not None:
+            score_file(model, tokenizer, score, run_config, as_json)
+        elif interactive:
+            converse(sampler)
+        elif many is not None:
+            write_many(sampler, many)
+        else:
+            write_texts(sampler, config_prompt if given_prompt is None else given_prompt)
+
+
+def _read_config(ckpt: str, config: Path | None) -> tuple[Path, RunConfig]:
+    """The checkpoint's folder, and its config with another file's `sample:` section over it."""
+    folder = find_checkpoint(ckpt, talk)
+    run_config = load_config(folder / "config.yaml")
+    return folder, run_config if config is None else overlay_sample(run_config, config)
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """The reader (head, less) may have seen enough; Typer would make an exit code 1 of it."""
     try:
-        with target.autocast():
-            _run(model, tokenizer, text, options, num_samples, stop, as_json, meter)
-    except BrokenPipeError:  # the reader (head, less) has seen enough; Typer would make an exit code 1 of it
+        yield
+    except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_flags(given: Mapping[str, float], stop: Sequence[str]) -> None:
     """Raises UsageError, with a line for each flag that is out of range."""
     faults = [
-        f"--{name.replace('_', '-')} {given[name]} is out of range; give {text}"
+        f"{_flag(name)} {given[name]} is out of range; give {text}"
         for name, (text, is_within) in _RANGES.items()
         if name in given and not is_within(given[name])
     ]
@@ -111,108 +121,20 @@ def check_flags(given: Mapping[str, float], stop: Sequence[str]) -> None:
         raise UsageError("\n".join(faults))
 
 
-def read_prompt(prompt: str | None, prompt_file: Path | None) -> str | None:
-    """The prompt of --prompt, else of --prompt-file, else of a pipe that has text; None when there is none.
-
-    The newline that ends the last line of a file or pipe is no part of the prompt (`echo Once | bittygpt sample`).
-
-    Raises:
-        UsageError: both are given, or the file cannot be read or is no UTF-8.
-    """
-    if prompt is not None:
-        if prompt_file is not None:
-            raise UsageError("--prompt and --prompt-file both say what to go on from; keep one of them")
-        return _without_surrogates(prompt)
-    if prompt_file is not None and str(prompt_file) != "-":
-        try:
-            return _decode_prompt(prompt_file.read_bytes(), f"--prompt-file {prompt_file}")
-        except OSError as error:
-            raise UsageError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}") from None
-    if prompt_file is None and (sys.stdin is None or sys.stdin.closed or sys.stdin.isatty()):
-        return None
-    hint = threading.Timer(
-        SILENCE, talk, ["reading the prompt from the standard input; --prompt TEXT goes without it"]
-    )
-    hint.start()
-    try:
-        piped = _decode_prompt(sys.stdin.buffer.read(), "the standard input")
-    finally:
-        hint.cancel()
-    return piped if piped or prompt_file is not None else None
+def _check_modes(given: Mapping[str, object], interactive: bool, score: Path | None, as_json: bool) -> None:
+    """Raises UsageError where a flag would be of no use beside --interactive or --score."""
+    if interactive and score is not None:
+        raise UsageError("--interactive writes texts and --score reads one; keep one of them")
+    if given["prompt"] is not None and given["prompt_file"] is not None:
+        raise UsageError("--prompt and --prompt-file both say what to go on from; keep one of them")
+    useless = [name for name, value in given.items() if value not in (None, False, [])]
+    if interactive:
+        useless = [name for name in useless if name in ("prompt", "prompt_file", "num_samples")]
+        useless += ["json"] * as_json
+    if useless and (interactive or score is not None):
+        mode = "--interactive" if interactive else "--score"
+        raise UsageError(f"{_flag(useless[0])} says nothing to {mode}; leave one of them out")
 
 
-def _decode_prompt(content: bytes, source: str) -> str:
-    try:
-        return content.decode("utf-8-sig").removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{source} is not UTF-8 (byte {error.start + 1}); convert it first") from None
-
-
-def _without_surrogates(text: str) -> str:
-    """An argument's bytes that are no UTF-8 come as lone surrogates, which cannot be printed: U+FFFD instead."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _run(
-    model: TransformerLM,
-    tokenizer: Tokenizer,
-    prompt: str,
-    options: SamplingOptions,
-    num_samples: int,
-    stop: Sequence[str],
-    as_json: bool,
-    meter: NoveltyMeter | None,
-) -> None:
-    end = tokenizer.end_of_text_id
-    completions = [Completion(StreamingDecoder(tokenizer), stop, end) for _ in range(num_samples)]
-    show = _write if num_samples == 1 and not as_json else _keep
-    notices: list[str] = []  # said at the end, so as not to break into a story on the same terminal
-    started = time.perf_counter()
-    show(prompt)
-    for step in generate(model, tokenizer.encode(prompt), options, end, num_samples, notices.append):
-        for completion, token in zip(completions, step, strict=True):
-            if token is not None:
-                show(completion.push(token))
-        if all(completion.finish_reason for completion in completions):
-            break
-    for completion in completions:
-        show(completion.finish("length"))
-    elapsed = time.perf_counter() - started
-    if as_json:
-        for index, completion in enumerate(completions):
-            novelty = {"novelty": meter.fields(completion.token_ids)} if meter else {}
-            result(json.dumps(_record(prompt, completion, options.seed, index) | novelty))
-    elif num_samples == 1:
-        result("")
-    else:
-        result(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
-    for notice in notices:
-        talk(notice)
-    if meter:
-        for completion in completions:
-            talk(meter.line(completion.token_ids))
-    num_tokens = sum(len(completion.token_ids) for completion in completions)
-    talk(f"{num_tokens:,} tokens in {elapsed:.2f} s, {num_tokens / elapsed:,.0f} tokens/s")
-
-
-def _record(prompt: str, completion: Completion, seed: int, index: int) -> dict[str, Any]:
-    """`text` is without the prompt; `logprobs` are those of the model's own distribution: no filters, temperature 1."""
-    return {
-        "prompt": prompt,
-        "text": completion.text,
-        "tokens": completion.token_ids,
-        "logprobs": completion.logprobs,
-        "finish_reason": completion.finish_reason,
-        "seed": seed,
-        "index": index,
-    }
-
-
-def _write(text: str) -> None:
-    if text:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-
-
-def _keep(_text: str) -> None:
-    pass
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from bittygpt.sampling.generate import NewToken
+from bittygpt.sampling.options import NewToken
 
 FinishReason = Literal["eos", "stop", "length"]
 
 
-class Decoder(Protocol):
+class TextDecoder(Protocol):
     """Turns ids into text one by one, and keeps back half characters: `bittygpt.data.tokenizer.StreamingDecoder`."""
 
     def push(self, token_id: int) -> str:
@@ -64,21 +64,24 @@ class Completion:
         text: without the prompt, `<|endoftext|>`, and the stop string and what follows it.
         token_ids: all tokens but `<|endoftext|>`; where a stop string ended the text, those of the string too.
         logprobs: of each of `token_ids`, under the model's own distribution.
-        finish_reason: None while it goes on; then "eos", "stop" or "length" (of `max_tokens`).
+        is_finished: whether it takes no more.
+        finish_reason: None while it goes on, or where someone has broken it off; else "eos", "stop" or "length" (of
+            `max_tokens`).
     """
 
-    def __init__(self, decoder: Decoder, stop_strings: Sequence[str], end_of_text_id: int) -> None:
+    def __init__(self, decoder: TextDecoder, stop_strings: Sequence[str], end_of_text_id: int) -> None:
         self._decoder = decoder
         self._scanner = StopScanner(stop_strings)
         self._end_of_text_id = end_of_text_id
         self.text = ""
         self.token_ids: list[int] = []
         self.logprobs: list[float] = []
+        self.is_finished = False
         self.finish_reason: FinishReason | None = None
 
     def push(self, token: NewToken) -> str:
         """Takes the next token; gives the text that can be shown now. A finished sample takes no more."""
-        if self.finish_reason is not None:
+        if self.is_finished:
             return ""
         if token.token_id == self._end_of_text_id:
             return self.finish("eos")
@@ -86,13 +89,13 @@ class Completion:
         self.logprobs.append(token.logprob)
         return self._show(self._decoder.push(token.token_id))
 
-    def finish(self, reason: FinishReason) -> str:
+    def finish(self, reason: FinishReason | None) -> str:
         """Ends the text, if nothing has ended it yet; gives what had been kept back of it."""
-        if self.finish_reason is not None:
+        if self.is_finished:
             return ""
         shown = self._show(self._decoder.flush())
-        if self.finish_reason is None:
-            self.finish_reason = reason
+        if not self.is_finished:
+            self.is_finished, self.finish_reason = True, reason
             held = self._scanner.flush()
             self.text += held
             shown += held
@@ -102,5 +105,5 @@ class Completion:
         shown = self._scanner.push(text)
         self.text += shown
         if self._scanner.found:
-            self.finish_reason = "stop"
+            self.is_finished, self.finish_reason = True, "stop"
         return shown

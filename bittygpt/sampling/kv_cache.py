@@ -1,65 +1,102 @@
 """The key/value cache: what attention has worked out for earlier positions, kept instead of worked out again.
 
-A new token's keys and values depend on no later token, so each is computed once: a step over T earlier positions
-costs one position's matrix products instead of T (Shazeer 2019, incremental decoding).
+A new token's keys and values depend on no later token, so each is computed once: a step over S earlier positions
+costs one position's matrix products instead of S (Shazeer 2019, incremental decoding).
 
-Shapes: B samples, G key/value heads, T new positions, S positions so far, d head dimension.
+Shapes: B rows in use, G key/value heads, T positions, S positions looked at, d head dimension.
 """
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from bittygpt.core import TransformerLM
+from bittygpt.core import ModelConfig
+
+SPAN_UNIT = 64  # positions: attention looks at a multiple of it, so that its sums have few different lengths
 
 
-class LayerCache:
-    """Keys and values of one layer, written in place into room for `capacity` positions.
+class KeyValueCache:
+    """Keys and values of all layers for a number of rows, each as far as it is. Everything is written in place.
 
-    The room is taken at the first `append`, whose shape, device and dtypes it has (under autocast those are not the
-    weights' own). Heads stay grouped, so that grouped-query attention saves the memory that it promises.
+    All room is taken at the beginning, and heads stay grouped, so that grouped-query attention saves the memory that
+    it promises. Rows 0 to B - 1 are in use; those behind are free. A row's positions begin at 0.
 
     Attributes:
-        length: positions held so far.
+        lengths: positions held in each row that is in use.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.length = 0
-        self._keys_BGSd: Tensor | None = None
-        self._values_BGSd: Tensor | None = None
+    def __init__(
+        self, config: ModelConfig, rows: int, capacity: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.capacity = -(-capacity // SPAN_UNIT) * SPAN_UNIT
+        self.lengths: list[int] = []
+        self._places: tuple[Tensor | slice, slice, Tensor | int]  # of this step
+        heads, head_dim = config.num_kv_heads or config.num_heads, config.d_model // config.num_heads
+        # zeros, as what is masked is multiplied by 0, and must not be infinite
+        self._layers = [
+            torch.zeros((rows, 2 * heads, self.capacity, head_dim), dtype=dtype, device=device)
+            for _ in range(config.num_layers)
+        ]  # the heads of keys, then those of values
+        self._mask_R11S = torch.full((rows, 1, 1, self.capacity), -math.inf, dtype=dtype, device=device)
 
-    def append(self, k_BGTd: Tensor, v_BGTd: Tensor) -> tuple[Tensor, Tensor]:
-        """New keys and values (B, G, T, d) -> all so far (B, G, S, d), as views that the next `clear` invalidates.
+    def set_length(self, row: int, length: int) -> None:
+        """Take a row into use, the next free one or one that is in use, and let it hold its first positions."""
+        self.lengths[row : row + 1] = [length]
+        self._mask_R11S[row] = -math.inf
+        self._mask_R11S[row, ..., :length] = 0
 
-        Raises:
-            ValueError: more positions than the capacity.
+    def write_prompt(self, layer: int, row: int, kv_TGd: Tensor) -> None:
+        """Put the heads of keys and those of values (T, 2 G, d) of positions 0 to T - 1 into a row."""
+        self._layers[layer][row, :, : len(kv_TGd)] = kv_TGd.transpose(0, 1)
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let one row hold what the first positions of another hold."""
+        for heads_RGSd in self._layers:
+            heads_RGSd[target, :, :length] = heads_RGSd[source, :, :length]
+        self.set_length(target, length)
+
+    def remove(self, row: int) -> None:
+        """Free a row; the last one takes its place."""
+        last = len(self.lengths) - 1
+        if row != last:
+            self.copy(last, row, self.lengths[last])
+        self.lengths.pop()
+
+    def begin_step(self) -> Tensor:
+        """Make every row in use one position longer; gives these positions (B,), for `append` to fill."""
+        device, count = self._mask_R11S.device, len(self.lengths)
+        positions_B = torch.tensor(self.lengths, device=device)
+        if self.lengths.count(self.lengths[0]) == count:
+            self._places = slice(count), slice(None), self.lengths[0]  # the faster way to say it
+        else:
+            self._places = torch.arange(count, device=device), slice(None), positions_B
+        self._mask_R11S.squeeze(1)[self._places] = 0
+        self.lengths = [length + 1 for length in self.lengths]
+        span = -(-max(self.lengths) // SPAN_UNIT) * SPAN_UNIT
+        self._seen = slice(count), slice(None), slice(span)
+        self._mask_B11S = self._mask_R11S[:count, ..., :span]
+        return positions_B
+
+    def append(self, layer: int, kv_BGd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Fill the positions of this step in one layer, with the heads of keys and those of values (B, 2 G, d).
+
+        Returns:
+            What the step may look at, as views: keys and values (B, G, S, d), and what is added to scores (B, 1, 1, S).
         """
-        end = self.length + k_BGTd.shape[2]
-        if end > self.capacity:
-            raise ValueError(f"{end} positions in a cache of {self.capacity}")
-        if self._keys_BGSd is None or self._values_BGSd is None:
-            self._keys_BGSd, self._values_BGSd = self._room_for(k_BGTd), self._room_for(v_BGTd)
-        self._keys_BGSd[:, :, self.length : end] = k_BGTd
-        self._values_BGSd[:, :, self.length : end] = v_BGTd
-        self.length = end
-        return self._keys_BGSd[:, :, :end], self._values_BGSd[:, :, :end]
-
-    def _room_for(self, x_BGTd: Tensor) -> Tensor:
-        batch, heads, _, head_dim = x_BGTd.shape
-        return torch.empty(batch, heads, self.capacity, head_dim, dtype=x_BGTd.dtype, device=x_BGTd.device)
-
-    def repeat(self, num_samples: int) -> None:
-        """Turn the one row that is held (B = 1) into `num_samples` equal ones, which then go their own ways."""
-        assert self._keys_BGSd is not None, "nothing to repeat before the first append"
-        assert self._values_BGSd is not None
-        self._keys_BGSd = self._keys_BGSd.repeat(num_samples, 1, 1, 1)
-        self._values_BGSd = self._values_BGSd.repeat(num_samples, 1, 1, 1)
-
-    def clear(self) -> None:
-        """Hold nothing any more, and keep the room."""
-        self.length = 0
+        heads_RGSd = self._layers[layer]
+        heads_RGSd[self._places] = kv_BGd
+        keys_BGSd, values_BGSd = heads_RGSd[self._seen].chunk(2, dim=1)
+        return keys_BGSd, values_BGSd, self._mask_B11S
 
 
-def caches_for(model: TransformerLM, capacity: int) -> list[LayerCache]:
-    """An empty cache for each layer of the model, in their order."""
-    return [LayerCache(capacity) for _ in model.layers]
+def bytes_per_row(config: ModelConfig, capacity: int, dtype: torch.dtype) -> int:
+    """The memory that a row of such a cache takes."""
+    heads, head_dim = config.num_kv_heads or config.num_heads, config.d_model // config.num_heads
+    return 2 * config.num_layers * heads * head_dim * capacity * dtype.itemsize
+
+
+def common_capacity(config: ModelConfig, prompt_lengths: Sequence[int], max_tokens: int) -> int:
+    """Positions that rows need for prompts of these lengths and what follows them."""
+    return min(config.context_length, max(prompt_lengths, default=1) + max_tokens)

@@ -30,10 +30,10 @@ class Source:
 
     @property
     def kind(self) -> Literal["txt", "jsonl", "parquet"]:
-        """The format, by the end of the file's name."""
+        """The format, by the end of the file's name; one that says nothing is plain text."""
         assert self.path is not None
         unpacked = self.path.with_suffix("") if self.path.suffix in COMPRESSED else self.path
-        return next(kind for kind in KINDS if unpacked.name.endswith(f".{kind}"))
+        return next((kind for kind in KINDS if unpacked.name.endswith(f".{kind}")), "txt")
 
     def size(self) -> int:
         """Bytes on disk; about as many as its texts have for the builtin corpus, which lies on none."""

@@ -122,7 +122,7 @@ MUTATIONS = [
     M(
         "no-look-ahead",
         f"{ATTENTION}:fused_causal_attention",
-        "is_causal=num_queries == num_keys",
+        "is_causal=from_the_start",
         "is_causal=False",
     ),
     M("no-gradient-from-the-past", f"{ATTENTION}:causal_mask", ".tril(num_keys - num_queries)", ""),

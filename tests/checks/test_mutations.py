@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from bittygpt.checks.runner import THEMES, make
-from bittygpt.core import AdamW, MultiHeadAttention, TransformerLM
+from bittygpt.core import AdamW, MultiHeadAttention
 from bittygpt.core.feed_forward import SiLUGateTwin
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.sampling.kv_cache import LayerCache
+from bittygpt.sampling.kv_cache import KeyValueCache
 from tests.checks.mutations import MUTATIONS
 
 CHECKS = {check.name: check for checks in THEMES.values() for check in checks}
@@ -72,23 +72,18 @@ def with_decay_in_the_gradient(monkeypatch):
 
 
 def with_new_tokens_one_position_late(monkeypatch):
-    right = TransformerLM.hidden_states
-
-    def wrong(self, ids, positions=None, caches=None):
-        late = caches is not None and int(positions[0]) > 0
-        return right(self, ids, (positions + 1).clamp(max=31) if late else positions, caches)
-
-    monkeypatch.setattr(TransformerLM, "hidden_states", wrong)
+    right = KeyValueCache.begin_step
+    monkeypatch.setattr(KeyValueCache, "begin_step", lambda self: (right(self) + 1).clamp(max=31))
 
 
 def with_values_one_place_off_in_the_cache(monkeypatch):
-    right = LayerCache.append
+    right = KeyValueCache.append
 
-    def wrong(self, k, v):
-        keys, values = right(self, k, v)
-        return keys, values.roll(1, dims=2)
+    def wrong(self, layer, kv):
+        keys, values, mask = right(self, layer, kv)
+        return keys, values.roll(1, dims=2), mask
 
-    monkeypatch.setattr(LayerCache, "append", wrong)
+    monkeypatch.setattr(KeyValueCache, "append", wrong)
 
 
 def with_text_stripped(monkeypatch):

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from bittygpt.config import config_to_yaml, load_config
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, UsageError
+from bittygpt.sampling.decoder import Decoder
 from bittygpt.sampling.generate import SamplingOptions, generate
 from bittygpt.training.checkpoint import begin_checkpoint, save_checkpoint
 from bittygpt.training.distributed import Ranks
@@ -35,6 +37,8 @@ NO_FLAGS = {
     "stop": [],
     "seed": None,
     "ignore_eos": False,
+    "interactive": False,
+    "score": None,
     "as_json": False,
     "device": "cpu",
 }
@@ -180,13 +184,8 @@ def test_what_could_have_become_a_stop_string_is_printed_at_the_end(run):
 
 def test_no_step_is_made_after_all_texts_have_ended(run, monkeypatch):
     steps = []
-
-    def counted(*arguments):
-        for step in generate(*arguments):
-            steps.append(step)
-            yield step
-
-    monkeypatch.setattr(sys.modules[sample.__module__], "generate", counted)
+    step = Decoder.step
+    monkeypatch.setattr(Decoder, "step", lambda *arguments: steps.append(1) or step(*arguments))
     record = json.loads(run(max_tokens=1000, stop=["e"], temperature=2.0, as_json=True).out)
     assert record["finish_reason"] == "stop"
     assert len(steps) == len(record["tokens"]) < 1000
@@ -222,7 +221,7 @@ def test_prompt_from_a_file_or_a_pipe_without_its_last_newline(run, tmp_path, mo
     (tmp_path / "prompt.txt").write_bytes(content)
     record = json.loads(run(prompt=None, prompt_file=tmp_path / "prompt.txt", as_json=True).out)
     assert record["prompt"] == prompt
-    for prompt_file in (None, "-"):
+    for prompt_file in (None, Path("-")):
         pipe_in(monkeypatch, content)
         assert json.loads(run(prompt=None, prompt_file=prompt_file, as_json=True).out)["prompt"] == prompt
 

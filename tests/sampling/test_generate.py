@@ -9,7 +9,8 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.errors import CheckpointError
-from bittygpt.sampling.generate import SamplingOptions, choose, draw, generate
+from bittygpt.sampling.choice import choose, draw
+from bittygpt.sampling.generate import SamplingOptions, generate
 
 END = 0
 PLAIN = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=2, num_heads=4, d_ff=48)
@@ -154,13 +155,11 @@ def test_repetition_penalty_counts_prompt_and_text():
     model = TransformerLM(PLAIN).eval()
     options = dataclasses.replace(GREEDY, max_tokens=30, repetition_penalty=1e6)
     with torch.no_grad():
-        model.lm_head.weight.mul_(0.01)
         # All logits positive: a seen token's is divided by a million, so none comes twice while others are left.
-        model.ln_final.weight.zero_()
-        model.ln_final.weight[0] = 1.0
-        model.lm_head.weight[:, 0] = 0.0
-    logits_bias = torch.rand(40) + 1
-    model.logits = lambda hidden: hidden @ model.lm_head.weight.T + logits_bias
+        for parameter in model.layers.parameters():
+            parameter.zero_()
+        model.token_embeddings.weight.fill_(1)
+        model.lm_head.weight.uniform_(0.1, 0.2)
     prompt = [11, 12, 13]
     tokens = ids_of(generate(model, prompt, options, END))
     assert len(set(tokens)) == 30

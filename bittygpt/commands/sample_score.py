@@ -1,0 +1,60 @@
+"""`bittygpt sample --score FILE`: how well the model foresees a text."""
+
+import json
+import tempfile
+from pathlib import Path
+
+from bittygpt.config import RunConfig
+from bittygpt.core import TransformerLM
+from bittygpt.data.encoding import EncodingJob
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.errors import UsageError
+from bittygpt.sampling.scoring import Score, score
+from bittygpt.terminal.console import result
+from bittygpt.terminal.preparation import PreparationProgress
+from bittygpt.text.corpus import Corpus
+from bittygpt.text.documents import ReadOptions
+from bittygpt.text.pieces import Position
+from bittygpt.text.sources import Source
+
+NEVER = 1 << 62  # documents between two that are compared with others
+
+
+def score_file(
+    model: TransformerLM, tokenizer: Tokenizer, path: Path, config: RunConfig, as_json: bool
+) -> None:
+    """Print loss (nats per token) and bits per byte of a file under the model.
+
+    The file is read as training reads it (`data.separator`, `data.text_key`, `data.on_bad_record`): its documents, each
+    followed by `<|endoftext|>`, which counts as a token unless `train.ignore_tokens` says otherwise. A file whose name
+    says nothing about its format is plain text.
+
+    Raises:
+        UsageError: there is no such file, or no text in it.
+        DataError: it is no UTF-8, or holds a broken record.
+    """
+    if not path.is_file():
+        raise UsageError(f"--score {path}: there is no such file; give a text")
+    ignored = [tokenizer.special_ids[token] for token in config.train.ignore_tokens]
+    data = config.data
+    options = ReadOptions(data.separator, data.text_key, data.on_bad_record == "skip")
+    found, source = Score(), Source(str(path), path)
+    with tempfile.TemporaryDirectory() as spool, PreparationProgress() as progress:
+        corpus = Corpus((), (source,), 0.0, options, Path(spool))
+        encode = EncodingJob(tokenizer, options, 0.0, NEVER)
+        encoded = (encode((piece, 0)) for piece in corpus.pieces(Position()))
+        tokens = (documents.tokens for piece in encoded for documents in piece.splits.values())
+        for found in score(model, tokens, tokenizer.token_bytes(), tokenizer.end_of_text_id, ignored):
+            progress("scoring", found.num_bytes, source.expected_bytes())
+    if not found.num_bytes:
+        raise UsageError(f"--score {path}: there is no text in it")
+    if as_json:
+        figures = {"loss": found.loss, "bits_per_byte": found.bits_per_byte}
+        result(
+            json.dumps({"file": str(path), **figures, "tokens": found.num_tokens, "bytes": found.num_bytes})
+        )
+    else:
+        result(
+            f"loss {found.loss:.4f} nats per token, {found.bits_per_byte:.4f} bits per byte "
+            f"({found.num_tokens:,} tokens, {found.num_bytes:,} bytes)"
+        )

@@ -1,0 +1,70 @@
+"""Rows times a matrix, so that no row's bits depend on how many rows stand beside it.
+
+A library chooses by the shape how it multiplies: one row by another routine than eight, and a long sum in one piece or
+in two. The last bits then differ; and where two tokens are about as likely, a text would depend on its batch. So rows
+are multiplied in blocks of a few, always as many, or in larger blocks where a trial has shown that these give the same
+bits: the additions of a product are ordered by its shape alone, not by its numbers.
+
+Shapes: R rows, K features in, N features out.
+"""
+
+import torch
+from torch import Tensor
+
+BLOCK = {"cpu": 2}  # a CPU takes about as long for one row
+BLOCK_ELSEWHERE = 32  # and a GPU of so many
+
+
+def block_of(device: torch.device) -> int:
+    """How many rows the smallest product has on a device."""
+    return BLOCK.get(device.type, BLOCK_ELSEWHERE)
+
+
+class RowProducts:
+    """The products of one model, whose shapes are each tried once.
+
+    Args:
+        max_rows: the most that will come at once.
+    """
+
+    def __init__(self, max_rows: int, device: torch.device) -> None:
+        self._max_rows, self._block = max_rows, block_of(device)
+        self._at_once: dict[tuple[int, ...], dict[int, int]] = {}
+
+    def __call__(self, x_RK: Tensor, weight_KN: Tensor) -> Tensor:
+        """x (R, K), R a multiple of the device's block, and a weight (K, N) -> (R, N)."""
+        if len(x_RK) == self._block:
+            return x_RK @ weight_KN
+        shape = tuple(weight_KN.shape)
+        if shape not in self._at_once:
+            self._at_once[shape] = _rows_at_once(weight_KN, self._max_rows)
+        at_once = self._at_once[shape][len(x_RK)]
+        if at_once == len(x_RK):
+            return x_RK @ weight_KN
+        return torch.cat([block @ weight_KN for block in x_RK.split(at_once)])
+
+
+def _rows_at_once(weight_KN: Tensor, max_rows: int) -> dict[int, int]:
+    """For each number of rows, in how large blocks they can be multiplied with the bits of the smallest ones."""
+    device = weight_KN.device
+    block = block_of(device)
+    generator = torch.Generator(device).manual_seed(0)
+    # not the weight itself, which may be all zeros
+    any_KN = torch.empty_like(weight_KN).uniform_(-1, 1, generator=generator)
+    counts = range(block, max(block, max_rows) + block, block)
+    any_RK = weight_KN.new_empty(counts[-1], len(weight_KN)).uniform_(-1, 1, generator=generator)
+    expected = torch.cat([rows @ any_KN for rows in any_RK.split(block)])
+    found = {}
+    for count in counts:
+        sizes = [size for size in (count, 64, 32, 16, 8) if block < size <= count]
+        found[count] = next(
+            (
+                size
+                for size in sizes
+                if torch.equal(
+                    torch.cat([rows @ any_KN for rows in any_RK[:count].split(size)]), expected[:count]
+                )
+            ),
+            block,
+        )
+    return found
