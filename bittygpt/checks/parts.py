@@ -141,15 +141,24 @@ def attention_formula(subject: Subject) -> Finding:
 
 @check("the attention layer equals torch's parts", look_in="core/attention.py")
 def attention_layer(subject: Subject) -> Finding:
-    """Projections, norms of queries and keys, RoPE on both, heads that share keys: as the config has them."""
-    shape = subject.shape
+    """Projections, norms of queries and keys, RoPE on both, heads that share keys: as the config has them.
+
+    RoPE and RMSNorm themselves are ours, so that their mistakes are not held against attention.
+    """
+    shape, rope = subject.shape, rope_of(subject)
     layer = MultiHeadAttention(
-        shape.d_model, shape.num_heads, shape.num_kv_heads, rope_of(subject), shape.qk_norm, shape.norm_eps
+        shape.d_model, shape.num_heads, shape.num_kv_heads, rope, shape.qk_norm, shape.norm_eps
     ).to(subject.device.torch_device)
+    norm = RMSNorm(rope.head_dim, shape.norm_eps)
     for name, weight in layer.named_parameters():
         torch.nn.init.normal_(weight, 1, 0.3) if "norm" in name else weight.data.mul_(2)
     x = subject.normal(2, CONTEXT, shape.d_model)
-    return module_equals(layer, lambda n: reference.attention(n["x"], n, shape), x=x)
+
+    def normalize(vectors: Tensor, gain: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(norm, {"weight": gain}, (vectors,))
+        return result
+
+    return module_equals(layer, lambda n: reference.attention(n["x"], n, shape, rope, normalize), x=x)
 
 
 @check("the feed-forward layer equals torch's parts", look_in="core/feed_forward.py")

@@ -34,18 +34,29 @@ def rotate(x: Tensor, positions_T: Tensor, theta: float) -> Tensor:
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
-def attention(x_BTD: Tensor, weights: Weights, config: ModelConfig) -> Tensor:
-    """Multi-head causal self-attention: project, normalise if `qk_norm`, turn, attend, project."""
+def attention(
+    x_BTD: Tensor,
+    weights: Weights,
+    config: ModelConfig,
+    turn: Callable[[Tensor], Tensor] | None = None,
+    normalize: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Multi-head causal self-attention: project, normalise if `qk_norm`, turn, attend, project.
+
+    Args:
+        turn, normalize: RoPE, and RMSNorm with a gain, where they are to be others than PyTorch's.
+    """
     head_dim = config.d_model // config.num_heads
     q, k, v = (
         F.linear(x_BTD, weights[f"{name}.weight"]).unflatten(-1, (-1, head_dim)).transpose(1, 2)
         for name in ("q_proj", "k_proj", "v_proj")
     )  # (B, H or G, T, d)
     if config.qk_norm:
-        q = F.rms_norm(q, (head_dim,), weights["q_norm.weight"], config.norm_eps)
-        k = F.rms_norm(k, (head_dim,), weights["k_norm.weight"], config.norm_eps)
+        normalize = normalize or (lambda x, gain: F.rms_norm(x, (head_dim,), gain, config.norm_eps))
+        q, k = normalize(q, weights["q_norm.weight"]), normalize(k, weights["k_norm.weight"])
     positions = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-    q, k = (rotate(x, positions, config.rope_theta) for x in (q, k))
+    turn = turn or (lambda x: rotate(x, positions, config.rope_theta))
+    q, k = turn(q), turn(k)
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return F.linear(mixed.transpose(1, 2).flatten(2), weights["output_proj.weight"])
 

@@ -77,8 +77,11 @@ class ChecksDisplay:
         names = {state: [o for o in outcomes if o.state == state] for state in STYLES}
         skipped = f", {len(names['skipped'])} skipped" if names["skipped"] else ""
         if failed := names["failed"]:
-            files = ", ".join(dict.fromkeys(outcome.look_in for outcome in failed))
-            line = f"{len(failed)} of {len(outcomes)} checks failed{skipped}, in {duration(seconds)}: look in {files}"
+            first, *others = dict.fromkeys(
+                outcome.look_in for outcome in failed
+            )  # parts come before what they make
+            line = f"{len(failed)} of {len(outcomes)} checks failed{skipped}, in {duration(seconds)}: look in {first}"
+            line += f", and then in {', '.join(others)}" if others else ""
         else:
             line = f"{len(names['passed'])} checks passed{skipped}, in {duration(seconds)}"
         self._line(line, STYLES["failed" if failed else "passed"])
