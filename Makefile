@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-gpu check format lint types schema clean torture torture-train
+.PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train
 .PHONY: bench bench-shakespeare bench-tokens bench-safety sweep ablation
 
 help:                 ## what can be made
@@ -26,6 +26,9 @@ test: install         ## all tests that need no GPU
 	$(BIN)/python -m pytest -n 2 -m 'not gpu'
 
 check: format lint types test   ## what CI runs
+
+verify-all: install   ## exports in the readers that `check` has no room for: transformers 4, MLX, CTranslate2, OpenVINO, onnxruntime-genai
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tests/verify_all/verify.py
 
 format: install       ## is everything formatted? (`make format FIX=1` formats)
 	$(BIN)/ruff format $(if $(FIX),,--check) .
@@ -69,4 +72,4 @@ schema: install       ## configs/schema.json, from which editors complete
 	$(BIN)/python -m bittygpt.config > configs/schema.json
 
 clean:                ## remove what the tools made; runs/ and data/ stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .verify build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import bittygpt
+from bittygpt.errors import UsageError
 
 app = typer.Typer(
     name="bittygpt",
@@ -31,6 +32,15 @@ Ckpt = Annotated[
     str,
     typer.Option(
         "--ckpt", metavar="PATH", help="runs/NAME, runs/NAME:best or a checkpoint folder.", show_default=False
+    ),
+]
+Ckpts = Annotated[
+    list[str],
+    typer.Option(
+        "--ckpt",
+        metavar="PATH",
+        help="runs/NAME, runs/NAME:best or a checkpoint folder; for report also several times.",
+        show_default=False,
     ),
 ]
 SampleConfig = Annotated[
@@ -73,9 +83,18 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old run is kept beside the new one.")
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Train nothing: check the code, as it is now, on this config."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a model, or go on where it stopped."""
+    if check:
+        from bittygpt.commands.check import check as run_checks
+
+        run_checks(config, overrides or [], fresh=fresh, as_json=json)
+        return
     from bittygpt.commands.train import train as run
 
     run(config, overrides or [], fresh=fresh, as_json=json)
@@ -141,16 +160,22 @@ def sample(
 
 @app.command()
 def export(
-    ckpt: Ckpt,
-    out: Annotated[Path, typer.Option("--out", help="Folder or file (.gguf) to write.", show_default=False)],
+    ckpt: Ckpts,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder, or file (.gguf, .pt2, .html), to write.", show_default=False),
+    ],
     format: Annotated[
         str,
         typer.Option(
-            "--format", help="hf: a Hugging Face folder; gguf: a file for llama.cpp.", show_default=False
+            "--format",
+            help="hf: a Hugging Face folder; gguf: a file for llama.cpp; onnx: graphs for ONNX Runtime, browsers and "
+            "others; torch: a .pt2 program that runs without bittygpt; report: a page about runs.",
+            show_default=False,
         ),
     ],
     dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, float16, bfloat16, or for gguf q8_0.")
+        str, typer.Option("--dtype", help="float32, float16, bfloat16 (not onnx), or q8_0 (gguf alone).")
     ] = "float32",
     verify: Annotated[bool, typer.Option(help="Compare the export with the model.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
@@ -158,10 +183,19 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a checkpoint for other programs to load."""
+    if format == "report":
+        from bittygpt.commands.report import report
+
+        report(ckpt, out=out, config=config, dtype=dtype, overwrite=overwrite, as_json=json)
+        return
+    if len(ckpt) > 1:
+        raise UsageError(
+            f"--ckpt is given {len(ckpt)} times; --format {format} takes one, only report takes several"
+        )
     from bittygpt.commands.export import export as run
 
     run(
-        ckpt,
+        ckpt[0],
         format=format,
         out=out,
         config=config,

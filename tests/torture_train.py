@@ -29,6 +29,7 @@ from pathlib import Path
 
 from bittygpt.text.stories import story
 from bittygpt.training.checkpoint_folder import FILES, MANIFEST, find_fault
+from bittygpt.training.run_folder import HISTORY
 
 CONFIG = """
 tokenizer: {vocab_size: 512}
@@ -80,7 +81,8 @@ class Run:
     def result(self) -> tuple:
         """All that may not depend on the clock."""
         fixed = ("event", "step", "loss", "grad_norm", "lr", "batch_hash", "val_loss", "val_bpb")
-        events = [{key: event[key] for key in fixed if key in event} for event in self.events()]
+        happened = [event for event in self.events() if event["event"] not in HISTORY]
+        events = [{key: event[key] for key in fixed if key in event} for event in happened]
         last = self.folder / f"checkpoints/step-{STEPS:08d}"
         return events, *((last / f"{name}.safetensors").read_bytes() for name in ("model", "optimizer"))
 

@@ -4,26 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bittygpt.commands.export_formats import FORMATS, Format, Job
 from bittygpt.config import RunConfig, load_config, overlay_sample
-from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.errors import UsageError
+from bittygpt.errors import DataError, UsageError
 from bittygpt.export.comparison import Verification
-from bittygpt.export.gguf_file import KINDS, check_gguf_layout, write_gguf
-from bittygpt.export.gguf_verification import verify_gguf
-from bittygpt.export.hf_tokenizer import UnderivableError, tokenizer_files
-from bittygpt.export.hf_verification import transformers_is_installed, verify_hf
-from bittygpt.export.huggingface import DTYPES, check_layout, config_files, huggingface_weights
-from bittygpt.export.llama_cpp import llama_cpp_is_installed
-from bittygpt.export.model_card import model_card
 from bittygpt.export.output_place import check_output, new_output
-from bittygpt.files import write_json, write_text
+from bittygpt.export.validation_text import ValidationText, read_validation_text
 from bittygpt.terminal.console import result, talk
-from bittygpt.training.checkpoint import load_checkpoint, read_state, save_tensors
+from bittygpt.training.checkpoint import load_checkpoint
 from bittygpt.training.checkpoint_folder import find_checkpoint
-from bittygpt.training.run_folder import RunFolder
 
-READERS = {"hf": ("transformers", transformers_is_installed), "gguf": ("llama.cpp", llama_cpp_is_installed)}
 SHORT_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
@@ -45,11 +36,9 @@ def export(
         CheckpointError: no good checkpoint is at `ckpt`.
         ExportError: what was written is not the model; nothing is left at `out`.
     """
-    dtype = _check(format, dtype)
-    if config is not None and format == "gguf":
-        raise UsageError(
-            "--config: a GGUF file holds no sampling settings; give them to the program that runs it"
-        )
+    kind, dtype = _check(format, dtype)
+    if config is not None and kind.no_sampling:
+        raise UsageError(f"--config: {kind.no_sampling}")
     checkpoint = find_checkpoint(ckpt, talk)
     target = check_output(out, overwrite, checkpoint)
     talk(f"exporting {checkpoint}")
@@ -57,96 +46,80 @@ def export(
     if config is not None:
         run_config = overlay_sample(run_config, config)
     model, tokenizer = load_checkpoint(checkpoint)
-    as_file = format == "gguf" and target.suffix == ".gguf"
-    (check_layout if format == "hf" else check_gguf_layout)(model.config)
+    kind.check(model.config)
+    as_file = bool(kind.ending) and target.suffix == kind.ending
+    name = target.stem if as_file else target.name
     with new_output(target, as_file) as place:
-        if format == "hf":
-            reason = _write_hf(place, target.name, checkpoint, run_config, model, tokenizer, dtype)
-            written = place
-        else:
-            written = place if as_file else place / f"{target.name}.gguf"
-            reason = write_gguf(written, target.stem if as_file else target.name, model, tokenizer, dtype)
+        reason = kind.write(place, Job(name, checkpoint, run_config, model, tokenizer, dtype, None))
         if reason:
             talk(f"exported without a tokenizer: {reason}")
-        verification = _verify(format, written, model, tokenizer, dtype, not reason) if verify else None
-        if not verify:
-            talk("not verified (--no-verify)")
-        files = [target.name] if as_file else sorted(path.name for path in place.iterdir())
+        verification = None
+        if _is_to_be_verified(kind, verify, has_tokenizer=not reason):
+            validation = _validation_text(run_config, tokenizer)
+            talk(f"comparing with {kind.reader} ...")
+            job = Job(name, checkpoint, run_config, model, tokenizer, dtype, validation)
+            verification = kind.verify(place, job)
+            for remark in verification.remarks:
+                talk(f"not verified: {remark}")
+        paths = [path for path in place.rglob("*") if path.is_file()]
+        files = [target.name] if as_file else sorted(str(path.relative_to(place)) for path in paths)
     if as_json:
         report: dict[str, Any] = {"out": str(out), "format": format, "dtype": dtype}
         report |= {"checkpoint": str(checkpoint), "files": files, "verified": verification is not None}
-        report["largest_difference"] = verification.largest_difference if verification else None
-        report["kl_divergence"] = verification.kl_divergence if verification else None
+        for key in ("largest_difference", "kl_divergence", "texts_compared", "validation_tokens"):
+            report[key] = getattr(verification, key) if verification else None
         result(json.dumps(report))
         return
     result(str(out) if as_file else f"{out}: {', '.join(files)}")
     if verification is not None:
-        result(f"the same model in {READERS[format][0]}: {_in_words(verification, format)}")
+        result(f"the same model in {kind.reader}: {_in_words(verification, kind.measure)}")
 
 
-def _in_words(verification: Verification, format: str) -> str:
-    texts = verification.texts_compared
-    return (
-        f"{'logits' if format == 'hf' else 'log-probabilities'} differ by at most "
-        f"{verification.largest_difference:.1e} in the first {verification.positions_compared} positions, "
-        f"KL divergence {verification.kl_divergence:.1e}"
-        f"{'' if texts is None else f'; equal ids for {texts} hard texts'}"
-    )
+def _check(format: str, dtype: str) -> tuple[Format, str]:
+    """The format, and the dtype by its full name.
 
-
-def _check(format: str, dtype: str) -> str:
-    """The dtype by its full name. Raises UsageError for a format that is not known, or a dtype that it has not."""
-    if format not in READERS:
-        raise UsageError(f"--format {format} is not known; the formats are: {', '.join(READERS)}")
+    Raises:
+        UsageError: the format is not known, or the dtype is none that it has.
+    """
+    if format not in FORMATS:
+        known_formats = ", ".join((*FORMATS, "report"))
+        raise UsageError(f"--format {format} is not known; the formats are: {known_formats}")
     dtype = SHORT_NAMES.get(dtype, dtype)
-    known = DTYPES if format == "hf" else KINDS
+    known = FORMATS[format].dtypes
     if dtype not in known:
         raise UsageError(f"--dtype {dtype} is none that --format {format} has: {', '.join(known)}")
-    return dtype
+    return FORMATS[format], dtype
 
 
-def _write_hf(
-    folder: Path,
-    name: str,
-    checkpoint: Path,
-    config: RunConfig,
-    model: TransformerLM,
-    tokenizer: Tokenizer,
-    dtype: str,
-) -> str:
-    """Fill the folder; if it gets no tokenizer, why."""
-    weights = huggingface_weights(model, DTYPES[dtype])
-    save_tensors(folder / "model.safetensors", weights)
-    files = config_files(model.config, tokenizer.end_of_text_id, dtype, config.sample.model_dump())
-    reason = ""
+def _is_to_be_verified(kind: Format, wanted: bool, has_tokenizer: bool) -> bool:
+    """Whether it is, and a word if it is not."""
+    if not wanted:
+        talk("not verified (--no-verify)")
+        return False
+    if not kind.is_readable():
+        talk(f"not verified: {kind.reader} is not installed (pip install 'bittygpt[verify]')")
+        return False
+    if kind.needs_tokenizer and not has_tokenizer:
+        talk(f"not verified: {kind.reader} runs no model that has no tokenizer")
+        return False
+    return True
+
+
+def _validation_text(config: RunConfig, tokenizer: Tokenizer) -> ValidationText | None:
+    """Some of the run's own, None and a word if it is not there: a checkpoint is all that an export needs."""
     try:
-        files |= tokenizer_files(tokenizer, model.config.context_length)
-    except UnderivableError as error:
-        reason = str(error)
-    if reason:
-        reason = f"{reason}; vocab.json goes along"
-        tokenizer.save(folder / "vocab.json")
-    for file_name, value in files.items():
-        write_json(folder / file_name, value)
-    events = list(RunFolder(checkpoint.parent.parent).events())
-    yaml = (checkpoint / "config.yaml").read_text("utf-8")
-    card = model_card(name, model, read_state(checkpoint), events, config.data.train, yaml, not reason)
-    write_text(folder / "README.md", card)
-    return reason
+        return read_validation_text(Path(config.data.dir).expanduser(), tokenizer)
+    except DataError as error:
+        talk(f"the run's validation text is not compared: {error}")
+        return None
 
 
-def _verify(
-    format: str, path: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: str, has_tokenizer: bool
-) -> Verification | None:
-    """The comparison with the program that the format is for, None where that is not installed."""
-    reader, is_installed = READERS[format]
-    if not is_installed():
-        talk(f"not verified: {reader} is not installed (pip install 'bittygpt[verify]')")
-        return None
-    if format == "gguf" and not has_tokenizer:
-        talk("not verified: llama.cpp runs no model that has no tokenizer")
-        return None
-    talk(f"comparing with {reader} ...")
-    if format == "hf":
-        return verify_hf(path, model, tokenizer, DTYPES[dtype])
-    return verify_gguf(path, model, tokenizer, dtype)
+def _in_words(verification: Verification, measure: str) -> str:
+    texts, tokens = verification.texts_compared, verification.validation_tokens
+    own = f" and {tokens:,} tokens of validation text" if tokens else ""
+    return (
+        f"{measure} differ by at most {verification.largest_difference:.1e} "
+        f"in the first {verification.positions_compared} positions, "
+        f"KL divergence {verification.kl_divergence:.1e}"
+        f"{'' if texts is None else f'; equal ids for {texts} hard texts{own}'}"
+    )

@@ -5,15 +5,19 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from bittygpt.commands.train_samples import TrainingSamples
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
+from bittygpt.report.page import write_report
 from bittygpt.stop_signals import stop_on_signal
 from bittygpt.terminal.console import duration, result, talk
 from bittygpt.terminal.ladder import Rung, rungs_of
+from bittygpt.terminal.loggers import Loggers, check_loggers, open_loggers
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.allocator import keep_freed_memory
@@ -23,7 +27,7 @@ from bittygpt.training.distributed import Ranks, process_group, ranks_from_envir
 from bittygpt.training.divergence import MOST_REWINDS, WITHIN_STEPS
 from bittygpt.training.error_board import error_board
 from bittygpt.training.loop import Trainer
-from bittygpt.training.reports import DivergedReport, InterruptedReport
+from bittygpt.training.reports import DivergedReport, InterruptedReport, SampleDueReport
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.run_lock import hold_run
 
@@ -33,6 +37,7 @@ STOPPING = "stopping after this step with a checkpoint; once more to stop at onc
 def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: bool) -> None:
     """Train what the config describes, to the end."""
     config = load_config(config_path, overrides)
+    check_loggers(config.train.tensorboard, config.train.wandb)
     ranks = ranks_from_environment()
     if config.train.batch_size % ranks.world_size:
         raise ConfigError(
@@ -85,16 +90,25 @@ def _follow(
     display = TrainingDisplay(
         lambda: trainer.total_steps, trainer.step, ranks.is_main, ladder, trainer.course.seconds_left
     )
-    log = RunLog(run, trainer, display, _to_stdout if as_json else None, ladder) if ranks.is_main else None
+    loggers, log = Loggers(display.say), None
+    if ranks.is_main:
+        open_loggers(loggers, run, trainer)
+        listeners = [*([_to_stdout] if as_json else []), loggers.take]
+        log = RunLog(run, trainer, display, listeners, ladder, lambda: write_report([run.path], run.page))
+        log.begin()
+    samples = TrainingSamples(trainer, display.say)
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:
-            before_save = log.sync if log is not None else lambda: None
+            before_save = partial(_sync, log, loggers) if log is not None else lambda: None
             if stop_asked():  # its Interruption was lost in the code of a library, which may be no good now
                 raise InterruptedRunError(f"interrupted; run {command} again")
             val_losses = ranks.told_by_main(run.validation_losses())
             for report in trainer.run(stop_asked, val_losses, before_save):
                 if log is not None:
                     log.take(report)
+                    if isinstance(report, SampleDueReport):
+                        for sample in samples.write(stop_asked):
+                            log.take(sample)
                 if isinstance(report, InterruptedReport):
                     raise InterruptedRunError(f"interrupted after step {report.step}; run {command} to go on")
                 if isinstance(report, DivergedReport):
@@ -104,10 +118,19 @@ def _follow(
         if log is not None:
             states: dict[type, str] = {InterruptedRunError: "interrupted", DivergedError: "diverged"}
             log.write_status(states.get(type(error), "failed"), error=str(error))
+            log.draw(with_plot=False)
         raise
+    finally:
+        loggers.close()
     if log is not None:
         log.write_status("finished")
         log.draw()
+
+
+def _sync(log: RunLog, loggers: Loggers) -> None:
+    """Have all that was reported on the disk, before a checkpoint that relies on it."""
+    log.sync()
+    loggers.flush()
 
 
 def _to_stdout(event: dict[str, Any]) -> None:

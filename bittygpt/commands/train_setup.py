@@ -78,7 +78,6 @@ def set_up(
         trainer.resume(checkpoint)
     if ranks.is_main:
         write_text(run.config, yaml)
-        run.forget_after(trainer.step, len(trainer.guard.rewinds))
         _introduce(trainer, run)
     ranks.wait()
     return trainer

@@ -1,48 +1,23 @@
 """The seven sections of a config: what each key means, and what it is when nobody gives it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from bittygpt.config.durations import DURATION_SCHEMA, LONGEST, seconds_of
-
-
-def _tuple_of(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _sources_of(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else _tuple_of(value)
-
-
-def _allow_null(schema: dict[str, Any]) -> None:
-    schema["type"] = [schema["type"], "null"]
-
-
-def _allow_one_string(schema: dict[str, Any]) -> None:
-    schema["type"] = ["string", schema["type"]]
-
-
-def _derived(description: str) -> Any:
-    """A field that is null in the file when its value follows from other keys (`derived.fill_derived`)."""
-    return Field(default=None, description=description, json_schema_extra=_allow_null)
-
-
-def _sources(description: str, **limits: Any) -> Any:
-    return Field(description=description, json_schema_extra=_allow_one_string, **limits)
-
-
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-Text = Annotated[str, Field(min_length=1)]
-Texts = Annotated[tuple[Text, ...], BeforeValidator(_tuple_of)]
-Duration = Annotated[
-    float, BeforeValidator(seconds_of), Field(gt=0, le=LONGEST), WithJsonSchema(DURATION_SCHEMA)
-]
-Sources = Annotated[tuple[Text, ...], BeforeValidator(_sources_of)]
+from bittygpt.config.value_types import (
+    Beta,
+    Count,
+    Duration,
+    NonNegative,
+    Positive,
+    Seed,
+    Sources,
+    Text,
+    Texts,
+    derived,
+    sources,
+    tuple_of,
+)
 
 
 class Section(BaseModel):
@@ -54,7 +29,7 @@ class Section(BaseModel):
 class RunSection(Section):
     """Which run this is and where it lies."""
 
-    name: Text = _derived("Name of the run's folder; null: the config file's name without its ending.")
+    name: Text = derived("Name of the run's folder; null: the config file's name without its ending.")
     dir: Text = Field("runs", description="Folder that holds all runs; this one lies in DIR/NAME.")
     seed: Seed = Field(0, description="Seed of the initial weights and of the order of the batches.")
 
@@ -62,11 +37,9 @@ class RunSection(Section):
 class DataSection(Section):
     """The text, and the tokens made of it."""
 
-    train: Sources = _sources(
-        "Text to train on: paths, globs, http(s) URLs or builtin:stories.", min_length=1
-    )
-    val: Sources = _sources("Text to validate on; empty: val_fraction of data.train.", default=())
-    val_fraction: Annotated[float, Field(ge=0, lt=1)] = _derived(
+    train: Sources = sources("Text to train on: paths, globs, http(s) URLs or builtin:stories.", min_length=1)
+    val: Sources = sources("Text to validate on; empty: val_fraction of data.train.", default=())
+    val_fraction: Annotated[float, Field(ge=0, lt=1)] = derived(
         "Share of the documents of data.train that is validated on, never trained on; "
         "null: 0.05, or 0 where data.val is given. 0 and no data.val: no validation."
     )
@@ -80,7 +53,7 @@ class DataSection(Section):
         description="Where the model's windows begin: stream: anywhere, none of the T positions unused; documents: "
         "with a document, as many whole ones as fit.",
     )
-    dir: Text = _derived("Folder for the tokens; null: data/NAME, NAME being run.name.")
+    dir: Text = derived("Folder for the tokens; null: data/NAME, NAME being run.name.")
     workers: Count | None = Field(
         None, description="Processes that read and encode the text; null: one for each core."
     )
@@ -95,7 +68,9 @@ class TokenizerSection(Section):
     special_tokens: Texts = Field(
         ("<|endoftext|>",), description="Special tokens, in the order of their ids."
     )
-    vocab: Text | None = Field(None, description="Path of an existing vocab.json; null: train a vocabulary.")
+    vocab: Text | None = Field(
+        None, description="Path of a vocab.json or tokenizer.json; null: train a vocabulary."
+    )
     train_bytes: Count | None = Field(
         None,
         description="Bytes of text, spread over the corpus, that the vocabulary learns from; null: 100 million, "
@@ -113,8 +88,8 @@ class ModelSection(Section):
     d_model: Count = Field(256, description="Width of the residual stream (D).")
     num_layers: Count = Field(4, description="Transformer blocks.")
     num_heads: Count = Field(4, description="Query heads (H); each is d_model / num_heads wide.")
-    num_kv_heads: Count = _derived("Key and value heads, shared by groups of query heads; null: num_heads.")
-    d_ff: Count = _derived(
+    num_kv_heads: Count = derived("Key and value heads, shared by groups of query heads; null: num_heads.")
+    d_ff: Count = derived(
         "Width of the feed-forward layer; null: 8/3 d_model, to the nearest multiple of 64."
     )
     activation: Literal["swiglu", "geglu", "reglu", "gelu", "relu", "relu2"] = Field(
@@ -130,10 +105,10 @@ class OptimSection(Section):
     """The optimizer and its learning rate."""
 
     name: Literal["adamw", "muon", "adam", "sgd"] = Field("adamw", description="The optimizer.")
-    lr: Positive = _derived(
+    lr: Positive = derived(
         "Highest learning rate, reached after the warm-up; null: one that fits the optimizer and d_model."
     )
-    min_lr: NonNegative = _derived("Learning rate of the last step; null: lr / 10.")
+    min_lr: NonNegative = derived("Learning rate of the last step; null: lr / 10.")
     warmup_steps: Annotated[int, Field(ge=0)] | None = Field(
         None,
         description="Steps over which the learning rate rises from 0; null: 5 % of all steps, at least 1, at most "
@@ -146,7 +121,7 @@ class OptimSection(Section):
         0.2,
         description="Share of the steps, at the end, in which wsd takes the learning rate down to min_lr.",
     )
-    betas: Annotated[tuple[Beta, Beta], BeforeValidator(_tuple_of)] = Field(
+    betas: Annotated[tuple[Beta, Beta], BeforeValidator(tuple_of)] = Field(
         (0.9, 0.95),
         description="Decay of the running mean of the gradient (muon's and sgd's momentum), and of its square.",
     )
@@ -179,6 +154,16 @@ class TrainSection(Section):
     save_every: Count = Field(250, description="Steps between two checkpoints.")
     keep: Count = Field(3, description="Newest checkpoints that stay; the best one stays besides.")
     log_every: Count = Field(10, description="Steps between two lines of progress.")
+    sample_every: Count | None = Field(
+        None,
+        description="Steps between two texts of the model in training, written as sample: says; null: none.",
+    )
+    tensorboard: bool = Field(
+        False, description="Log for TensorBoard as well, in the run's folder (bittygpt[tensorboard])."
+    )
+    wandb: Text | None = Field(
+        None, description="Project of Weights & Biases to log to as well (bittygpt[wandb]); null: none."
+    )
     parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto",
         description="ddp: each rank holds the whole model; fsdp: a part of it; auto: fsdp where it does not fit whole.",
@@ -194,7 +179,9 @@ class TrainSection(Section):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="Where to compute.")
     ignore_tokens: Texts = Field((), description="Special tokens that are no target of the loss.")
-    init_from: Text | None = Field(None, description="Run or checkpoint whose weights to start from.")
+    init_from: Text | None = Field(
+        None, description="Run, checkpoint or Hugging Face folder whose weights to start from."
+    )
     trainable: Texts = Field((), description="Name patterns of the weights left unfrozen; empty: all.")
 
 

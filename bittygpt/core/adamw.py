@@ -114,7 +114,8 @@ def kernel_suits(tensors: tuple[Tensor, ...]) -> bool:
     Not so a part of a tensor that ranks share out (a DTensor): only PyTorch knows what of it lies where.
     """
     weight = tensors[0]
+    if not (use_twin() and use_kernel(weight)):  # asked first: on a CPU that is all
+        return False
     large_and_plain = weight.numel() >= KERNEL_FROM and type(weight) in (Tensor, nn.Parameter)
     precise_enough = weight.dtype != torch.float64
-    contiguous = all(tensor.is_contiguous() for tensor in tensors)
-    return large_and_plain and precise_enough and contiguous and use_twin() and use_kernel(weight)
+    return large_and_plain and precise_enough and all(tensor.is_contiguous() for tensor in tensors)

@@ -51,11 +51,12 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     """
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
-    mask = None if num_queries in (1, num_keys) else causal_mask(num_queries, num_keys, q_BHTd.device)
+    from_the_start = bool(num_queries == num_keys)  # torch.export, which has numbers of its own, wants a bool
+    mask = None if from_the_start or num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
     # on a CPU, autocast would round what is float32 on purpose (`MultiHeadAttention.forward`)
     with torch.autocast("cpu", enabled=False) if q_BHTd.is_cpu else nullcontext():
         return F.scaled_dot_product_attention(
-            q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=num_queries == num_keys, enable_gqa=grouped
+            q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
         )
 
 
@@ -118,7 +119,13 @@ class MultiHeadAttention(nn.Module):
         q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in (q, k, v))
         if self.rope is not None:
             q_BHTd, k_BGTd = self.rope(q_BHTd, positions_T), self.rope(k_BGTd, positions_T)
+        return self.output_proj(self.attend(q_BHTd, k_BGTd, v_BGTd, cache))
+
+    def attend(
+        self, q_BHTd: Tensor, k_BGTd: Tensor, v_BGTd: Tensor, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Queries, keys and values, turned already -> what each position is given, head beside head (B, T, D)."""
         if cache is not None:
             k_BGTd, v_BGTd = cache.append(k_BGTd, v_BGTd)
         attend = formula_causal_attention if formulas_are_alone() else fused_causal_attention
-        return self.output_proj(attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2))
+        return attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)

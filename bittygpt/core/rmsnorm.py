@@ -22,20 +22,35 @@ def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
     return (x32 * inverse_rms * gain_D.float()).to(x.dtype)
 
 
-class RMSNormTwin(torch.autograd.Function):
-    """The same with its backward pass by hand.
+def normalized(x32: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x (..., D) float32 -> x r (..., D) and r (..., 1), with r = 1 / sqrt(mean(x²) + eps)."""
+    length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
+    inverse_rms = (length.square_() / x32.shape[-1]).add_(eps).rsqrt_()
+    return x32 * inverse_rms, inverse_rms
 
-    With r = 1 / sqrt(mean(x²) + eps) and the gradient e = g · dy of the vector before the gain,
+
+def norm_gradients(
+    dy: Tensor, normed: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The gradients of x and of the gain, by hand. With the gradient e = g · dy of the vector before the gain,
 
         dx = r (e - x r mean(e · x r))          dg = sum over all vectors of dy · x r
+
+    `beside` is what reaches x by another way, and is added to dx. All float32, (..., D).
     """
+    dy_normed = (dy * normed).flatten(0, -2)
+    dgain = dy_normed.sum(dim=0)
+    total = (dy_normed @ gain_D.float()).view_as(inverse_rms)  # of e · x r, over the features
+    dx = (dy * gain_D).addcmul_(normed, total, value=-1 / normed.shape[-1])
+    return dx.mul_(inverse_rms) if beside is None else torch.addcmul(beside, dx, inverse_rms), dgain
+
+
+class RMSNormTwin(torch.autograd.Function):
+    """The same with its backward pass by hand."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
-        x32 = x.float()
-        length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
-        inverse_rms = (length.square_() / x.shape[-1]).add_(eps).rsqrt_()
-        normed = x32 * inverse_rms
+        normed, inverse_rms = normalized(x.float(), eps)
         ctx.save_for_backward(normed, gain_D, inverse_rms)
         return (normed * gain_D).to(x.dtype)
 
@@ -43,11 +58,7 @@ class RMSNormTwin(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         normed, gain_D, inverse_rms = ctx.saved_tensors
-        dy = grads[0].float()
-        dy_normed = (dy * normed).flatten(0, -2)
-        dgain = dy_normed.sum(dim=0)
-        total = (dy_normed @ gain_D.float()).view_as(inverse_rms)  # of e · x r, over the features
-        dx = (dy * gain_D).addcmul_(normed, total, value=-1 / normed.shape[-1]).mul_(inverse_rms)
+        dx, dgain = norm_gradients(grads[0].float(), normed, inverse_rms, gain_D)
         return dx.to(grads[0].dtype), dgain, None
 
 

@@ -84,5 +84,9 @@ class RotaryEmbedding(nn.Module):
 
     def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
         """Turn the vectors x (B, H, T, d) to their positions (T,) int64; by default 0..T-1."""
-        cos_sin = self.cos_sin[: x_BHTd.shape[-2]] if positions_T is None else self.cos_sin[positions_T]
+        cos_sin = self.angles(x_BHTd.shape[-2], positions_T)
         return call(TurnTwin, x_BHTd, cos_sin) if use_twin() else turn(x_BHTd, cos_sin)
+
+    def angles(self, num_positions: int, positions_T: Tensor | None = None) -> Tensor:
+        """The part of the table (T, d/2, 2) for the positions given, by default the first ones."""
+        return self.cos_sin[:num_positions] if positions_T is None else self.cos_sin[positions_T]

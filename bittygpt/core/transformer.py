@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bittygpt.core.attention import KeyValueCache, MultiHeadAttention
+from bittygpt.core.block_twin import attention_half, feed_forward_half, use_block_twin
 from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 from bittygpt.core.embedding import Embedding
 from bittygpt.core.feed_forward import default_d_ff, make_feed_forward
@@ -62,6 +63,8 @@ class TransformerBlock(nn.Module):
         self, x_BTD: Tensor, positions_T: Tensor | None = None, cache: KeyValueCache | None = None
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
+        if use_block_twin(x_BTD):
+            return feed_forward_half(self, attention_half(self, x_BTD, positions_T, cache))
         x_BTD = x_BTD + self.attn(self.ln1(x_BTD), positions_T, cache)
         return x_BTD + self.ffn(self.ln2(x_BTD))
 

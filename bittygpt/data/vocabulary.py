@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from bittygpt.data.tokenizer_json import vocabulary_of
 from bittygpt.errors import DataError
 from bittygpt.files import write_text
 from bittygpt.text.pretokenization import well_formed
@@ -24,7 +25,7 @@ _REMEDY = "train the vocabulary again (bittygpt tokenize), or name another file 
 
 
 def read_vocabulary(path: Path) -> list[bytes]:
-    """Reads the tokens of a `vocab.json` in id order, without running any of it.
+    """Reads the tokens of a `vocab.json` in id order, without running any of it, or those of a `tokenizer.json`.
 
     Raises:
         DataError: the file cannot be read, is not a JSON object with the keys "0" to "n-1", or holds a value
@@ -38,6 +39,8 @@ def read_vocabulary(path: Path) -> list[bytes]:
         raise DataError(f"{path}: is not JSON ({error}); {_REMEDY}") from error
     if not isinstance(entries, dict):
         raise DataError(f"{path}: is not a JSON object that maps ids to tokens; {_REMEDY}")
+    if "model" in entries:
+        return vocabulary_of(entries, path).tokens
     for token_id in range(len(entries)):
         if str(token_id) not in entries:
             raise DataError(
@@ -70,13 +73,17 @@ def write_vocabulary(path: Path, vocabulary: Sequence[bytes]) -> None:
     Raises:
         DataError: the file cannot be written there.
     """
-    literals = {str(token_id): repr(token) for token_id, token in enumerate(vocabulary)}
     try:
-        write_text(path, json.dumps(literals, indent=2))
+        write_text(path, vocabulary_as_text(vocabulary))
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written ({error.strerror}); choose a folder that can be"
         ) from error
+
+
+def vocabulary_as_text(vocabulary: Sequence[bytes]) -> str:
+    """The contents of such a `vocab.json`."""
+    return json.dumps({str(token_id): repr(token) for token_id, token in enumerate(vocabulary)}, indent=2)
 
 
 def leading_special_tokens(vocabulary: Sequence[bytes], source: object = "the vocabulary") -> list[str]:

@@ -3,7 +3,10 @@
 Shapes: V vocabulary.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,9 +15,13 @@ from bittygpt.core import TransformerLM, kl_divergence
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError
 from bittygpt.export.hf_tokenizer import encode_with_special_tokens
+from bittygpt.export.validation_text import ValidationText
 
 TOLERANCE = 1e-4  # of a logit in float32; wrong epsilons show at 1e-2, wrong permutations at 10
 RELATIVE_TOLERANCE = 1e-5  # of the largest logit, for models whose logits are large: float32 has seven digits
+# by the precision that is computed in; where it is coarser than these, only the distributions compare
+TOLERANCES = {"float32": (TOLERANCE, RELATIVE_TOLERANCE), "float16": (0.05, 2e-3)}
+TOLERANCE_KL = 1e-3  # nats, for every dtype
 # transformers works out RoPE's angles in float32: far out its own rounding, 1e-4 at position 1000, hides all else.
 COMPARED_POSITIONS = 256
 GREEDY_TOKENS = 32
@@ -46,13 +53,17 @@ class Verification:
         largest_difference: of a logit, or of a log-probability.
         kl_divergence: the mean of sum p log(p / q), nats, of our distributions p and the export's q.
         positions_compared: from the start of each sequence.
-        texts_compared: how many gave equal ids; None: there is no tokenizer to compare.
+        texts_compared: how many hard texts gave equal ids; None: there is no tokenizer to compare.
+        validation_tokens: how many tokens of the run's validation text came out equal besides.
+        remarks: what could not be compared, and why.
     """
 
     largest_difference: float
     kl_divergence: float
     positions_compared: int
     texts_compared: int | None
+    validation_tokens: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 def compared_length(model: TransformerLM) -> int:
@@ -96,6 +107,47 @@ def greedy_text(
     return ids[len(prompt) :], margins
 
 
+def compared_ids(
+    model: TransformerLM, tokenizer: Tokenizer, validation: ValidationText | None
+) -> list[Tensor]:
+    """What logits are compared for, each (B, T): random ids, hard text, and the run's own validation text."""
+    length = compared_length(model)
+    generator = torch.Generator().manual_seed(0)
+    random_ids = torch.randint(0, model.config.vocab_size, (2, length), generator=generator)
+    text = [tokenizer.end_of_text_id, *tokenizer.encode("\n".join(HARD_TEXTS))][:length]
+    own = [] if validation is None else [validation.windows(length)]
+    return [random_ids, torch.tensor([text]), *own]
+
+
+def compare_logits(pairs: Iterable[tuple[Tensor, Tensor]], dtype: str = "float32") -> tuple[float, float]:
+    """The largest difference of our logits and theirs (..., V), computed in `dtype`, and their KL divergence.
+
+    Raises:
+        ExportError: they differ by more than rounding.
+    """
+    pairs = list(pairs)
+    largest = torch.stack([(mine - other).abs().max() for mine, other in pairs]).max().item()  # keeps a NaN
+    absolute, relative = TOLERANCES.get(dtype, (float("inf"), 0.0))
+    tolerance = max(absolute, relative * max(mine.abs().max().item() for mine, _ in pairs))
+    if not largest <= tolerance:  # also when it is not a number
+        raise ExportError(
+            f"the export's logits differ by {largest:.2g}, more than {tolerance:.1g}: it is another model"
+        )
+    kl = sum(kl_divergence_of(mine, other) for mine, other in pairs) / len(pairs)
+    if not kl <= TOLERANCE_KL:
+        raise ExportError(
+            f"the export's distributions differ by {kl:.2g} nats, more than {TOLERANCE_KL:.0e}: it is another model"
+        )
+    return largest, kl
+
+
+def greedy_start(model: TransformerLM, tokenizer: Tokenizer) -> tuple[list[int], int]:
+    """A prompt, and how many tokens are to follow it; none where the context has no room."""
+    context = model.config.context_length
+    prompt = [tokenizer.end_of_text_id, *tokenizer.encode("Once upon")][: max(1, context // 2)]
+    return prompt, min(GREEDY_TOKENS, context - len(prompt))
+
+
 def with_special_tokens(tokenizer: Tokenizer) -> list[str]:
     """Texts with special tokens inside."""
     return [
@@ -106,7 +158,49 @@ def with_special_tokens(tokenizer: Tokenizer) -> list[str]:
 def compare_ids(tokenizer: Tokenizer, text: str, found: list[int]) -> None:
     """Raise ExportError unless these are the text's ids."""
     expected = encode_with_special_tokens(tokenizer, text)
-    if expected != found:
-        raise ExportError(
-            f"the export's tokenizer gives other ids for {text[:40]!r}: {found[:12]} not {expected[:12]}"
-        )
+    if expected == found:
+        return
+    place = next(i for i, (mine, other) in enumerate(zip_longest(expected, found)) if mine != other)
+    here = tokenizer.decode(expected[place : place + 12]) if place else text[:40]
+    raise ExportError(
+        f"the export's tokenizer gives other ids for {here!r}: {found[place : place + 12]} "
+        f"not {expected[place : place + 12]}"
+    )
+
+
+def compare_tokenizer(
+    tokenizer: Tokenizer, validation: ValidationText | None, encode: Callable[[str], list[int]]
+) -> tuple[int, int]:
+    """How many hard texts, and how many tokens of the validation text, `encode` gives the right ids for.
+
+    Raises:
+        ExportError: it gives others.
+    """
+    texts = [*HARD_TEXTS, *with_special_tokens(tokenizer)]
+    for text in texts:
+        compare_ids(tokenizer, text, encode(text))
+    if validation is None:
+        return len(texts), 0
+    compare_ids(tokenizer, validation.text, encode(validation.text))
+    return len(texts), len(validation.ids)
+
+
+def compare_tokenizer_file(
+    path: Path, tokenizer: Tokenizer, validation: ValidationText | None
+) -> tuple[int | None, int, tuple[str, ...]]:
+    """The same for a `tokenizer.json`, and remarks; there is nothing to compare if none was written.
+
+    Raises:
+        ExportError: it gives other ids.
+    """
+    if not path.exists():
+        return None, 0, ()
+    try:
+        import tokenizers
+    except ImportError:
+        return None, 0, ("its tokenizer.json is not compared: tokenizers is not installed",)
+    theirs = tokenizers.Tokenizer.from_file(str(path))
+    texts, tokens = compare_tokenizer(
+        tokenizer, validation, lambda text: list(theirs.encode(text, add_special_tokens=False).ids)
+    )
+    return texts, tokens, ()

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.data.byte_level import UnderivableError, spell
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import UsageError
-from bittygpt.export.hf_tokenizer import UnderivableError, derive_merges, spell, spelled_vocabulary
-from bittygpt.export.huggingface import renamed_weights, rounded
+from bittygpt.export.hf_tokenizer import derive_merges, spelled_vocabulary
+from bittygpt.export.huggingface import rounded
+from bittygpt.layouts.huggingface import renamed_weights
 
 Kind = gguf.GGMLQuantizationType
 # --dtype: how matrices are stored, and the file's mark for it. Gains of norms stay float32.

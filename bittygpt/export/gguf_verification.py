@@ -12,6 +12,7 @@ from bittygpt.export.comparison import (
     GREEDY_TOKENS,
     HARD_TEXTS,
     RELATIVE_TOLERANCE,
+    TOLERANCE_KL,
     Verification,
     compare_ids,
     compared_length,
@@ -21,16 +22,22 @@ from bittygpt.export.comparison import (
     with_special_tokens,
 )
 from bittygpt.export.llama_cpp import ask_llama_cpp
+from bittygpt.export.validation_text import ValidationText
 
 # Of a log-probability, and as a share of the largest logit, as floating point has so many digits. llama.cpp rounds what
 # goes into a product to the precision of its weights; where that is coarser, only the distributions compare.
 TOLERANCES = {"float32": (2e-4, RELATIVE_TOLERANCE), "float16": (0.05, 2e-3)}
-TOLERANCE_KL = 1e-3  # nats, for every dtype
 OWN_TEXT = 64  # tokens
 
 
 @torch.inference_mode()
-def verify_gguf(path: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: str) -> Verification:
+def verify_gguf(
+    path: Path,
+    model: TransformerLM,
+    tokenizer: Tokenizer,
+    dtype: str,
+    validation: ValidationText | None = None,
+) -> Verification:
     """Compare an exported file with the model that it was made from.
 
     Raises:
@@ -42,8 +49,9 @@ def verify_gguf(path: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: s
     if length < 1:
         raise ExportError("a context of one token leaves nothing to compare; export with --no-verify")
     start = [end, *tokenizer.encode("Once upon")][: max(1, length // 2)]
-    hard, own = _prompts(ours, tokenizer, length), _own_text(ours, end, length)
+    hard, own = _prompts(ours, tokenizer, length), _own_prompts(ours, end, length, validation)
     texts = [*HARD_TEXTS, *with_special_tokens(tokenizer)]
+    own_texts = [] if validation is None else [validation.text]
     count = min(GREEDY_TOKENS, length - len(start))
     answers = ask_llama_cpp(
         path,
@@ -51,7 +59,7 @@ def verify_gguf(path: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: s
             "vocab_size": ours.config.vocab_size,
             "letter": tokenizer.encode("a")[0],
             "prompts": hard + own,
-            "texts": texts,
+            "texts": texts + own_texts,
             "greedy": start,
             "count": count,
         },
@@ -61,9 +69,9 @@ def verify_gguf(path: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: s
     if dtype == "float32":  # elsewhere rounding may choose another token, and all after it differ
         expected, margins = greedy_text(ours, start, count, end)
         first_difference(expected, answers["greedy"], margins)
-    for text, found in zip(texts, answers["tokens"], strict=True):
+    for text, found in zip(texts + own_texts, answers["tokens"], strict=True):
         compare_ids(tokenizer, text, found)
-    return Verification(largest, kl, length, len(texts))
+    return Verification(largest, kl, length, len(texts), len(validation.ids) if validation else 0)
 
 
 def _prompts(model: TransformerLM, tokenizer: Tokenizer, length: int) -> list[list[int]]:
@@ -74,11 +82,16 @@ def _prompts(model: TransformerLM, tokenizer: Tokenizer, length: int) -> list[li
     return [ids[:count] for ids in (random_ids, text) for count in sorted({1, length // 3 + 1, length})]
 
 
-def _own_text(model: TransformerLM, first: int, length: int) -> list[list[int]]:
-    """A text as the model writes it, cut at some places: on other text, no one asks how well it is rounded."""
+def _own_prompts(
+    model: TransformerLM, first: int, length: int, validation: ValidationText | None
+) -> list[list[int]]:
+    """Text of the kind that the model is for, cut at some places: elsewhere no one asks how well it is rounded.
+
+    It is the run's validation text, or what the model itself writes.
+    """
+    ids = [first] if validation is None else validation.ids[: min(length, OWN_TEXT)]
     generator = torch.Generator().manual_seed(0)
-    ids = [first]
-    while len(ids) < min(length, OWN_TEXT):
+    while validation is None and len(ids) < min(length, OWN_TEXT):
         probabilities = model(torch.tensor([ids]))[0, -1].softmax(-1)
         ids.append(int(torch.multinomial(probabilities, 1, generator=generator)))
     return [ids[:count] for count in range(1, len(ids) + 1, 4)]

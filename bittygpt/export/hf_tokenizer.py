@@ -1,37 +1,10 @@
-"""The vocabulary as Hugging Face's `tokenizer.json`: the same ids for any text, in every program that reads it.
-
-bitty's file holds the tokens in merge order but not which two parts each was merged from; the parts are found again
-by merging a token's bytes with the merges before it.
-"""
+"""The vocabulary as Hugging Face's `tokenizer.json`: the same ids for any text, in every program that reads it."""
 
 import re
-from functools import cache
-from itertools import pairwise
 from typing import Any
 
+from bittygpt.data.byte_level import UnderivableError, merges_of, spell
 from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
-
-
-class UnderivableError(ValueError):
-    """No other program gives the same ids: the vocabulary was edited, and a token is no merge of two earlier ones, or a
-    special token is spelled as another token is there; or it merges in an order of its own."""
-
-
-@cache
-def byte_characters() -> list[str]:
-    """The printable character that stands for each byte in GPT-2's files (Radford et al. 2019).
-
-    Bytes that are printable in Latin-1 stand for themselves; the others, in order, for U+0100 and on.
-    """
-    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (chr(0x100 + number) for number in range(256))
-    return [chr(byte) if byte in printable else next(others) for byte in range(256)]
-
-
-def spell(token: bytes) -> str:
-    """A token in these characters, which is how `tokenizer.json` and GGUF write it."""
-    characters = byte_characters()
-    return "".join(characters[byte] for byte in token)
 
 
 def spelled_vocabulary(tokenizer: Tokenizer) -> list[str]:
@@ -56,31 +29,7 @@ def derive_merges(tokenizer: Tokenizer) -> list[tuple[bytes, bytes]]:
     """
     if tokenizer.encoding == "bitty":
         raise UnderivableError("encoding: bitty merges greedily, and no other program does")
-    first_merged = len(tokenizer.special_tokens) + 256
-    ranks = {bytes([byte]): byte for byte in range(256)}
-    merges = []
-    for token_id, token in enumerate(tokenizer.vocabulary[first_merged:], first_merged):
-        parts = _merge(token, ranks)
-        if len(parts) != 2:
-            raise UnderivableError(
-                f"token {token_id}, {token!r}, is made of {len(parts)} earlier tokens and not of two"
-            )
-        merges.append((parts[0], parts[1]))
-        ranks[token] = token_id
-    return merges
-
-
-def _merge(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
-    """The token's bytes, merged by the ranks known so far, lowest rank first."""
-    parts = [bytes([byte]) for byte in token]
-    while len(parts) > 1:
-        ranked = ((ranks.get(left + right), place) for place, (left, right) in enumerate(pairwise(parts)))
-        known = [(rank, place) for rank, place in ranked if rank is not None]
-        if not known:
-            break
-        _, place = min(known)
-        parts[place : place + 2] = [parts[place] + parts[place + 1]]
-    return parts
+    return merges_of(tokenizer.vocabulary, len(tokenizer.special_tokens) + 256)
 
 
 def encode_with_special_tokens(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -4,6 +4,7 @@ import copy
 import importlib.util
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,16 @@ from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError
 from bittygpt.export.comparison import (
-    GREEDY_TOKENS,
-    HARD_TEXTS,
-    RELATIVE_TOLERANCE,
-    TOLERANCE,
     Verification,
-    compare_ids,
+    compare_logits,
+    compare_tokenizer,
+    compared_ids,
     compared_length,
     first_difference,
+    greedy_start,
     greedy_text,
-    kl_divergence_of,
-    with_special_tokens,
 )
+from bittygpt.export.validation_text import ValidationText
 
 
 def transformers_is_installed() -> bool:
@@ -32,7 +31,13 @@ def transformers_is_installed() -> bool:
     return importlib.util.find_spec("transformers") is not None
 
 
-def verify_hf(folder: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: torch.dtype) -> Verification:
+def verify_hf(
+    folder: Path,
+    model: TransformerLM,
+    tokenizer: Tokenizer,
+    dtype: torch.dtype,
+    validation: ValidationText | None = None,
+) -> Verification:
     """Compare an exported folder with the model that it was made from, both in float32.
 
     Raises:
@@ -50,11 +55,14 @@ def verify_hf(folder: Path, model: TransformerLM, tokenizer: Tokenizer, dtype: t
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if complaints.get(kind):
             raise ExportError(f"transformers reports {kind} in the export: {complaints[kind]}")
-    difference, kl = _compare_logits(ours, theirs, tokenizer)
-    _compare_greedy_text(ours, theirs, tokenizer)
-    has_tokenizer = (folder / "tokenizer.json").exists()
-    texts = _compare_tokenizers(transformers, folder, tokenizer) if has_tokenizer else None
-    return Verification(difference, kl, compared_length(ours), texts)
+    with torch.inference_mode():
+        pairs = [(ours(ids), theirs(ids).logits) for ids in compared_ids(ours, tokenizer, validation)]
+        difference, kl = compare_logits(pairs)
+        _compare_greedy_text(ours, theirs, tokenizer)
+    texts, tokens = None, 0
+    if (folder / "tokenizer.json").exists():
+        texts, tokens = compare_tokenizer(tokenizer, validation, _encoder(transformers, folder))
+    return Verification(difference, kl, compared_length(ours), texts, tokens)
 
 
 def _import_transformers() -> Any:
@@ -82,31 +90,10 @@ def _rounded(model: TransformerLM, dtype: torch.dtype) -> TransformerLM:
     return twin
 
 
-@torch.inference_mode()
-def _compare_logits(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer) -> tuple[float, float]:
-    """The largest difference and the KL divergence."""
-    length = compared_length(ours)
-    generator = torch.Generator().manual_seed(0)
-    random_ids = torch.randint(0, ours.config.vocab_size, (2, length), generator=generator)
-    text = [tokenizer.end_of_text_id, *tokenizer.encode("\n".join(HARD_TEXTS))][:length]
-    pairs = [(ours(ids), theirs(ids).logits) for ids in (random_ids, torch.tensor([text]))]
-    largest = torch.stack([(mine - other).abs().max() for mine, other in pairs]).max().item()  # keeps a NaN
-    size = max(mine.abs().max().item() for mine, _ in pairs)
-    tolerance = max(TOLERANCE, RELATIVE_TOLERANCE * size)
-    if not largest <= tolerance:  # also when it is not a number
-        raise ExportError(
-            f"the export's logits differ by {largest:.2g}, more than {tolerance:.1g}: it is another model"
-        )
-    kl = sum(kl_divergence_of(mine, other) for mine, other in pairs) / len(pairs)
-    return largest, kl
-
-
-@torch.inference_mode()
 def _compare_greedy_text(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer) -> None:
     """Greedy text through transformers' own `generate`, with its cache, against ours without one."""
     end = tokenizer.end_of_text_id
-    prompt = [end, *tokenizer.encode("Once upon")][: max(1, ours.config.context_length // 2)]
-    count = min(GREEDY_TOKENS, ours.config.context_length - len(prompt))
+    prompt, count = greedy_start(ours, tokenizer)
     if count < 1:
         return
     expected, margins = greedy_text(ours, prompt, count, end)
@@ -128,12 +115,14 @@ def _compare_greedy_text(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer)
         )
 
 
-def _compare_tokenizers(transformers: Any, folder: Path, tokenizer: Tokenizer) -> int:
+def _encoder(transformers: Any, folder: Path) -> Callable[[str], list[int]]:
+    """Text to ids with the folder's tokenizer, which must also give the text back."""
     loaded = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    texts = [*HARD_TEXTS, *with_special_tokens(tokenizer)]
-    for text in texts:
-        found = loaded(text, add_special_tokens=False)["input_ids"]
-        compare_ids(tokenizer, text, found)
-        if text and loaded.decode(found) != text:
+
+    def encode(text: str) -> list[int]:
+        ids: list[int] = loaded(text, add_special_tokens=False)["input_ids"]
+        if text and loaded.decode(ids) != text:
             raise ExportError(f"the export's tokenizer does not give {text[:40]!r} back")
-    return len(texts)
+        return ids
+
+    return encode

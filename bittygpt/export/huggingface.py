@@ -1,15 +1,8 @@
-"""A model in Hugging Face's Llama layout, or with QK-norm in the Qwen3 layout.
-
-The arithmetic is the same; the names differ, and so does the order of RoPE's features. bittygpt turns neighbouring
-pairs (x0, x1), (x2, x3), …; these layouts turn (x0, x_d/2), (x1, x_d/2+1), …. Sorting the rows of the query and key
-projections (and QK-norm's gains) the same way turns one into the other, since attention's products do not mind the
-order of features.
+"""A model as a Hugging Face folder, in the Llama layout, or with QK-norm in the Qwen3 layout: see `layouts`.
 
 The files are written by hand: `save_pretrained` of transformers 5 writes what transformers 4 reads wrongly.
-Shapes: D d_model, H heads, d head dimension.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,24 +10,9 @@ from torch import Tensor
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.errors import UsageError
+from bittygpt.layouts.huggingface import HIDDEN_ACTIVATIONS, renamed_weights
 
-HIDDEN_ACTIVATIONS = {"swiglu": "silu", "geglu": "gelu", "reglu": "relu"}
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-BLOCK_NAMES = {
-    "ln1": "input_layernorm",
-    "ln2": "post_attention_layernorm",
-    "attn.q_proj": "self_attn.q_proj",
-    "attn.k_proj": "self_attn.k_proj",
-    "attn.v_proj": "self_attn.v_proj",
-    "attn.output_proj": "self_attn.o_proj",
-    "attn.q_norm": "self_attn.q_norm",
-    "attn.k_norm": "self_attn.k_norm",
-    "ffn.w1": "mlp.gate_proj",
-    "ffn.w2": "mlp.down_proj",
-    "ffn.w3": "mlp.up_proj",
-}
-OUTER_NAMES = {"token_embeddings": "model.embed_tokens", "ln_final": "model.norm", "lm_head": "lm_head"}
-ROTATED = ("attn.q_proj", "attn.k_proj", "attn.q_norm", "attn.k_norm")
 
 
 def check_layout(config: ModelConfig) -> None:
@@ -44,32 +22,6 @@ def check_layout(config: ModelConfig) -> None:
             f"--format hf: neither Llama's nor Qwen3's layout has a feed-forward layer without a gate, as "
             f"model.activation: {config.activation} is; models with {', '.join(HIDDEN_ACTIVATIONS)} can be exported"
         )
-
-
-def halves_first(weight: Tensor, head_dim: int) -> Tensor:
-    """Rows of neighbouring pairs -> rows of two halves, head by head: 0 1 2 3 4 5 6 7 -> 0 2 4 6 1 3 5 7."""
-    heads = weight.unflatten(0, (-1, head_dim // 2, 2))
-    return heads.transpose(1, 2).reshape(weight.shape)
-
-
-def renamed_weights(
-    model: TransformerLM, block: str, block_names: dict[str, str], outer_names: dict[str, str], halves: bool
-) -> Iterator[tuple[str, str, Tensor]]:
-    """Every weight of the model: its name, the one that a layout has for it, and its numbers.
-
-    `block` stands before a layer's number. With `halves`, the layout's RoPE turns halves: see the top of this file.
-    """
-    head_dim = model.config.d_model // model.config.num_heads
-    for name, tensor in model.state_dict().items():
-        part = name.removesuffix(".weight")
-        if part.startswith("layers."):
-            _, layer, inner = part.split(".", 2)
-            if halves and inner in ROTATED:
-                tensor = halves_first(tensor, head_dim)
-            part = f"{block}.{layer}.{block_names[inner]}"
-        else:
-            part = outer_names[part]
-        yield name, f"{part}.weight", tensor.detach()
 
 
 def rounded(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -93,8 +45,7 @@ def huggingface_weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, T
     Raises:
         UsageError: a weight is too large for `dtype`.
     """
-    named = renamed_weights(model, "model.layers", BLOCK_NAMES, OUTER_NAMES, halves=True)
-    return {new: rounded(name, tensor, dtype) for name, new, tensor in named}
+    return {new: rounded(name, tensor, dtype) for name, new, tensor in renamed_weights(model)}
 
 
 def config_files(

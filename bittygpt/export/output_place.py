@@ -69,8 +69,9 @@ def _remove(path: Path, ignore_errors: bool = False) -> None:
 
 
 def _sync_files(place: Path) -> None:
-    for path in place.iterdir() if place.is_dir() else [place]:
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())
-    if place.is_dir():
-        sync_folder(place)
+    for path in [place, *place.rglob("*")]:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())

@@ -30,6 +30,11 @@ def result(text: str) -> None:
     print(text, flush=True)
 
 
+def printable(text: str) -> str:
+    """A text that moves no cursor: U+FFFD for what is no letter, sign or space."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person says them: 45 s, 3 min 20 s, 2 h 05 min, 3 d 4 h."""
     whole = max(0, round(seconds))

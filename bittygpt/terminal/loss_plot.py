@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bittygpt.files import atomic_file
-from bittygpt.terminal.ladder import Rung
+from bittygpt.terminal.ladder import Rung, place_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LABEL_HEIGHT = 0.045  # of the picture, that two names need
+LABEL_HEIGHT = 0.05  # of the picture, that two names need
+MOST_DOTS = 60  # a line of more evaluations has no dot at each
+TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 
 
 def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder: Sequence[Rung]) -> None:
@@ -23,47 +25,68 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder
     evals = [event for event in events if event["event"] == "eval"]
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    x, y = [event["step"] for event in steps], [event["loss"] for event in steps]
-    axes.plot(x, y, color="#9ecae1", linewidth=0.8)
-    axes.plot(x, smoothed(y), color="#2171b5", linewidth=1.8, label="training (smoothed)")
+    labels = [(rung.loss, f"{rung.name} {rung.loss:.2f}", QUIET) for rung in ladder]
+    for rung in ladder:
+        axes.axhline(rung.loss, color="#8b949e", linestyle=(0, (4, 4)), linewidth=0.9)
+    x, y = [event["step"] for event in steps], smoothed([event["loss"] for event in steps])
+    axes.plot(x, [event["loss"] for event in steps], color=TRAINING, alpha=0.3, linewidth=0.7)
+    axes.plot(x, y, color=TRAINING, linewidth=2)
+    if steps:
+        labels.append((y[-1], f"training {y[-1]:.3f}", TRAINING))
     if evals:
-        best = min(evals, key=lambda event: event["val_loss"])
-        axes.plot(
-            [event["step"] for event in evals],
-            [event["val_loss"] for event in evals],
-            "o-",
-            color="#d94801",
-            markersize=4,
-            label=f"validation (best {best['val_loss']:.3f})",
-        )
-    _draw_ladder(axes, ladder)
-    axes.set_title(title, parse_math=False)
-    axes.set(xlabel="step", ylabel="loss (nats per token)")
-    axes.grid(alpha=0.25)
-    axes.legend(loc="center right", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+        at, losses = [event["step"] for event in evals], [event["val_loss"] for event in evals]
+        marker = "o" if len(evals) <= MOST_DOTS else None
+        axes.plot(at, losses, color=VALIDATION, linewidth=2, marker=marker, markersize=4.5)
+        labels.append((losses[-1], f"validation {losses[-1]:.3f}", VALIDATION))
+    _name_lines(axes, labels)
+    axes.set_title(title, loc="left", fontsize=15, fontweight="bold", pad=24, parse_math=False)
+    axes.annotate(
+        _headline(evals, ladder), (0, 1), (0, 8), "axes fraction", textcoords="offset points", color=QUIET
+    )
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats per token)")
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(axis="y", color="#e3e7ec")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0, colors=QUIET)
     with warnings.catch_warnings(), atomic_file(path) as file:
         warnings.simplefilter("ignore")  # of a run's name in letters that the font lacks
         figure.savefig(file, format="png")
 
 
-def _draw_ladder(axes: "Axes", ladder: Sequence[Rung]) -> None:
-    """A line for each rung, its name on the right, apart from the others' names."""
-    for rung in ladder:
-        axes.axhline(rung.loss, color="#888888", linestyle="--", linewidth=0.8)
+def _headline(evals: Sequence[dict[str, Any]], ladder: Sequence[Rung]) -> str:
+    """What the last evaluation and the best one say."""
+    if not evals:
+        return "no validation yet"
+    last, best = evals[-1], min(evals, key=lambda event: event["val_loss"])
+    bits = last.get("val_bpb")
+    parts = [
+        f"validation {last['val_loss']:.4f}",
+        "" if bits is None else f"{bits:.3f} bits per byte",
+        "" if best is last else f"best {best['val_loss']:.4f} at step {best['step']:,}",
+        place_on(ladder, last["val_loss"]),
+    ]
+    return "   ".join(part for part in parts if part)
+
+
+def _name_lines(axes: "Axes", labels: Sequence[tuple[float, str, str]]) -> None:
+    """The name of each line beside its end (value, text, colour), apart from the others' names."""
     low, high = axes.get_ylim()
     place = low
-    for rung in sorted(ladder, key=lambda rung: rung.loss):
-        place = max(rung.loss, place + LABEL_HEIGHT * (high - low))
+    for value, text, colour in sorted(labels):
+        place = max(value, place + LABEL_HEIGHT * (high - low))
         axes.annotate(
-            f"{rung.name} {rung.loss:.2f}",
+            text,
             (1, place),
             xycoords=("axes fraction", "data"),
-            xytext=(4, 0),
+            xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            color="#666666",
-            fontsize=9,
+            color=colour,
+            fontweight="normal" if colour == QUIET else "bold",
+            fontsize=9.5,
             annotation_clip=False,
         )
 

@@ -1,11 +1,13 @@
-"""Where the reports of a run go: metrics.jsonl, status.json, loss.png and the display."""
+"""Where the reports of a run go: metrics.jsonl, status.json, loss.png, report.html, the display and loggers."""
 
 import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
+import bittygpt
 from bittygpt.terminal.ladder import Rung
 from bittygpt.terminal.loss_plot import draw_losses
 from bittygpt.terminal.training import TrainingDisplay
@@ -14,24 +16,37 @@ from bittygpt.training.checkpoint_folder import newest_good
 from bittygpt.training.disk_space import is_disk_full
 from bittygpt.training.loop import Trainer
 from bittygpt.training.reports import (
+    DivergedReport,
     EvalReport,
+    InterruptedReport,
     LowSpaceReport,
     OutOfTimeReport,
     Report,
     RewindReport,
+    SampleReport,
     SavedReport,
     SmallerMicroBatchReport,
     StepReport,
 )
-from bittygpt.training.run_folder import RunFolder
+from bittygpt.training.run_folder import HISTORY, RunFolder
 
-PLOT_EVERY = 30.0  # seconds between two drawings of loss.png, at least
+DRAW_EVERY = 30.0  # seconds between two drawings of loss.png and report.html, at least,
+SHARE = 0.01  # and at most this share of the time goes into them
+KINDS = {
+    EvalReport: "eval",
+    SampleReport: "sample",
+    SmallerMicroBatchReport: "micro_batch",
+    LowSpaceReport: "low_space",
+    OutOfTimeReport: "out_of_time",
+    InterruptedReport: "interrupted",
+    DivergedReport: "diverged",
+}
 
 
 class RunLog:
-    """Puts reports where they belong: metrics.jsonl, status.json, loss.png and the display.
+    """Puts reports where they belong: metrics.jsonl, status.json, loss.png, report.html and the display.
 
-    `on_event` gets every event of metrics.jsonl as well.
+    `listeners` get every event of metrics.jsonl as well; `write_page` replaces report.html.
     """
 
     def __init__(
@@ -39,16 +54,38 @@ class RunLog:
         run: RunFolder,
         trainer: Trainer,
         display: TrainingDisplay,
-        on_event: Callable[[dict[str, Any]], None] | None,
+        listeners: Sequence[Callable[[dict[str, Any]], None]] = (),
         ladder: Sequence[Rung] = (),
+        write_page: Callable[[], None] = lambda: None,
     ) -> None:
         self.ladder = ladder or [Rung("uniform", math.log(trainer.tokenizer.vocab_size))]
-        self.run, self.trainer, self.display, self.on_event = run, trainer, display, on_event
+        self.run, self.trainer, self.display, self.listeners = run, trainer, display, listeners
+        self.write_page = write_page
         self.last_loss: float | None = None
         self.unwritten: list[dict[str, Any]] = []
         self.last_checkpoint = str(newest_good(run.checkpoints, lambda _: None) or "") or None
-        self.drawn_at = time.monotonic()
+        self.next_drawing = time.monotonic() + DRAW_EVERY
+        self.beginning: dict[str, Any] | None = None
         self.write_status("running")
+
+    def begin(self) -> None:
+        """Take up the log where the trainer stands; an event says so before the first of those that follow."""
+        trainer, step = self.trainer, self.trainer.step
+        reached = self.run.forget_after(step, len(trainer.guard.rewinds))
+        self.beginning = {
+            "event": "resume" if step else "start",
+            "step": step,
+            **({"reached": reached} if step else {}),
+            "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "parameters": trainer.model.num_parameters(),
+            "tokens_per_step": trainer.tokens_per_step,
+            "device": trainer.device.name(),
+            "precision": trainer.device.precision,
+            "ranks": trainer.ranks.world_size,
+            "ladder": [rung._asdict() for rung in self.ladder],
+            "version": bittygpt.__version__,
+            "elapsed": trainer.elapsed(),
+        }
 
     def take(self, report: Report) -> None:
         """One report."""
@@ -58,22 +95,40 @@ class RunLog:
             self.display.step(report)
             self.write_status("running")
         elif isinstance(report, EvalReport):
-            self._log({"event": "eval", **dataclasses.asdict(report)})
+            self._log_report(report)
             self.display.evaluation(report)
-            if time.monotonic() - self.drawn_at > PLOT_EVERY:
-                self.draw()
+            self._draw_if_due()
         elif isinstance(report, RewindReport):
-            self.unwritten = [event for event in self.unwritten if event["step"] <= report.rewind.to]
+            self.unwritten = [
+                event
+                for event in self.unwritten
+                if event["step"] <= report.rewind.to or event["event"] in HISTORY
+            ]
             self.run.forget_after(report.rewind.to, len(self.trainer.guard.rewinds) - 1)
             self._log({"event": "rewind", "step": report.rewind.to, **dataclasses.asdict(report.rewind)})
             self.display.say(describe_trouble(report))
         elif isinstance(report, SavedReport):
             self.last_checkpoint = str(report.path)
             self.write_status("running")
+            self._draw_if_due()
+        elif isinstance(report, SampleReport):
+            self._log_report(report)
+            self.display.sample(report)
         elif isinstance(report, LowSpaceReport | SmallerMicroBatchReport | OutOfTimeReport):
+            self._log_report(report)
             self.display.say(describe_trouble(report))
+        elif isinstance(report, InterruptedReport | DivergedReport):
+            self._log_report(report)
+
+    def _log_report(self, report: Report) -> None:
+        event = {"event": KINDS[type(report)], **dataclasses.asdict(report)}
+        event.setdefault("elapsed", self.trainer.elapsed())
+        self._log(event)
 
     def _log(self, event: dict[str, Any]) -> None:
+        if self.beginning is not None:  # not before there is something to follow it
+            first, self.beginning = self.beginning, None
+            self._log(first)
         self.unwritten.append(event)
         try:
             self._write_events()
@@ -82,8 +137,8 @@ class RunLog:
                 raise
             if len(self.unwritten) == 1:
                 self.display.say(f"{self.run.metrics}: the disk is full; lines are kept until there is room")
-        if self.on_event:
-            self.on_event(event)
+        for listener in self.listeners:
+            listener(event)
 
     def _write_events(self) -> None:
         while self.unwritten:
@@ -112,13 +167,22 @@ class RunLog:
             if not is_disk_full(error):
                 raise
 
-    def draw(self) -> None:
-        """Replace loss.png."""
-        try:
-            self._draw()
-        except Exception as error:  # a picture is never worth a run
-            self.display.say(f"loss.png was not drawn: {type(error).__name__}: {error}")
-        self.drawn_at = time.monotonic()
+    def _draw_if_due(self) -> None:
+        if time.monotonic() > self.next_drawing:
+            self.draw()
+            self.trainer.meter.restart(self.trainer.step)  # it is no time of a step's
 
-    def _draw(self) -> None:
+    def draw(self, *, with_plot: bool = True) -> None:
+        """Replace report.html and loss.png; without `with_plot` the page alone, which is quick."""
+        began = time.monotonic()
+        drawings = [(self.run.page, self.write_page), (self.run.plot, self._draw_plot)]
+        for path, drawing in drawings if with_plot else drawings[:1]:
+            try:
+                drawing()
+            except Exception as error:  # a picture is never worth a run
+                self.display.say(f"{path.name} was not drawn: {type(error).__name__}: {error}")
+        now = time.monotonic()
+        self.next_drawing = now + max(DRAW_EVERY, (now - began) / SHARE)
+
+    def _draw_plot(self) -> None:
         draw_losses(self.run.events(), self.run.plot, self.trainer.config.run.name, self.ladder)

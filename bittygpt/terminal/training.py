@@ -13,11 +13,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bittygpt.terminal.console import duration, talk, talk_console
+from bittygpt.terminal.console import duration, printable, talk, talk_console
 from bittygpt.terminal.ladder import Rung, place_on
-from bittygpt.training.reports import EvalReport, StepReport
+from bittygpt.training.reports import EvalReport, SampleReport, StepReport
 
 LINE_EVERY = 1.0  # seconds between two plain lines, at least
+SHOWN_CHARACTERS = 300  # of a sample; metrics.jsonl has it whole
 WINDOW = 50  # reports that the time left is estimated from
 
 
@@ -85,6 +86,12 @@ class TrainingDisplay:
         bits = "" if report.val_bpb is None else f"  {report.val_bpb:.3f} bits per byte"
         place = place_on(self._ladder, report.val_loss)
         self.say(f"step {report.step}  val loss {report.val_loss:.4f}{bits}{'  ' * bool(place)}{place}")
+
+    def sample(self, report: SampleReport) -> None:
+        """Show the beginning of a text that the model wrote, on one line."""
+        text = printable(" ".join((report.prompt + report.text).split()))
+        shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]} …"
+        self.say(f"step {report.step}  writes: {shown or '(nothing)'}")
 
     def say(self, message: str) -> None:
         """A line that stays."""

@@ -39,6 +39,10 @@ class Device:
     memory: int | None = None  # bytes that may be counted on; None: what the device has
     note: str = ""
 
+    def name(self) -> str:
+        """As a person calls it: "cpu", or the name that the GPU has."""
+        return torch.cuda.get_device_name(self.torch_device) if self.is_cuda else self.torch_device.type
+
     @property
     def is_cuda(self) -> bool:
         """Whether it is an NVIDIA (or ROCm) GPU."""

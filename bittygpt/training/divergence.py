@@ -15,6 +15,7 @@ from bittygpt.training.step import StepResult
 WINDOW = 64  # losses that a spike is measured against
 DEVIATIONS = 8.0  # standard deviations above their mean,
 NATS = 1.0  # and at least so much
+TEXT_TOKENS = 64  # of a batch that diverged, shown
 MOST_REWINDS, WITHIN_STEPS = 3, 1000
 NOTHING_YET: dict[str, Any] = {
     "rewinds": [],

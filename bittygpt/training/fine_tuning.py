@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ConfigError
+from bittygpt.layouts.hf_folder import copy_weights, is_hf_folder
 from bittygpt.training.checkpoint import load_checkpoint
 from bittygpt.training.checkpoint_folder import find_checkpoint
 
@@ -13,12 +15,16 @@ from bittygpt.training.checkpoint_folder import find_checkpoint
 def start_from(
     model: TransformerLM, tokenizer: Tokenizer, spec: str, on_damaged: Callable[[str], None]
 ) -> None:
-    """Copy the weights of `train.init_from` (a run or a checkpoint) into a new model.
+    """Copy the weights of `train.init_from` (a run, a checkpoint or a Hugging Face folder) into a new model.
 
     Raises:
         ConfigError: its tokens or its shape are others.
         CheckpointError: there is no good checkpoint.
     """
+    folder = Path(spec).expanduser()
+    if is_hf_folder(folder):
+        copy_weights(folder, model, tokenizer, "train.init_from", on_damaged)
+        return
     source, source_tokenizer = load_checkpoint(find_checkpoint(spec, on_damaged, asked_by="train.init_from"))
     if source_tokenizer.hash() != tokenizer.hash():
         raise ConfigError(

@@ -28,6 +28,7 @@ from bittygpt.training.reports import (
     SmallerMicroBatchReport,
 )
 from bittygpt.training.rewinding import rewind
+from bittygpt.training.sample_times import due_samples
 from bittygpt.training.saving import Saver
 from bittygpt.training.speed import SpeedMeter
 from bittygpt.training.validation import Validation
@@ -170,6 +171,8 @@ class Trainer:
             return (yield from self._stop())
         if not is_last and not result.word.may_pause:
             return False
+        with self.pace.pause("samples"):
+            yield from due_samples(step, is_last, self.config.train.sample_every, self.meter)
         if is_last or step % self.config.train.save_every == 0:
             yield from self._save(can_wait=not is_last)
         return self.validation.is_due(step, is_last) and (yield from self._evaluate(stop_asked))

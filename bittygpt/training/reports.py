@@ -68,6 +68,23 @@ class SmallerMicroBatchReport:
 
 
 @dataclass(frozen=True)
+class SampleDueReport:
+    """It is time for texts of the model as it is after `step` steps; the time they take counts for no rate."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class SampleReport:
+    """A text that the model wrote after `step` steps, without the prompt."""
+
+    step: int
+    prompt: str
+    text: str
+    elapsed: float
+
+
+@dataclass(frozen=True)
 class OutOfTimeReport:
     """The time budget (seconds) has no room for `what`, which takes `needed` seconds in all.
 
@@ -103,6 +120,8 @@ Report = (
     | LowSpaceReport
     | RewindReport
     | SmallerMicroBatchReport
+    | SampleDueReport
+    | SampleReport
     | OutOfTimeReport
     | DivergedReport
     | InterruptedReport

@@ -4,13 +4,12 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from bittygpt.data.batches import Batch
+from bittygpt.training.divergence import TEXT_TOKENS
 from bittygpt.training.reports import DivergedReport, Report, RewindReport
 from bittygpt.training.step import StepResult
 
 if TYPE_CHECKING:
     from bittygpt.training.loop import Trainer
-
-TEXT_TOKENS = 64  # of a batch that diverged, shown
 
 
 def rewind(

@@ -9,6 +9,10 @@ from typing import Any
 
 from bittygpt.files import remove_leftovers, write_json, write_text
 
+HISTORY = frozenset(
+    {"start", "resume", "interrupted", "diverged"}
+)  # events that have happened, whatever comes later
+
 
 class RunFolder:
     """The paths of a run, its log of events and its status."""
@@ -20,6 +24,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.status = path / "status.json"
         self.plot = path / "loss.png"
+        self.page = path / "report.html"
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The events of `metrics.jsonl` in order; a last line that a kill cut short is left out."""
@@ -38,18 +43,22 @@ class RunFolder:
         """Validation loss by step."""
         return {event["step"]: event["val_loss"] for event in self.events() if event.get("event") == "eval"}
 
-    def forget_after(self, step: int, rewinds: int) -> None:
+    def forget_after(self, step: int, rewinds: int) -> int:
         """Drop the events of later steps: a run resumed at `step` makes them again, and none may stand twice.
 
-        Of the rewinds those stay, whatever their step, that the state resumed from knows: the first `rewinds`.
+        Of the rewinds those stay, whatever their step, that the state resumed from knows: the first `rewinds`; and all
+        starts and stops, which are not made again. Gives the highest step that there was.
         """
-        kept, rewinds_seen = [], 0
+        kept, rewinds_seen, highest = [], 0, 0
         for event in self.events():
-            is_rewind = event["event"] == "rewind"
-            rewinds_seen += is_rewind
-            if (rewinds_seen <= rewinds) if is_rewind else (event["step"] <= step):
+            kind = event["event"]
+            rewinds_seen += kind == "rewind"
+            highest = max(highest, event["step"])
+            is_known = rewinds_seen <= rewinds if kind == "rewind" else event["step"] <= step
+            if is_known or kind in HISTORY:
                 kept.append(json.dumps(event) + "\n")
         write_text(self.metrics, "".join(kept))
+        return highest
 
     def log(self, event: dict[str, Any]) -> None:
         """Append an event; it is in the file, whole, when this returns. On an error the file is as it was."""

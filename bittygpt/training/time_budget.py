@@ -74,6 +74,10 @@ class TimeCourse:
         train = validation.train
         save = self._known.get("save", saver.needed / SAVED_A_SECOND)
         self.pace.expect("save", train.save_every, at_end=True, seconds=told(save))
+        if train.sample_every is not None:  # how long a text takes shows with the first one
+            self.pace.expect(
+                "samples", train.sample_every, at_end=True, seconds=told(self._known.get("samples", 0.0))
+            )
         if validation.is_wanted:
             seconds = self._known.get("evaluation")
             if told(seconds) is None:

@@ -34,7 +34,6 @@ WITHOUT = {  # name: overrides of the config, or what is done to the program (`p
     "one learning rate for all": "embedding",
     "products in float32": ["train.precision=fp32"],
     "formulas, no twins": "twins",
-    "a product for each projection": "products",
 }
 
 
@@ -44,13 +43,6 @@ def patched(name: str) -> object:
         from bittygpt.training import optimizers
 
         optimizers.embedding_lr_scale = lambda _: 1.0
-    if name == "products":
-        import torch
-
-        from bittygpt.core import attention, feed_forward
-
-        apart = lambda x, layers: torch.cat([layer(x) for layer in layers], dim=-1)  # noqa: E731
-        attention.side_by_side = feed_forward.side_by_side = apart
     if name == "twins":
         from bittygpt.core.twins import formulas_alone
 

@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 
-from bittygpt.config import config_to_yaml, load_config
-from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.bpe_training import train_bpe
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.data.word_counts import count_words
-from bittygpt.training.checkpoint import begin_checkpoint, save_checkpoint
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.run_folder import RunFolder
+from tests.commands.run_at_hand import saved_run
 
 CONFIG = """
 data: {train: [text.txt], val_fraction: 0.1}
@@ -120,29 +116,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     return line
 
 
-def _save_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) -> Path:
-    """`folder/runs/tiny` with one checkpoint, of a model at which mistakes show."""
-    shape = {"context_length": 32, "d_model": 32, "num_layers": 2, "num_heads": 4, "d_ff": 64} | (
-        changes or {}
-    )
-    model = TransformerLM(ModelConfig(vocab_size=tokenizer.vocab_size, **shape))
-    for name, p in model.named_parameters():
-        if p.ndim == 1:
-            p.data.normal_(1, 0.3)
-        else:
-            p.data.mul_(2 if "layers" in name else 0.1 if "embeddings" in name else 1)
-    path = folder / "tiny.yaml"
-    path.write_text("data: {train: [owls.txt]}\nsample: {max_tokens: 9, temperature: 0.7, top_p: 0.9}\n")
-    run = RunFolder(folder / "runs/tiny")
-    state = {"tokens": 12345}
-    begin_checkpoint(run.checkpoints, 3)
-    save_checkpoint(
-        run.checkpoints, 3, model, [], state, config_to_yaml(load_config(path)), tokenizer, Ranks()
-    )
-    run.log({"event": "eval", "step": 2, "val_loss": 3.25, "val_bpb": 1.75, "elapsed": 1.0})
-    return run.path
-
-
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
     """A vocabulary with a few merges."""
@@ -152,7 +125,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="session")
 def save_run() -> Callable[..., Path]:
     """A function that saves a run with one checkpoint: into which folder, with which tokenizer, of which shape."""
-    return _save_run
+    return saved_run
 
 
 @pytest.fixture

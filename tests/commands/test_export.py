@@ -9,9 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from bittygpt.commands import export as command
+from bittygpt.commands import export_formats
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, ExportError, UsageError
-from bittygpt.export import huggingface
+from bittygpt.export.hf_tokenizer import tokenizer_files
+from bittygpt.export.huggingface import config_files
+from bittygpt.layouts import huggingface
 from bittygpt.training.checkpoint import load_checkpoint
 
 transformers = pytest.importorskip("transformers")
@@ -41,6 +44,7 @@ def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer,
     assert "; equal ids for " in verdict
     assert done.stderr.splitlines() == [
         "exporting runs/tiny/checkpoints/step-00000003",
+        "the run's validation text is not compared: there are no tokens in data/tiny",
         "comparing with transformers ...",
     ]
     assert [name for name in names(bittygpt.folder) if name.startswith(".")] == []
@@ -59,6 +63,64 @@ def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer, sa
     assert "model.activation: relu2 is; models with swiglu, geglu, reglu can be exported" in done.stderr
     assert json.loads(done.stdout)["exit_code"] == 2
     assert "out" not in names(bittygpt.folder)
+
+
+def test_mistakes_on_the_command_line_are_one_message_each(bittygpt, tokenizer, save_run):
+    save_run(bittygpt.folder, tokenizer)
+    (bittygpt.folder / "out").mkdir()
+    (bittygpt.folder / "out/mine").write_text("precious")
+    before = names(bittygpt.folder)
+    for format, dtype, out, message in (
+        (
+            "safetensors",
+            "f32",
+            "new",
+            "--format safetensors is not known; the formats are: hf, gguf, onnx, torch",
+        ),
+        ("torch", "f32", "out", "--out out exists; name another place, or replace it with --overwrite"),
+        ("onnx", "f32", "tiny.yaml/new", "no folder can be made there (File exists); name another place"),
+    ):
+        command = ["export", "--ckpt", "runs/tiny", "--format", format, "--dtype", dtype, "--out", out]
+        done = bittygpt(*command, code=2)
+        assert message in done.stderr
+        assert done.stdout == ""
+    assert (names(bittygpt.folder), names(bittygpt.folder / "out")) == (before, ["mine"])
+
+
+@pytest.mark.parametrize("format", ["hf", "gguf", "onnx"])
+def test_the_runs_own_validation_text_is_compared_where_it_lies(
+    trained, tmp_path, monkeypatch, capsys, format
+):
+    pytest.importorskip({"gguf": "xllamacpp", "onnx": "onnxruntime"}.get(format, "torch"))
+    monkeypatch.chdir(trained.folder)
+    export(Path("runs/tiny"), str(tmp_path / "out"), format=format, as_json=True)
+    output = capsys.readouterr()
+    report = json.loads(output.out)
+    assert report["verified"]
+    assert report["validation_tokens"] > 100
+    assert "is not compared" not in output.err
+
+
+def test_a_tokenizer_that_is_wrong_in_validation_text_alone_is_caught(trained, tmp_path, monkeypatch):
+    from bittygpt.export.validation_text import ValidationText
+
+    validation = ValidationText([1], "a word that the run's own text has and no hard text: zyzzyva")
+    monkeypatch.setattr(command, "read_validation_text", lambda *_: validation)
+    monkeypatch.chdir(trained.folder)
+
+    def without_zy(*arguments):
+        files = tokenizer_files(*arguments)
+        files["tokenizer.json"]["normalizer"] = {
+            "type": "Replace",
+            "pattern": {"String": "zy"},
+            "content": "yz",
+        }
+        return files
+
+    monkeypatch.setattr(export_formats, "tokenizer_files", without_zy)
+    with pytest.raises(ExportError, match=r"gives other ids for .*zy"):
+        export(Path("runs/tiny"), str(tmp_path / "out"), format="onnx")
+    assert not (tmp_path / "out").exists()
 
 
 def test_readme_tells_how_it_was_trained_and_its_lines_run(run, capsys):
@@ -87,6 +149,8 @@ def test_json_dtype_and_anothers_sample_section(run, capsys):
         "checkpoint": str(run / "checkpoints/step-00000003"),
         "files": ALL_FILES,
         "verified": True,
+        "texts_compared": 19,
+        "validation_tokens": 0,
     }
     assert {t.dtype for t in load_file("out/model.safetensors").values()} == {torch.bfloat16}
     generation = json.loads(Path("out/generation_config.json").read_text())
@@ -110,10 +174,10 @@ def without_permutation(monkeypatch):
 def with_wrong(**wrong):
     def plant(monkeypatch):
         def files(*arguments):
-            right = huggingface.config_files(*arguments)
+            right = config_files(*arguments)
             return right | {"config.json": right["config.json"] | wrong}
 
-        monkeypatch.setattr(command, "config_files", files)
+        monkeypatch.setattr(export_formats, "config_files", files)
 
     return plant
 
@@ -192,7 +256,7 @@ def test_unverified_says_so(run, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"format": "pt"}, UsageError, "--format pt is not known"),
+        ({"format": "pt"}, UsageError, "--format pt is not known; the formats are: hf, gguf, onnx, torch"),
         (
             {"dtype": "int3"},
             UsageError,

@@ -9,7 +9,7 @@ import pytest
 from bittygpt.commands import export as command
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
-from bittygpt.export import huggingface
+from bittygpt.layouts import huggingface
 
 pytest.importorskip("xllamacpp")
 SPECIAL = ["<|endoftext|>"]
@@ -114,11 +114,19 @@ def test_a_vocabulary_without_merges_splits_text_into_bytes_there_too(tmp_path, 
     assert json.loads(output.out)["verified"]
 
 
-def test_without_an_equal_tokenizer_the_weights_go_alone(tmp_path, save_run, capsys):
-    run = save_run(tmp_path, Tokenizer(BYTES, SPECIAL, "bitty"))
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (Tokenizer([*BYTES, b"the"], SPECIAL), "token 257, b'the', is made of 3 earlier tokens"),
+        (Tokenizer(BYTES, SPECIAL, "bitty"), "encoding: bitty merges greedily"),
+    ],
+    ids=["edited vocabulary", "encoding: bitty"],
+)
+def test_without_an_equal_tokenizer_the_weights_go_alone(tmp_path, save_run, capsys, kind, reason):
+    run = save_run(tmp_path, kind)
     export(run, str(tmp_path / "folder"))
     output = capsys.readouterr()
-    assert "exported without a tokenizer: encoding: bitty merges greedily" in output.err
+    assert f"exported without a tokenizer: {reason}" in output.err
     assert "not verified: llama.cpp runs no model that has no tokenizer" in output.err
     report = json.loads(output.out)
     assert (report["verified"], report["files"]) == (False, ["folder.gguf"])

@@ -33,6 +33,7 @@ def test_leaves_what_the_contract_says(trained):
         "config.yaml",
         "loss.png",
         "metrics.jsonl",
+        "report.html",
         "status.json",
     ]
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")

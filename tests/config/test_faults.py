@@ -10,8 +10,8 @@ from bittygpt.errors import ConfigError
 
 Report = Callable[..., str]
 TRAIN_KEYS = (
-    "batch_size, micro_batch_size, max_steps, max_tokens, time_budget, "
-    "eval_every, eval_tokens, save_every, keep, log_every, "
+    "batch_size, micro_batch_size, max_steps, max_tokens, time_budget, eval_every, eval_tokens, save_every, keep, "
+    "log_every, sample_every, tensorboard, wandb, "
     "parallel, precision, compile, device, ignore_tokens, init_from, trainable"
 )
 TIMES = "a time such as 45m, 90s or 2h30m, or seconds as a number"

@@ -30,6 +30,7 @@ def test_each_difference_is_named_with_both_values() -> None:
         {"data": {"train": ["b.txt"], "val": ["c.txt"], "dir": "z", "separator": "\n"}},
         {"sample": {"prompt": "x", "seed": 3}},
         {"train": {"eval_every": 1, "eval_tokens": 5, "save_every": 1, "keep": 1, "log_every": 1}},
+        {"train": {"sample_every": 1, "tensorboard": True, "wandb": "project"}},
         {"train": {"device": "cpu", "compile": False}},
         {"train": {"micro_batch_size": 8, "parallel": "fsdp"}},  # as the message about memory advises
     ],

@@ -8,16 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bittygpt.data.bpe_training import train_bpe
+from bittygpt.data.byte_level import UnderivableError
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.data.word_counts import count_words
 from bittygpt.export.comparison import HARD_TEXTS
-from bittygpt.export.hf_tokenizer import (
-    UnderivableError,
-    byte_characters,
-    derive_merges,
-    encode_with_special_tokens,
-    tokenizer_files,
-)
+from bittygpt.export.hf_tokenizer import derive_merges, encode_with_special_tokens, tokenizer_files
 from bittygpt.files import write_json
 
 transformers = pytest.importorskip("transformers")
@@ -99,17 +94,6 @@ def test_a_special_token_spelled_as_another_token_is_refused():
     colliding = Tokenizer([*(token.encode() for token in special), *map(bytes, zip(range(256)))], special)
     with pytest.raises(UnderivableError, match="special token 'Ġ'"):
         tokenizer_files(colliding, 64)
-
-
-def test_byte_characters_are_gpt2s():
-    characters = byte_characters()
-    assert len(set(characters)) == 256
-    assert (characters[ord(" ")], characters[ord("\n")], characters[ord("A")], characters[0xAD]) == (
-        "Ġ",
-        "Ċ",
-        "A",
-        "Ń",
-    )
 
 
 def test_merges_are_derived_and_edited_vocabularies_refused(both):

@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
-from bittygpt.export import huggingface
 from bittygpt.export.hf_tokenizer import tokenizer_files
 from bittygpt.export.hf_verification import verify_hf
-from bittygpt.export.huggingface import check_layout, config_files, halves_first, huggingface_weights
+from bittygpt.export.huggingface import DTYPES, check_layout, config_files, huggingface_weights
 from bittygpt.files import write_json
+from bittygpt.layouts import huggingface
 
 transformers = pytest.importorskip("transformers")
 SAMPLE = {
@@ -50,9 +50,7 @@ def strong_model(**changes) -> TransformerLM:
 
 
 def write(folder, model, tokenizer, dtype="float32"):
-    save_file(
-        huggingface_weights(model, huggingface.DTYPES[dtype]), folder / "model.safetensors", {"format": "pt"}
-    )
+    save_file(huggingface_weights(model, DTYPES[dtype]), folder / "model.safetensors", {"format": "pt"})
     files = config_files(model.config, 0, dtype, SAMPLE) | tokenizer_files(tokenizer, 64)
     for name, value in files.items():
         write_json(folder / name, value)
@@ -83,10 +81,8 @@ def test_logits_are_equal_in_transformers(tmp_path, tokenizer, name):
 def test_rounded_weights_are_those_of_the_rounded_model(tmp_path, tokenizer, dtype):
     model = strong_model(qk_norm=True)
     write(tmp_path, model, tokenizer, dtype)
-    assert {t.dtype for t in load_file(tmp_path / "model.safetensors").values()} == {
-        huggingface.DTYPES[dtype]
-    }
-    verify_hf(tmp_path, model, tokenizer, huggingface.DTYPES[dtype])
+    assert {t.dtype for t in load_file(tmp_path / "model.safetensors").values()} == {DTYPES[dtype]}
+    verify_hf(tmp_path, model, tokenizer, DTYPES[dtype])
     with pytest.raises(ExportError, match="logits differ"):
         verify_hf(tmp_path, model, tokenizer, torch.float32)
 
@@ -230,8 +226,3 @@ def test_garbage_is_caught(tmp_path, tokenizer):
 def test_layers_without_a_gate_have_no_layout(activation):
     with pytest.raises(UsageError, match=f"model.activation: {activation} is; models with swiglu"):
         check_layout(ModelConfig(**{**vars(SHAPE), "activation": activation}))
-
-
-def test_halves_first_by_hand():
-    assert halves_first(torch.arange(8), 8).tolist() == [0, 2, 4, 6, 1, 3, 5, 7]
-    assert halves_first(torch.arange(8), 4).tolist() == [0, 2, 1, 3, 4, 6, 5, 7]

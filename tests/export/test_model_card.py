@@ -1,7 +1,7 @@
 """The model card says what the run was."""
 
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.export.model_card import model_card
+from bittygpt.export.model_card import USAGE, model_card
 
 
 def test_says_size_data_losses_and_how_to_load():
@@ -12,7 +12,9 @@ def test_says_size_data_losses_and_how_to_load():
         {"event": "step", "step": 6, "loss": 3.0},
         {"event": "eval", "step": 7, "val_loss": 9.0, "val_bpb": 9.0},
     ]
-    card = model_card("tiny", model, {"step": 5, "tokens": 640}, events, ["my.txt"], "run: {}", True)
+    card = model_card(
+        "tiny", model, {"step": 5, "tokens": 640}, events, ["my.txt"], "run: {}", "transformers", "load()\n"
+    )
     for words in (
         "# tiny",
         f"{model.num_parameters():,} parameters",
@@ -21,9 +23,17 @@ def test_says_size_data_losses_and_how_to_load():
         "run: {}",
     ):
         assert words in card
-    assert "AutoTokenizer.from_pretrained" in card
-    later = model_card("tiny", model, {"step": 6, "tokens": 768}, events, ["my.txt"], "", True)
+    assert "library_name: transformers" in card
+    assert "```python\nload()\n```" in card
+    later = model_card("tiny", model, {"step": 6, "tokens": 768}, events, ["my.txt"], "", "onnx", "")
     assert "1.2500 nats per token, 0.5000 bits per byte (at step 5)" in later
-    bare = model_card("tiny", model, {"step": 6, "tokens": 1}, [], ["a"], "", False)
+    bare = model_card("tiny", model, {"step": 6, "tokens": 1}, [], ["a"], "", "onnx", "")
     assert "validation loss" not in bare
-    assert "AutoTokenizer.from_pretrained" not in bare
+
+
+def test_the_lines_that_load_it_ask_for_a_tokenizer_only_if_there_is_one():
+    for _, usage in USAGE.values():
+        assert "vocab.json" not in usage(True)
+        assert "vocab.json" in usage(False)
+        assert "tokenizer.json" not in usage(False)
+        assert "AutoTokenizer" not in usage(False)

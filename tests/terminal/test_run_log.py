@@ -25,11 +25,12 @@ def log(tmp_path):
         tokenizer=SimpleNamespace(vocab_size=257),
         step=3,
         total_steps=9,
+        elapsed=lambda: 1.0,
         guard=SimpleNamespace(rewinds=[]),
         config=SimpleNamespace(run=SimpleNamespace(name="x")),
     )
     (tmp_path / "checkpoints").mkdir()
-    return RunLog(RunFolder(tmp_path), trainer, TrainingDisplay(9, 0, show=True), None)
+    return RunLog(RunFolder(tmp_path), trainer, TrainingDisplay(9, 0, show=True))
 
 
 def evaluation(step):

@@ -30,6 +30,14 @@ def test_later_steps_are_forgotten(run):
     assert run.validation_losses() == {}
 
 
+def test_starts_and_stops_are_not_forgotten_and_the_highest_step_is_told(run):
+    run.log({"event": "interrupted", "step": 3})
+    run.log({"event": "resume", "step": 3, "reached": 3})
+    run.log({"event": "sample", "step": 4})
+    assert run.forget_after(1, 0) == 4
+    assert [(e["event"], e["step"]) for e in run.events()] == [("step", 1), ("interrupted", 3), ("resume", 3)]
+
+
 def test_what_a_killed_process_left_half_written_goes(run):
     (run.path / ".status.json.12-34.tmp").write_text("{")
     run.clean_up()

@@ -1,0 +1,98 @@
+"""The compiled model against the same one uncompiled: `torch.compile` reads the code anew, perhaps otherwise."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from bittygpt.checks.finding import (
+    MODEL,
+    Check,
+    Finding,
+    Named,
+    NotChecked,
+    check,
+    equal,
+    paired,
+    value_and_gradients,
+)
+from bittygpt.checks.subject import Subject
+from bittygpt.core import IGNORE_INDEX
+
+
+@check("compiled equals eager", look_in="core/twins.py")
+def compiled_equals_eager(subject: Subject) -> Finding:
+    """One layer, by the compiler where the run will be compiled; else as the compiler traces it, which is much quicker.
+
+    What tracing gets wrong is our code's doing; what the generated code then gets wrong is PyTorch's.
+    """
+    whole = subject.will_be_compiled
+    if whole and (reason := _what_is_missing(subject)):
+        raise NotChecked(reason)
+    model, ids, targets = subject.model(lively=True, num_layers=1), subject.ids(2), subject.ids(2)
+    targets[0, 5:9] = IGNORE_INDEX
+    weights = dict(model.named_parameters())
+
+    def loss(named: Named) -> Tensor:
+        result: Tensor = torch.func.functional_call(model, named, (ids,), {"targets_BT": targets})
+        return result
+
+    right = value_and_gradients(loss, weights)
+    with _quietly_leaving_nothing():
+        compiled = torch.compile(model, backend="inductor" if whole else "aot_eager")
+        value = compiled(ids, targets_BT=targets)
+        direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
+        (value * direction).sum().backward()
+    found = {f"gradient of {name}": _gradient(weight) for name, weight in weights.items()}
+    finding = equal(paired({"value": value.detach(), **found}, right), MODEL)
+    how = "" if whole else "; traced only, as the run is not compiled here"
+    return Finding(finding.text + how, finding.value, finding.limit)
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    return torch.zeros_like(weight) if weight.grad is None else weight.grad
+
+
+def _what_is_missing(subject: Subject) -> str:
+    """Why the compiler cannot be used here; empty if it can."""
+    if subject.device.is_cuda:
+        from torch.utils._triton import has_triton
+
+        return "" if has_triton() else "torch.compile needs Triton on this GPU"
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception as error:
+        return f"torch.compile needs a C++ compiler: {str(error).splitlines()[0]}"
+    return ""
+
+
+@contextmanager
+def _quietly_leaving_nothing() -> Iterator[None]:
+    """What the compiler writes goes to a folder that goes with it; and it starts no processes of its own."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the compiler about itself
+        settings = {
+            "TORCHINDUCTOR_CACHE_DIR": folder,
+            "TRITON_CACHE_DIR": folder,
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+        }
+        before = {key: os.environ.get(key) for key in settings}
+        os.environ.update(settings)
+        try:
+            yield
+        finally:
+            torch.compiler.reset()
+            for key, value in before.items():
+                if value is None:
+                    del os.environ[key]
+                else:
+                    os.environ[key] = value
+
+
+CHECKS: tuple[Check, ...] = (compiled_equals_eager,)

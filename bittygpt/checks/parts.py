@@ -1,0 +1,193 @@
+"""The parts of the model, each against PyTorch's own or against its formula written another way."""
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bittygpt.checks import reference
+from bittygpt.checks.finding import (
+    FORMS,
+    PART,
+    Check,
+    Finding,
+    Named,
+    Pairs,
+    check,
+    equal,
+    module_equals,
+    same_in_both_forms,
+    worst_of,
+)
+from bittygpt.checks.subject import CONTEXT, Subject
+from bittygpt.core import (
+    Embedding,
+    Linear,
+    MultiHeadAttention,
+    RMSNorm,
+    RotaryEmbedding,
+    TransformerBlock,
+    scaled_dot_product_attention,
+)
+from bittygpt.core.feed_forward import make_feed_forward
+from bittygpt.core.linear import side_by_side
+
+FAR = 100_000  # a position at which an angle in float32 would be off by some thousandths of a radian
+
+
+def rope_of(subject: Subject, positions: int = CONTEXT) -> RotaryEmbedding:
+    """RoPE as the config has it."""
+    shape = subject.shape
+    rope = RotaryEmbedding(shape.d_model // shape.num_heads, positions, shape.rope_theta)
+    return rope.to(subject.device.torch_device)
+
+
+@check("Linear equals torch's", look_in="core/linear.py")
+def linear_equals_torch(subject: Subject) -> Finding:
+    """y = W x, alone and side by side with another."""
+    device, width = subject.device.torch_device, subject.shape.d_model
+    layers = [Linear(width, 24).to(device), Linear(width, 8).to(device)]
+    x = subject.normal(3, 5, width)
+    alone = module_equals(layers[0], lambda n: F.linear(n["x"], n["weight"]), x=x)
+    both = torch.cat([F.linear(x, layer.weight) for layer in layers], dim=-1)
+    return worst_of([alone, equal({"side_by_side": (side_by_side(x, layers), both)})])
+
+
+@check("Embedding equals torch's", look_in="core/embedding.py")
+def embedding_equals_torch(subject: Subject) -> Finding:
+    """A row for each id; the gradient of a row is the sum over all its uses."""
+    table = Embedding(30, 16).to(subject.device.torch_device)
+    ids = subject.ids(3, 40, below=30)
+    return module_equals(table, lambda n: F.embedding(ids, n["weight"]), arguments=(ids,))
+
+
+@check("RMSNorm equals torch's, tiny vectors, too", look_in="core/rmsnorm.py")
+def rmsnorm_equals_torch(subject: Subject) -> Finding:
+    """Without eps, a vector of almost nothing is blown up to full length, and one of nothing becomes NaN."""
+    width, eps = subject.shape.d_model, subject.shape.norm_eps
+    module = RMSNorm(width, eps).to(subject.device.torch_device)
+    torch.nn.init.normal_(module.weight, 1, 0.3)
+    x = 2 * subject.normal(7, width) + 1  # not around zero: RMSNorm subtracts no mean
+    tiny = eps**0.5 * subject.normal(7, width)
+    tiny[0] = 0
+    return worst_of(
+        module_equals(module, lambda n: F.rms_norm(n["x"], (width,), n["weight"], eps), x=vectors)
+        for vectors in (x, tiny)
+    )
+
+
+@check("RoPE turns pairs by position theta^(-2i/d)", look_in="core/rope.py")
+def rope_equals_complex_rotation(subject: Subject) -> Finding:
+    """Against a product of complex numbers in float64; the gradient is turned back."""
+    rope, theta = rope_of(subject), subject.shape.rope_theta
+    x, positions = (
+        subject.normal(2, 3, CONTEXT, rope.head_dim),
+        torch.arange(CONTEXT, device=subject.device.torch_device),
+    )
+    near = same_in_both_forms(
+        lambda n: rope(n["x"]), lambda n: reference.rotate(n["x"], positions, theta), {"x": x}
+    )
+    later = same_in_both_forms(
+        lambda n: rope(n["x"][:, :, :4], positions[5:9]),
+        lambda n: reference.rotate(n["x"][:, :, :4], positions[5:9], theta),
+        {"x": x},
+    )
+    return worst_of([near, later])
+
+
+@check("RoPE leaves position 0 as it is", look_in="core/rope.py")
+def rope_at_position_0(subject: Subject) -> Finding:
+    """Its angle is zero; a table that begins at position 1 turns there already."""
+    rope = rope_of(subject)
+    x = subject.normal(2, 3, 1, rope.head_dim)
+    pairs: Pairs = {}
+    for form, chosen in FORMS.items():
+        with chosen():
+            pairs[f"by the {form}"] = rope(x), x
+    return equal(pairs)
+
+
+@check("RoPE depends on distance alone, far out too", look_in="core/rope.py")
+def rope_depends_on_distance(subject: Subject) -> Finding:
+    """Scores between queries and keys, all of them moved along by 1, by the context length, and very far."""
+    context = subject.config.model.context_length
+    rope = rope_of(subject, FAR + CONTEXT)
+    q, k = subject.normal(2, 1, 1, CONTEXT, rope.head_dim)
+    here = torch.arange(CONTEXT, device=q.device)
+
+    def scores(shift: int) -> Tensor:
+        return rope(q, here + shift) @ rope(k, here + shift).transpose(-2, -1)
+
+    shifts = sorted({1, min(context, FAR), FAR})
+    pairs: Pairs = {}
+    for form, chosen in FORMS.items():
+        with chosen():
+            pairs |= {f"moved by {n:,} by the {form}": (scores(n), scores(0)) for n in shifts}
+    return equal(pairs)
+
+
+@check("attention's formula equals torch's", look_in="core/attention.py")
+def attention_formula(subject: Subject) -> Finding:
+    """softmax(Q Kᵀ / sqrt(d)) V with a mask; without the root, softmax saturates as heads grow wide."""
+    q, k, v = (2 * subject.normal(2, 4, 9, 16) for _ in range(3))
+    mask = torch.ones(9, 9, dtype=torch.bool, device=q.device).tril()
+    return same_in_both_forms(
+        lambda n: scaled_dot_product_attention(n["q"], n["k"], n["v"], mask),
+        lambda n: F.scaled_dot_product_attention(n["q"], n["k"], n["v"], mask),
+        {"q": q, "k": k, "v": v},
+    )
+
+
+@check("the attention layer equals torch's parts", look_in="core/attention.py")
+def attention_layer(subject: Subject) -> Finding:
+    """Projections, norms of queries and keys, RoPE on both, heads that share keys: as the config has them."""
+    shape = subject.shape
+    layer = MultiHeadAttention(
+        shape.d_model, shape.num_heads, shape.num_kv_heads, rope_of(subject), shape.qk_norm, shape.norm_eps
+    ).to(subject.device.torch_device)
+    for name, weight in layer.named_parameters():
+        torch.nn.init.normal_(weight, 1, 0.3) if "norm" in name else weight.data.mul_(2)
+    x = subject.normal(2, CONTEXT, shape.d_model)
+    return module_equals(layer, lambda n: reference.attention(n["x"], n, shape), x=x)
+
+
+@check("the feed-forward layer equals torch's parts", look_in="core/feed_forward.py")
+def feed_forward_layer(subject: Subject) -> Finding:
+    """The gate goes through the activation, the other projection does not."""
+    shape = subject.shape
+    layer = make_feed_forward(shape.d_model, shape.feed_forward_width, shape.activation)
+    x = 2 * subject.normal(2, 9, shape.d_model)
+    return module_equals(
+        layer.to(x.device), lambda n: reference.feed_forward(n["x"], n, shape.activation), x=x
+    )
+
+
+@check("a block adds its two parts to what comes in", look_in="core/transformer.py")
+def block_is_two_residual_sums(subject: Subject) -> Finding:
+    """x + attention(norm(x)), then x + feed_forward(norm(x)), with the block's own attention and feed-forward."""
+    shape = subject.shape
+    block = TransformerBlock(replace(shape), rope_of(subject)).to(subject.device.torch_device)
+    for norm in (block.ln1, block.ln2):
+        torch.nn.init.normal_(norm.weight, 1, 0.3)
+    x = subject.normal(2, CONTEXT, shape.d_model)
+
+    def theirs(n: Named) -> Tensor:
+        middle = n["x"] + block.attn(reference.norm(n["x"], dict(block.named_parameters()), "ln1", shape))
+        return middle + block.ffn(reference.norm(middle, dict(block.named_parameters()), "ln2", shape))
+
+    return same_in_both_forms(lambda n: block(n["x"]), theirs, {"x": x}, PART)
+
+
+CHECKS: tuple[Check, ...] = (
+    linear_equals_torch,
+    embedding_equals_torch,
+    rmsnorm_equals_torch,
+    rope_equals_complex_rotation,
+    rope_at_position_0,
+    rope_depends_on_distance,
+    attention_formula,
+    attention_layer,
+    feed_forward_layer,
+    block_is_two_residual_sums,
+)

@@ -1,0 +1,206 @@
+"""The block's twin on a CPU: each of its two halves from the norm to the sum, forward and backward by hand.
+
+What a block computes, and why, stands in `transformer.py`. Left to autograd it keeps, copies and adds more than it
+need: here the weights lie where they are, a sum is part of the product before it, the two gradients that meet at x
+become one in the norm's own last step, and RoPE and SiLU turn what the product has just written in place.
+
+Under autocast products are in its precision; norms, RoPE, attention and the residual sum stay float32.
+
+Shapes: B batch, T positions, N = B·T, D d_model, H heads, G key/value heads, d head dimension, F d_ff.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bittygpt.core.feed_forward import SwiGLU
+from bittygpt.core.rmsnorm import norm_gradients, normalized
+from bittygpt.core.twins import use_twin
+
+if TYPE_CHECKING:
+    from bittygpt.core.attention import KeyValueCache
+    from bittygpt.core.transformer import TransformerBlock
+
+
+def use_block_twin(x_BTD: Tensor) -> bool:
+    """Whether these twins are to compute; a GPU has a compiler for it, or the twins of the single parts."""
+    return use_twin() and x_BTD.is_cpu and x_BTD.dtype == torch.float32
+
+
+def attention_half(
+    block: "TransformerBlock", x_BTD: Tensor, positions_T: Tensor | None, cache: "KeyValueCache | None"
+) -> Tensor:
+    """x + attention(norm(x)): (B, T, D) -> the same."""
+    attention = block.attn
+    norms = (attention.q_norm, attention.k_norm)
+    x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValuesTwin.apply(
+        x_BTD,
+        block.ln1.weight,
+        *(layer.weight for layer in (attention.q_proj, attention.k_proj, attention.v_proj)),
+        *(None if norm is None else norm.weight for norm in norms),
+        None if attention.rope is None else attention.rope.angles(x_BTD.shape[1], positions_T),
+        attention.head_dim,
+        block.ln1.eps,
+    )
+    attended_BTD = attention.attend(q_BHTd, k_BGTd, v_BGTd, cache)
+    return add_product(x_BTD, attended_BTD, attention.output_proj.weight)
+
+
+def feed_forward_half(block: "TransformerBlock", x_BTD: Tensor) -> Tensor:
+    """x + feed_forward(norm(x)): (B, T, D) -> the same."""
+    if not isinstance(block.ffn, SwiGLU):
+        return x_BTD + block.ffn(block.ln2(x_BTD))
+    weights = (layer.weight for layer in (block.ffn.w1, block.ffn.w3, block.ffn.w2))
+    result: Tensor = SwiGLUTwin.apply(x_BTD, block.ln2.weight, *weights, block.ln2.eps)
+    return result
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The precision of matrix products: autocast's, or that of x."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+
+
+def add_product(x_BTD: Tensor, y_BTD: Tensor, weight: Tensor) -> Tensor:
+    """x + y Wᵀ; in one go where all are of one precision. Autocast would round x, too."""
+    if product_dtype(x_BTD) != x_BTD.dtype:
+        return x_BTD + y_BTD @ weight.T
+    return torch.addmm(x_BTD.flatten(0, 1), y_BTD.flatten(0, 1), weight.T).view_as(x_BTD)
+
+
+def weight_gradient(wanted: bool, dy_NF: Tensor, x_ND: Tensor) -> Tensor | None:
+    """Of the product y = x Wᵀ: dW = dyᵀ x, if anyone wants it (fine-tuning may not)."""
+    return dy_NF.T @ x_ND if wanted else None
+
+
+class QueriesKeysValuesTwin(torch.autograd.Function):
+    """x -> x, q (B, H, T, d), k and v (B, G, T, d): norm, three products, norms of q and k, RoPE.
+
+    x is handed through, so that the gradient of the residual sum comes here and is added where it costs nothing.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_BTD: Tensor,
+        gain_D: Tensor,
+        wq: Tensor,
+        wk: Tensor,
+        wv: Tensor,
+        q_gain_d: Tensor | None,
+        k_gain_d: Tensor | None,
+        angles: Tensor | None,
+        head_dim: int,
+        eps: float,
+    ) -> tuple[Tensor, ...]:
+        dtype = product_dtype(x_BTD)
+        weights = [w.to(dtype) for w in (wq, wk, wv)]
+        normed, inverse_rms = normalized(x_BTD.flatten(0, 1), eps)
+        h_ND = (normed * gain_D).to(dtype)
+        heads: list[Tensor] = []
+        head_norms: list[Tensor | None] = []
+        for weight, gain_d in zip(weights, (q_gain_d, k_gain_d, None), strict=True):
+            head = (h_ND @ weight.T).float().view(*x_BTD.shape[:2], -1, head_dim)
+            if gain_d is not None:
+                head, head_inverse_rms = normalized(head, eps)
+                head_norms += [head, head_inverse_rms]
+                head = head * gain_d
+            heads.append(head)
+        if angles is not None:
+            for head in heads[:2]:
+                as_pairs(head).mul_(turns(angles))
+        ctx.save_for_backward(
+            normed, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, angles, *head_norms
+        )
+        return x_BTD, *(head.transpose(1, 2) for head in heads)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        normed, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, angles, *head_norms = (
+            ctx.saved_tensors
+        )
+        dx_BTD, *dheads = grads
+        head_gains: list[Tensor | None] = []
+        dprojected: list[Tensor] = []
+        for dhead_BHTd, gain_d in zip(dheads, (q_gain_d, k_gain_d, None), strict=True):
+            dhead = dhead_BHTd.transpose(1, 2)  # (B, T, H, d)
+            if angles is not None and len(dprojected) < 2:  # not the values
+                turned_back = torch.empty(dhead.shape)
+                torch.mul(as_pairs(dhead), turns(angles).conj(), out=as_pairs(turned_back))
+                dhead = turned_back
+            if gain_d is not None:
+                dhead, dgain_d = norm_gradients(dhead, head_norms.pop(0), head_norms.pop(0), gain_d)
+                head_gains.append(dgain_d)
+            else:
+                head_gains.append(None)
+            dprojected.append(dhead.reshape(len(h_ND), -1).to(h_ND.dtype))
+        dq, dk, dv = dprojected
+        dh_ND = (dq @ wq).addmm_(dk, wk).addmm_(dv, wv).float()
+        dx_ND, dgain_D = norm_gradients(
+            dh_ND, normed, inverse_rms, gain_D, beside=dx_BTD.reshape(normed.shape)
+        )
+        wanted = ctx.needs_input_grad[2:5]
+        dweights = (weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True))
+        return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
+
+
+def as_pairs(x: Tensor) -> Tensor:
+    """(..., d) float32 -> the same memory as (..., d/2) complex numbers."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
+def turns(angles: Tensor) -> Tensor:
+    """RoPE's table (T, d/2, 2) as complex numbers that turn the pairs of all heads (T, 1, d/2)."""
+    return torch.view_as_complex(angles).unsqueeze(1)
+
+
+class SwiGLUTwin(torch.autograd.Function):
+    """x + w2 (silu(w1 n) * w3 n) with n = norm(x).
+
+    With a = silu(gate) = gate · s, s = sigmoid(gate), and y = a · up, which the last product keeps anyway:
+
+        dup = dy · a          dgate = dy · up · (a + s (1 - a)) = dy · (y + s (up - y))
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_BTD: Tensor, gain_D: Tensor, w1: Tensor, w3: Tensor, w2: Tensor, eps: float
+    ) -> Tensor:
+        dtype = product_dtype(x_BTD)
+        w1, w3, w2 = (w.to(dtype) for w in (w1, w3, w2))
+        normed, inverse_rms = normalized(x_BTD.flatten(0, 1), eps)
+        h_ND = (normed * gain_D).to(dtype)
+        gate_NF, up_NF = h_ND @ w1.T, h_ND @ w3.T
+        s_NF = torch.sigmoid(gate_NF)
+        activated_NF = gate_NF.mul_(s_NF)
+        y_NF = activated_NF * up_NF
+        ctx.save_for_backward(normed, inverse_rms, gain_D, h_ND, w1, w3, w2, activated_NF, s_NF, up_NF, y_NF)
+        if dtype != x_BTD.dtype:
+            return x_BTD + (y_NF @ w2.T).view_as(x_BTD)
+        result = torch.empty_like(x_BTD)  # a tensor of its own: FSDP2 warns of a view as a layer's result
+        torch.addmm(x_BTD.flatten(0, 1), y_NF, w2.T, out=result.flatten(0, 1))
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        normed, inverse_rms, gain_D, h_ND, w1, w3, w2, activated_NF, s_NF, up_NF, y_NF = ctx.saved_tensors
+        dresult_ND = grads[0].reshape(normed.shape)
+        dproduct_ND = dresult_ND.to(h_ND.dtype)
+        dy_NF = dproduct_ND @ w2
+        dgate_NF = torch.lerp(y_NF, up_NF, s_NF).mul_(dy_NF)
+        dup_NF = dy_NF.mul_(activated_NF)
+        dh_ND = (dgate_NF @ w1).addmm_(dup_NF, w3).float()
+        dx_ND, dgain_D = norm_gradients(dh_ND, normed, inverse_rms, gain_D, beside=dresult_ND)
+        w1_wanted, w3_wanted, w2_wanted = ctx.needs_input_grad[2:5]
+        return (
+            dx_ND.view(grads[0].shape),
+            dgain_D,
+            weight_gradient(w1_wanted, dgate_NF, h_ND),
+            weight_gradient(w3_wanted, dup_NF, h_ND),
+            weight_gradient(w2_wanted, dproduct_ND, y_NF),
+            None,
+        )

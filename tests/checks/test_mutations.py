@@ -1,0 +1,119 @@
+"""`train --check` catches every planted mistake, by the right line; and finds nothing where nothing is wrong."""
+
+import pytest
+import torch
+
+from bittygpt.checks.runner import THEMES, make
+from bittygpt.core import AdamW, MultiHeadAttention, TransformerLM
+from bittygpt.core.feed_forward import SiLUGateTwin
+from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.sampling.kv_cache import LayerCache
+from tests.checks.mutations import MUTATIONS
+
+CHECKS = {check.name: check for checks in THEMES.values() for check in checks}
+NOT_MADE_WITHOUT_TOKENS = {"own-tokens-fit"}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_nothing_is_found_where_nothing_is_wrong(subject, name):
+    outcome = make(CHECKS[name], subject())
+    assert outcome.state == ("skipped" if name in NOT_MADE_WITHOUT_TOKENS else "passed"), outcome
+    if outcome.state == "passed":
+        assert outcome.value <= outcome.limit
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=str)
+def test_a_mistake_in_the_source_is_caught_by_the_right_line(subject, monkeypatch, mutation):
+    monkeypatch.setattr(mutation.find(), "__code__", mutation.code())
+    outcome = make(CHECKS[mutation.check], subject(*mutation.overrides))
+    assert outcome.state == "failed", outcome
+    assert outcome.value is not None, f"it was an error that was found: {outcome.found}"
+    if not mutation.elsewhere:
+        assert outcome.look_in.split(":")[0] == mutation.file
+    torch.compiler.reset()
+
+
+def without_norms_of_queries_and_keys(monkeypatch):
+    right = MultiHeadAttention.__init__
+
+    def wrong(self, *arguments, **options):
+        right(self, *arguments, **options)
+        self.q_norm.forward = self.k_norm.forward = lambda x: x
+
+    monkeypatch.setattr(MultiHeadAttention, "__init__", wrong)
+
+
+def with_keys_turned_the_other_way(monkeypatch):
+    right = MultiHeadAttention.__init__
+
+    def swapped(x):
+        return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+
+    def wrong(self, *arguments, **options):
+        right(self, *arguments, **options)
+        rope, keys = self.rope, self.heads[1]
+
+        class Turned(torch.nn.Module):
+            def forward(self, x, positions=None):
+                return swapped(rope(swapped(x), positions)) if x.shape[1] == keys else rope(x, positions)
+
+        self.rope = Turned()
+
+    monkeypatch.setattr(MultiHeadAttention, "__init__", wrong)
+
+
+def with_a_wrong_slope_of_the_gate(monkeypatch):
+    right = SiLUGateTwin.backward
+    monkeypatch.setattr(SiLUGateTwin, "backward", staticmethod(lambda ctx, *grads: 0.5 * right(ctx, *grads)))
+
+
+def with_decay_in_the_gradient(monkeypatch):
+    monkeypatch.setattr(AdamW, "decoupled", False)
+
+
+def with_new_tokens_one_position_late(monkeypatch):
+    right = TransformerLM.hidden_states
+
+    def wrong(self, ids, positions=None, caches=None):
+        late = caches is not None and int(positions[0]) > 0
+        return right(self, ids, (positions + 1).clamp(max=31) if late else positions, caches)
+
+    monkeypatch.setattr(TransformerLM, "hidden_states", wrong)
+
+
+def with_values_one_place_off_in_the_cache(monkeypatch):
+    right = LayerCache.append
+
+    def wrong(self, k, v):
+        keys, values = right(self, k, v)
+        return keys, values.roll(1, dims=2)
+
+    monkeypatch.setattr(LayerCache, "append", wrong)
+
+
+def with_text_stripped(monkeypatch):
+    right = Tokenizer.encode
+    monkeypatch.setattr(Tokenizer, "encode", lambda self, text: right(self, text.strip()))
+
+
+@pytest.mark.parametrize(
+    ("plant", "check"),
+    [
+        (without_norms_of_queries_and_keys, "attention-layer"),
+        (with_keys_turned_the_other_way, "attention-layer"),
+        (with_a_wrong_slope_of_the_gate, "twins-equal-formulas"),
+        (with_a_wrong_slope_of_the_gate, "feed-forward-layer"),
+        (with_decay_in_the_gradient, "adamw-equals-torch"),
+        (with_new_tokens_one_position_late, "cache-equals-full-pass"),
+        (with_values_one_place_off_in_the_cache, "cache-equals-full-pass"),
+        (with_text_stripped, "text-comes-back"),
+    ],
+)
+def test_another_function_in_the_place_of_one_is_caught(subject, monkeypatch, plant, check):
+    plant(monkeypatch)
+    assert make(CHECKS[check], subject()).state == "failed"
+
+
+def test_every_check_has_been_seen_to_fail():
+    planted = {mutation.check for mutation in MUTATIONS} | {"cache-equals-full-pass", "text-comes-back"}
+    assert planted | NOT_MADE_WITHOUT_TOKENS == set(CHECKS)
