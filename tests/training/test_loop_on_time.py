@@ -115,6 +115,18 @@ def test_an_evaluation_that_does_not_end_is_broken_off_and_the_run_is_over(on_ti
     assert [r.step for r in reports.SavedReport] == [trainer.step]
 
 
+def test_shortly_before_the_end_nothing_is_made_but_what_follows_the_last_step(on_time, finish):
+    """An evaluation due then would leave no time for the one at the end."""
+    clock = Ticking()
+    clock.evaluation = 8.0
+    trainer = on_time("train.eval_every=85", "train.save_every=85", clock=clock)
+    trainer.validation.expected_seconds = lambda *_: 8.0
+    reports = finish(trainer)
+    assert trainer.step > 85
+    assert [r.step for r in reports.EvalReport] == [r.step for r in reports.SavedReport] == [trainer.step]
+    assert 0.98 * BUDGET <= clock.now + CLOSING_SECONDS <= BUDGET
+
+
 def test_a_signal_in_an_evaluation_is_an_interruption_as_ever(on_time):
     trainer = on_time()
     asked = lambda: trainer.pace.clock() > 3 + 40 * 0.5 + 1.5  # noqa: E731

@@ -150,10 +150,11 @@ def test_with_slow_evaluations_and_slow_saves():
     check(Run(config_of(300, eval_every=10**6, save_every=100), step=0.3, save=15.0).finish(), 300)
 
 
-def test_between_two_pauses_too_close_to_the_end_there_is_only_the_last():
-    """An evaluation is due shortly before the end: it is the last one, or the last one comes with the end."""
-    for eval_every in range(350, 420, 5):
-        check(Run(config_of(240, eval_every=eval_every), step=0.5, evaluation=15.0).finish(), 240)
+def test_an_evaluation_due_shortly_before_the_end_is_left_to_the_end():
+    for eval_every in range(380, 445, 5):
+        run = Run(config_of(240, eval_every=eval_every), step=0.5, evaluation=15.0).finish()
+        check(run, 240)
+        assert run.evaluated == [run.number]
 
 
 def test_a_slow_first_step_is_no_measure():
