@@ -73,9 +73,32 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old run is kept beside the new one.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Do not train: measure some steps, say how long it takes and what.")
+    ] = False,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --plan: plan for N devices, on paper.")
+    ] = None,
+    device_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help='With --plan: for devices not here, such as "H100".')
+    ] = None,
+    bandwidth: Annotated[
+        float | None, typer.Option(metavar="GB/S", help="With --plan: what a device sends to others.")
+    ] = None,
+    mfu: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="With --plan: share of the peak reached; else 0.4.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Train a model, or go on where it stopped."""
+    paper = {"world_size": world_size, "device_name": device_name, "bandwidth": bandwidth, "mfu": mfu}
+    if plan:
+        from bittygpt.commands.plan import plan as make_plan
+
+        make_plan(config, overrides or [], fresh=fresh, as_json=json, **paper)  # type: ignore[arg-type]
+        return
+    if given := [name for name, value in paper.items() if value is not None]:
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with --plan")
     from bittygpt.commands.train import train as run
 
     run(config, overrides or [], fresh=fresh, as_json=json)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 MOST_TOKENS = 8192  # that one pass evaluates: logits of more would fill a small memory
 
 
+def evaluation_batch_size(micro_batch_size: int, context_length: int) -> int:
+    """Sequences of one pass: without gradients twice as many fit."""
+    return max(1, min(2 * micro_batch_size, MOST_TOKENS // context_length))
+
+
 class Validation:
     """The validation split of a run. `ignored` and `document_end` are those of its training batches."""
 
@@ -38,13 +43,11 @@ class Validation:
 
     def run(self, engine: Engine, stop_asked: Callable[[], bool] = lambda: False) -> Evaluation | None:
         """Loss and bits per byte over the split, or over `train.eval_tokens` of it; None: a stop was asked for."""
-        size = min(
-            2 * engine.micro_batch_size, MOST_TOKENS // self.context_length
-        )  # no gradients: twice as many fit
+        size = evaluation_batch_size(engine.micro_batch_size, self.context_length)
         batches = evaluation_batches(
             self.tokens,
             self.context_length,
-            max(1, size),
+            size,
             self.train.eval_tokens,
             self.ignored,
             self.document_end,

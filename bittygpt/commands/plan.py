@@ -1,0 +1,87 @@
+"""`bittygpt train --plan`: what a run will take, before it is begun. Nothing is written."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from bittygpt.commands.train_setup import read_fitting
+from bittygpt.config import RunConfig, load_config
+from bittygpt.data.tokens_ahead import TokensAhead, look_ahead
+from bittygpt.errors import ConfigError
+from bittygpt.terminal.console import result, talk
+from bittygpt.terminal.plan import plan_as_json, show_plan
+from bittygpt.training.allocator import keep_freed_memory
+from bittygpt.training.checkpoint_folder import list_checkpoints
+from bittygpt.training.devices import choose_device
+from bittygpt.training.distributed import ranks_from_environment
+from bittygpt.training.plan import Plan
+from bittygpt.training.plan_making import plan_for, plan_here
+from bittygpt.training.plan_on_paper import device_by_name, hardware
+from bittygpt.training.plan_subject import Subject
+from bittygpt.training.run_folder import RunFolder
+
+
+def plan(
+    config_path: Path,
+    overrides: Sequence[str],
+    *,
+    fresh: bool,
+    as_json: bool,
+    world_size: int | None,
+    device_name: str | None,
+    bandwidth: float | None,
+    mfu: float | None,
+) -> None:
+    """Plan the run that the config describes, from where it stands.
+
+    Raises:
+        ConfigError: the plan shows that the run cannot work; it is printed all the same.
+    """
+    config = load_config(config_path, overrides)
+    if ranks_from_environment().world_size > 1:
+        raise ConfigError("--plan takes one process; to plan for several, give --world-size without torchrun")
+    run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
+    tokens = look_ahead(config)
+    step, micro_batch_size = (0, None) if fresh else where_it_stands(config, run, tokens)
+    subject = Subject(config, run, tokens, step, micro_batch_size, talk)
+    made = _make(subject, world_size, device_name, bandwidth, mfu)
+    if as_json:
+        result(json.dumps(plan_as_json(made)))
+    else:
+        show_plan(made)
+    if made.faults:
+        raise ConfigError("by this plan the run cannot work:\n  " + "\n  ".join(made.faults))
+
+
+def _make(
+    subject: Subject,
+    world_size: int | None,
+    device_name: str | None,
+    bandwidth: float | None,
+    mfu: float | None,
+) -> Plan:
+    train = subject.config.train
+    if device_name is not None:
+        device = device_by_name(device_name, train.precision)
+        return plan_for(subject, hardware(device, world_size or 1, bandwidth, mfu))
+    device = choose_device(train.device, train.precision)
+    if not device.is_cuda:
+        keep_freed_memory()
+    if world_size is None:
+        return plan_here(subject, device)
+    return plan_for(subject, hardware(device, world_size, bandwidth, mfu))
+
+
+def where_it_stands(config: RunConfig, run: RunFolder, tokens: TokensAhead) -> tuple[int, int | None]:
+    """The step of a run's newest checkpoint and the micro-batch that it goes on with; 0 and None for a new run.
+
+    A run in progress is not held up, and its checkpoints are not read but for their `state.json`.
+
+    Raises:
+        ConfigError: the config does not fit the checkpoint.
+    """
+    checkpoints = list_checkpoints(run.checkpoints)
+    if not checkpoints:
+        return 0, None
+    state = read_fitting(checkpoints[0][1], config, tokens.on_disk)
+    return state["step"], state["micro_batch_size"]

@@ -1,0 +1,158 @@
+"""A plan from a config: what is known of the model, what is measured here, or what is reckoned for other devices."""
+
+from typing import Any
+
+from bittygpt.core import TransformerLM
+from bittygpt.training import plan
+from bittygpt.training.devices import Device
+from bittygpt.training.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trained
+from bittygpt.training.plan import Plan, TimePlan
+from bittygpt.training.plan_faults import disk_faults, memory_faults, rank_fault
+from bittygpt.training.plan_measuring import Measured, current_memory
+from bittygpt.training.plan_on_paper import Hardware, check_batch, plan_ranks
+from bittygpt.training.plan_parts import (
+    FORWARD_SHARE,
+    checkpoint_size,
+    flops_by_part,
+    moments_in,
+    parameters_by_part,
+    tensors_of_checkpoint,
+)
+from bittygpt.training.plan_subject import Subject, measure_steps
+from bittygpt.training.validation import evaluation_batch_size
+
+
+def plan_here(subject: Subject, device: Device) -> Plan:
+    """Measure some steps on this device, if they fit, and reckon the rest."""
+    process = 0 if device.is_cuda else current_memory()
+    paper = subject.paper_model()
+    tensors = tensors_of_checkpoint(paper, subject.config.optim)
+    moments = moments_in(tensors) / max(1, num_trained(paper))
+    size = _micro_batch_size(subject, paper, moments, device)
+    memory = estimate_memory(paper, size, moments, device, accumulates=size < subject.config.train.batch_size)
+    available = device.total_memory()
+    faults = memory_faults(memory, process, available, device, size)
+    measured, time = None, None
+    if not faults and subject.step < subject.config.train.max_steps:
+        measured = measure_steps(subject, device)
+        size = measured.micro_batch_size
+        memory = estimate_memory(paper, size, moments, device)
+    checkpoint = checkpoint_size(tensors, subject.tokens.vocabulary_bytes)
+    if measured is not None:
+        time = _time(subject, measured.start, measured.step, _evaluation_here(subject, measured), checkpoint)
+    peak = process + memory.total if measured is None else measured.memory
+    if not device.is_cuda:
+        peak += _besides(subject, time)
+    return _put_together(
+        subject, device, paper, memory, checkpoint, time, faults, process=process, peak=peak,
+        available=available, measured=measured, micro_batch_size=size, on=None, ranks=(),
+    )  # fmt: skip
+
+
+def plan_for(subject: Subject, on: Hardware) -> Plan:
+    """Reckon for devices that are not here; or for several of the one that is, some steps of which are timed."""
+    check_batch(subject.config.train.batch_size, on.world_size)
+    paper = subject.paper_model()
+    tensors = tensors_of_checkpoint(paper, subject.config.optim)
+    measured = measure_steps(subject, on.device) if on.flops is None else None
+    ranks = plan_ranks(subject.config, paper, moments_in(tensors), on, measured)
+    first = ranks[0]
+    checkpoint = checkpoint_size(tensors, subject.tokens.vocabulary_bytes)
+    start = plan.PAPER_START if measured is None else measured.start
+    evaluation = _evaluation_on(subject, paper, on, measured)
+    time = _time(subject, start, first.time.step, evaluation, checkpoint)
+    faults = [] if first.fits else [rank_fault(subject.config, first, ranks[-1], on)]
+    return _put_together(
+        subject, on.device, paper, first.memory, checkpoint, time, faults, process=0, peak=first.total_memory,
+        available=on.device.total_memory(), measured=measured, micro_batch_size=first.micro_batch_size,
+        on=on, ranks=tuple(ranks),
+    )  # fmt: skip
+
+
+def _put_together(
+    subject: Subject,
+    device: Device,
+    paper: TransformerLM,
+    memory: StepMemory,
+    checkpoint: int,
+    time: TimePlan | None,
+    faults: list[str],
+    **rest: Any,
+) -> Plan:
+    config, tokens = subject.config, subject.tokens
+    validates = tokens.val is None or tokens.val > 1
+    disk = plan.plan_disk(config, subject.run.checkpoints, subject.step, checkpoint, validates)
+    steps_left = config.train.max_steps - subject.step
+    here = rest["on"] is None  # the disk of devices that are elsewhere is another one
+    if here:
+        faults += disk_faults(disk, subject.run.checkpoints, config.train.keep, steps_left)
+    world_size = rest["on"].world_size if rest["on"] else 1
+    return Plan(
+        run=subject.run.path,
+        device=device,
+        step=subject.step,
+        total_steps=config.train.max_steps,
+        parameters=parameters_by_part(paper),
+        trained=num_trained(paper),
+        flops=flops_by_part(paper),
+        tokens=tokens,
+        epochs=_epochs(subject),
+        tokens_per_step=config.train.batch_size * config.model.context_length,
+        batch_size=config.train.batch_size,
+        accumulation=-(-config.train.batch_size // (world_size * rest["micro_batch_size"])),
+        memory=memory,
+        start_copy=0 if device.is_cuda else plan.copy_bytes(paper, subject.step),
+        time=time,
+        disk=disk,
+        faults=tuple(faults),
+        notes=(*plan.frozen_note(paper), *((tokens.note,) if tokens.note else ())),
+        **rest,
+    )
+
+
+def _micro_batch_size(subject: Subject, paper: TransformerLM, moments: float, device: Device) -> int:
+    """The one that the run will take, or try first."""
+    train = subject.config.train
+    if train.micro_batch_size != "auto":
+        return min(train.batch_size, int(train.micro_batch_size))
+    return subject.micro_batch_size or micro_batch_sizes(paper, train.batch_size, moments, device)[0]
+
+
+def _evaluation_here(subject: Subject, measured: Measured) -> float:
+    """Seconds of an evaluation."""
+    return (
+        plan.evaluation_windows(subject.config, subject.tokens)
+        / measured.evaluation_size
+        * measured.evaluation
+    )
+
+
+def _evaluation_on(subject: Subject, paper: TransformerLM, on: Hardware, measured: Measured | None) -> float:
+    """Seconds of an evaluation that the ranks share out, each round waiting for all."""
+    windows = plan.evaluation_windows(subject.config, subject.tokens)
+    if measured is not None:
+        rounds = -(-windows // (measured.evaluation_size * on.world_size))
+        return rounds * measured.evaluation
+    assert on.flops is not None
+    size = evaluation_batch_size(subject.config.train.batch_size, subject.config.model.context_length)
+    rounds = -(-windows // (size * on.world_size))
+    tokens = rounds * size * subject.config.model.context_length
+    return FORWARD_SHARE * tokens * paper.flops_per_token() / on.flops
+
+
+def _time(
+    subject: Subject, start: float, step_seconds: float, evaluation: float, checkpoint: int
+) -> TimePlan:
+    return plan.plan_time(subject.config, subject.step, start, step_seconds, evaluation, checkpoint)
+
+
+def _besides(subject: Subject, time: TimePlan | None) -> int:
+    """Main memory that the measured steps do not show: the tokens that are mapped, and what draws loss.png."""
+    steps_left = subject.config.train.max_steps - subject.step
+    draws = time is not None and time.evaluations > 1 and time.total > plan.DRAW_EVERY
+    return plan.mapped_tokens(subject.config, subject.tokens, steps_left) + draws * int(plan.DRAWING_BYTES)
+
+
+def _epochs(subject: Subject) -> float | None:
+    windows = subject.tokens.windows
+    return subject.config.train.max_steps * subject.config.train.batch_size / windows if windows else None
