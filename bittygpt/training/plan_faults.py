@@ -27,8 +27,13 @@ def disk_faults(disk: DiskPlan, folder: Path, keep: int, steps_left: int) -> lis
 
 
 def memory_faults(memory: StepMemory, process: int, available: int, device: Device, size: int) -> list[str]:
-    """Why a step does not fit a device, with the key to change."""
+    """Why a step does not fit a device, with the key to change.
+
+    A device that refuses memory it does not have is asked, rather, as long as what is certain fits.
+    """
     total = memory.total + process
+    if device.refuses_memory and memory.weights + memory.gradients + memory.moments <= available:
+        return []
     if total <= available:
         return []
     remedy = (

@@ -6,6 +6,7 @@ from bittygpt.core import TransformerLM
 from bittygpt.training import plan
 from bittygpt.training.devices import Device
 from bittygpt.training.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trained
+from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.plan import Plan, TimePlan
 from bittygpt.training.plan_faults import disk_faults, memory_faults, rank_fault
 from bittygpt.training.plan_measuring import Measured, current_memory
@@ -16,7 +17,7 @@ from bittygpt.training.plan_parts import (
     flops_by_part,
     moments_in,
     parameters_by_part,
-    tensors_of_checkpoint,
+    shapes_in_checkpoint,
 )
 from bittygpt.training.plan_subject import Subject, measure_steps
 from bittygpt.training.validation import evaluation_batch_size
@@ -26,9 +27,9 @@ def plan_here(subject: Subject, device: Device) -> Plan:
     """Measure some steps on this device, if they fit, and reckon the rest."""
     process = 0 if device.is_cuda else current_memory()
     paper = subject.paper_model()
-    tensors = tensors_of_checkpoint(paper, subject.config.optim)
-    moments = moments_in(tensors) / max(1, num_trained(paper))
-    size = _micro_batch_size(subject, paper, moments, device)
+    shapes = shapes_in_checkpoint(paper, subject.config.optim)
+    moments = moments_in(shapes) / max(1, num_trained(paper))
+    size = _micro_batch_size(subject, paper, device)
     memory = estimate_memory(paper, size, moments, device, accumulates=size < subject.config.train.batch_size)
     available = device.total_memory()
     faults = memory_faults(memory, process, available, device, size)
@@ -37,7 +38,7 @@ def plan_here(subject: Subject, device: Device) -> Plan:
         measured = measure_steps(subject, device)
         size = measured.micro_batch_size
         memory = estimate_memory(paper, size, moments, device)
-    checkpoint = checkpoint_size(tensors, subject.tokens.vocabulary_bytes)
+    checkpoint = checkpoint_size(shapes, subject.tokens.vocabulary_bytes)
     if measured is not None:
         time = _time(subject, measured.start, measured.step, _evaluation_here(subject, measured), checkpoint)
     peak = process + memory.total if measured is None else measured.memory
@@ -53,11 +54,11 @@ def plan_for(subject: Subject, on: Hardware) -> Plan:
     """Reckon for devices that are not here; or for several of the one that is, some steps of which are timed."""
     check_batch(subject.config.train.batch_size, on.world_size)
     paper = subject.paper_model()
-    tensors = tensors_of_checkpoint(paper, subject.config.optim)
+    shapes = shapes_in_checkpoint(paper, subject.config.optim)
     measured = measure_steps(subject, on.device) if on.flops is None else None
-    ranks = plan_ranks(subject.config, paper, moments_in(tensors), on, measured)
+    ranks = plan_ranks(subject.config, paper, moments_in(shapes), on, measured)
     first = ranks[0]
-    checkpoint = checkpoint_size(tensors, subject.tokens.vocabulary_bytes)
+    checkpoint = checkpoint_size(shapes, subject.tokens.vocabulary_bytes)
     start = plan.PAPER_START if measured is None else measured.start
     evaluation = _evaluation_on(subject, paper, on, measured)
     time = _time(subject, start, first.time.step, evaluation, checkpoint)
@@ -110,12 +111,13 @@ def _put_together(
     )
 
 
-def _micro_batch_size(subject: Subject, paper: TransformerLM, moments: float, device: Device) -> int:
+def _micro_batch_size(subject: Subject, paper: TransformerLM, device: Device) -> int:
     """The one that the run will take, or try first."""
     train = subject.config.train
     if train.micro_batch_size != "auto":
         return min(train.batch_size, int(train.micro_batch_size))
-    return subject.micro_batch_size or micro_batch_sizes(paper, train.batch_size, moments, device)[0]
+    at_most = moments_per_weight(subject.config.optim.name)
+    return subject.micro_batch_size or micro_batch_sizes(paper, train.batch_size, at_most, device)[0]
 
 
 def _evaluation_here(subject: Subject, measured: Measured) -> float:

@@ -1,22 +1,29 @@
 """What a model is made of, by part: its weights, what a token costs, and what a checkpoint of it takes on the disk."""
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from bittygpt.core import TransformerLM
 from bittygpt.training.checkpoint import optimizer_tensors
+from bittygpt.training.memory import FLOAT
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.saved_tensors import model_without_numbers
 from bittygpt.training.step import update_weights
 
+if TYPE_CHECKING:
+    from bittygpt.config.sections import OptimSection
+
+Shapes = Mapping[str, tuple[int, ...]]
 FORWARD_SHARE = (
     1 / 3
 )  # of a step's operations: the backward pass does each product twice, once for either side
 BESIDE_TENSORS = 6_000  # bytes of a checkpoint: config, state and manifest
-VOCABULARY_ENTRY = 24  # bytes in vocab.json, about
 
 
 def parameters_by_part(model: TransformerLM) -> dict[str, int]:
@@ -53,40 +60,45 @@ def flops_by_part(model: TransformerLM) -> dict[str, int]:
     }
 
 
-def tensors_of_checkpoint(model: TransformerLM, optim: object) -> dict[str, dict[str, Tensor]]:
-    """The tensors of both files of a checkpoint, without their numbers.
+def shapes_in_checkpoint(model: TransformerLM, optim: "OptimSection") -> dict[str, Shapes]:
+    """The tensors in both files of a checkpoint by name, as their shapes.
 
-    The optimizers take a step on a model that has a shape and no numbers: what they keep follows from their own code.
+    What the optimizers keep follows from their own code: they take a step on a small model of the same layers, and what
+    has the shape of its weight there has it here.
     """
-    copy = model_without_numbers(model.config)
+    config = model.config
+    small = replace(config, vocab_size=2, d_model=2 * config.num_heads, d_ff=2, context_length=1)
+    copy = model_without_numbers(small, "cpu")
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for mine, theirs in zip(copy.parameters(), model.parameters(), strict=True):
         mine.requires_grad_(theirs.requires_grad)
-        mine.grad = torch.empty_like(mine) if theirs.requires_grad else None
-    optimizers = build_optimizers(copy, optim)  # type: ignore[arg-type]
+        mine.grad = torch.zeros_like(mine) if theirs.requires_grad else None
+    optimizers = build_optimizers(copy, optim)
     update_weights(optimizers, 1.0)
-    return {"model": dict(copy.state_dict()), "optimizer": optimizer_tensors(copy, optimizers)}
+    small_shapes = {name: tuple(p.shape) for name, p in copy.named_parameters()}
+    kept = {}
+    for key, tensor in optimizer_tensors(copy, optimizers).items():
+        weight = key.rsplit("/", 1)[0]
+        kept[key] = shapes[weight] if tuple(tensor.shape) == small_shapes[weight] else tuple(tensor.shape)
+    return {"model": shapes, "optimizer": kept}
 
 
-def moments_in(tensors: dict[str, dict[str, Tensor]]) -> int:
+def moments_in(shapes: dict[str, Shapes]) -> int:
     """How many numbers the optimizers keep, by the tensors of a checkpoint."""
-    return sum(tensor.numel() for tensor in tensors["optimizer"].values())
+    return sum(math.prod(shape) for shape in shapes["optimizer"].values())
 
 
-def checkpoint_size(tensors: dict[str, dict[str, Tensor]], vocabulary_bytes: int) -> int:
+def checkpoint_size(shapes: dict[str, Shapes], vocabulary_bytes: int) -> int:
     """Bytes of a checkpoint's folder: two files of tensors, the vocabulary, and what little stands beside them."""
-    return (
-        sum(_safetensors_size(group.items()) for group in tensors.values())
-        + vocabulary_bytes
-        + BESIDE_TENSORS
-    )
+    return sum(map(_safetensors_size, shapes.values())) + vocabulary_bytes + BESIDE_TENSORS
 
 
-def _safetensors_size(tensors: Iterable[tuple[str, Tensor]]) -> int:
+def _safetensors_size(shapes: Shapes) -> int:
     """A header in JSON with name, type, shape and place of each tensor, then the numbers one after the other."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     place = 0
-    for name, tensor in tensors:
-        end = place + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [place, end]}
+    for name, shape in shapes.items():
+        end = place + FLOAT * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [place, end]}
         place = end
     return 8 + len(json.dumps(header, separators=(",", ":"))) + place

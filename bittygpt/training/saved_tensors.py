@@ -7,10 +7,12 @@ second layer is the difference. It grows with the tokens in a straight line, as 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bittygpt.core import ModelConfig, TransformerLM
 
@@ -79,9 +81,22 @@ def _computing_nothing() -> AbstractContextManager[object]:
 
 def model_without_numbers(config: ModelConfig, device: str = "meta") -> TransformerLM:
     """A model of which only the shape is needed: its weights are not drawn; on "meta" they take no memory."""
-    with torch.device(device), patch.object(nn.init, "trunc_normal_", lambda tensor, **_: tensor):
+    with _WeightsOn(device), patch.object(nn.init, "trunc_normal_", lambda tensor, **_: tensor):
         model = TransformerLM(config)
     if device != "meta":
         for parameter in model.parameters():  # numbers that happened to lie there may be slow to compute with
             parameter.data.zero_()
     return model
+
+
+class _WeightsOn(TorchFunctionMode):
+    """Within it new weights are made on a device. What is computed (RoPE's tables) is not: to compute on "meta",
+    PyTorch loads its compiler."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        changes = {"device": self.device} if func in (torch.empty, torch.ones) else {}
+        return func(*args, **{**(kwargs or {}), **changes})
