@@ -1,15 +1,19 @@
 """A plan for a person: tables on a terminal, the same as aligned lines in a pipe; or as JSON."""
 
 import sys
+import textwrap
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from bittygpt.terminal.console import result
-from bittygpt.terminal.plan_rows import Section, sections_of
+from bittygpt.terminal.plan_rows import sections_of
+from bittygpt.terminal.units import Section
 from bittygpt.training.plan import Plan
 from bittygpt.training.plan_on_paper import RankPlan
 from bittygpt.training.plan_parts import FORWARD_SHARE
+
+COLUMNS = 80  # of a line in a pipe
 
 
 def show_plan(plan: Plan) -> None:
@@ -21,13 +25,16 @@ def show_plan(plan: Plan) -> None:
     for section in sections:
         result(section.title)
         widths = [max(len(row[i]) for row in section.rows) for i in range(len(section.rows[0]))]
-        for row in section.rows:
-            cells = [
-                row[0].ljust(widths[0]),
-                *(row[i].rjust(widths[i]) for i in range(1, len(row) - 1)),
-                row[-1],
-            ]
-            result(f"  {'  '.join(cells)}".rstrip())
+        for *cells, remark in section.rows:
+            padded = [cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])]
+            beginning = "".join(f"  {cell}" for cell in padded) + "  "
+            for number, line in enumerate(_wrapped(remark, COLUMNS - len(beginning))):
+                result(((beginning if number == 0 else " " * len(beginning)) + line).rstrip())
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most so many characters, but for words that are longer."""
+    return textwrap.wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _show_tables(sections: list[Section]) -> None:

@@ -1,27 +1,18 @@
-"""What a plan says, as sections of rows: a name, some numbers, a remark. At most 78 characters wide."""
+"""What a plan says, as sections of rows: a name, some numbers, a remark."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from bittygpt.terminal.console import duration
-from bittygpt.training.network import LINK_SHARE
+from bittygpt.terminal.plan_rank_rows import assumptions, rank_rows
+from bittygpt.terminal.units import Section, seconds, size
 from bittygpt.training.plan import SAVED_PER_SECOND, Plan, TimePlan
-from bittygpt.training.plan_on_paper import UPDATE_BYTES, RankPlan
 from bittygpt.training.plan_parts import FORWARD_SHARE
-
-
-class Section(NamedTuple):
-    """A title and rows of equally many cells; the last one is a remark."""
-
-    title: str
-    rows: Sequence[tuple[str, ...]]
 
 
 def sections_of(plan: Plan) -> list[Section]:
     """All of a plan, the answer that most ask for first."""
     sections = [_run(plan), *([_time(plan, plan.time)] if plan.time else []), _batch(plan)]
-    sections += [_ranks(plan), _assumptions(plan)] if plan.on else [_memory(plan)]
+    sections += [rank_rows(plan), assumptions(plan)] if plan.on else [_memory(plan)]
     return [*sections, _parameters(plan), _flops(plan), _disk(plan), _data(plan)]
 
 
@@ -92,67 +83,6 @@ def _batch(plan: Plan) -> Section:
         rows.append(("micro-batch", seconds(plan.measured.micro_batch), "forward and backward"))
         rows.append(("update", seconds(plan.measured.update), "of all weights, once a step"))
     return Section("batch", rows)
-
-
-def _ranks(plan: Plan) -> Section:
-    ranks = plan.ranks
-
-    def row(name: str, values: list[str], remark: str = "") -> tuple[str, ...]:
-        return (name, *values, remark)
-
-    def times(name: str, part: str, remark: str = "") -> tuple[str, ...]:
-        return row(name, [seconds(getattr(rank.time, part)) for rank in ranks], remark)
-
-    def bytes_of(name: str, part: str, remark: str = "") -> tuple[str, ...]:
-        return row(name, [size(getattr(rank.memory, part)) for rank in ranks], remark)
-
-    rows = [
-        row("", [_name(rank) for rank in ranks], "train.parallel means the first" if len(ranks) > 1 else ""),
-        *(bytes_of(part, part) for part in ("weights", "gradients", "moments", "activations", "logits")),
-        row("exchange buffers", [size(rank.exchange_buffers) for rank in ranks]),
-        row("memory a rank", [size(rank.total_memory) for rank in ranks], f"of {size(plan.available)}"),
-        row("fits", ["yes" if rank.fits else "NO" for rank in ranks]),
-        row("micro-batch", [f"{rank.micro_batch_size} x {rank.accumulation}" for rank in ranks]),
-        row("sent by a rank", [size(rank.traffic) for rank in ranks], "in a step"),
-        times("computing", "compute"),
-        times("exchanging", "exchange", "much of it while computing"),
-        times("of that, waited for", "exposed"),
-        times("update", "update"),
-        times("step", "step"),
-        row(
-            "tokens/s",
-            [f"{plan.tokens_per_step / rank.time.step:,.0f}" for rank in ranks],
-            "all ranks together",
-        ),
-    ]
-    return Section("on each rank, on paper", rows)
-
-
-def _name(rank: RankPlan) -> str:
-    return {"one": "one device", "ddp": "DDP", "fsdp": "FSDP2"}[rank.parallel]
-
-
-def _assumptions(plan: Plan) -> Section:
-    assert plan.on is not None
-    on, n = plan.on, plan.world_size
-    speed = "a micro-batch timed here" if on.flops is None else f"{on.flops / 1e12:,.0f} TFLOP/s (--mfu)"
-    memory = (
-        "timed here"
-        if on.flops is None
-        else f"{UPDATE_BYTES} B a weight at {(on.memory_rate or 1e12) / 1e9:,.0f} GB/s"
-    )
-    rows = [("computing", speed), ("update", memory)]
-    if n > 1:
-        rows += [
-            (
-                "link",
-                f"{on.link / 1e9:,.1f} GB/s a device, one way (--bandwidth; else {LINK_SHARE:.0%} of the data sheet)",
-            ),
-            ("DDP sends", "2 (N-1)/N x gradients; hidden behind the last backward pass"),
-            ("FSDP2 sends", "(N-1)/N x (micro-batches x (2 layers + rest) + gradients)"),
-            ("", "each layer gathered while the one before computes"),
-        ]
-    return Section("assumed", rows)
 
 
 def _memory(plan: Plan) -> Section:
@@ -227,18 +157,3 @@ def _data(plan: Plan) -> Section:
         ("epochs", "not known" if plan.epochs is None else f"{about}{plan.epochs:,.2f}"),
     ]
     return Section("data", [*rows, *(("note", note) for note in plan.notes)])
-
-
-def seconds(value: float) -> str:
-    """As many digits as can be told apart: 1.2 ms, 0.35 s, 3 min 20 s."""
-    if value < 0.1:
-        return f"{value * 1e3:.1f} ms"
-    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s" if value < 100 else duration(value)
-
-
-def size(number: float) -> str:
-    """Bytes as a person says them."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB")):
-        if number >= unit:
-            return f"{number / unit:.2f} {name}" if number < 100 * unit else f"{number / unit:,.0f} {name}"
-    return f"{number / 1e3:.1f} kB" if number else "0"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SAVED_PER_SECOND = 300e6  # bytes of a checkpoint: written, flushed to the disk, read again for its hash
 SAVING = 0.1  # seconds of a checkpoint besides
 DRAWING, LAST_DRAWING, DRAW_EVERY = 0.5, 1.5, 30.0  # seconds of loss.png, at an evaluation and at the end
-DRAWING_BYTES = 45e6  # of main memory, once it has been drawn
+DRAWING_BYTES = 40e6  # of main memory, once it has been drawn
 PAGES_READ = 1 << 16  # bytes of a file of tokens that come into memory with a sequence
 PAPER_START = 60.0  # seconds of a run on devices that are not here, before its first step
 

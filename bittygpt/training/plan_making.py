@@ -151,7 +151,8 @@ def _time(
 def _besides(subject: Subject, time: TimePlan | None) -> int:
     """Main memory that the measured steps do not show: the tokens that are mapped, and what draws loss.png."""
     steps_left = subject.config.train.max_steps - subject.step
-    draws = time is not None and time.evaluations > 1 and time.total > plan.DRAW_EVERY
+    before_last = time.total * (1 - 1 / time.evaluations) if time and time.evaluations else 0.0
+    draws = before_last > plan.DRAW_EVERY  # the last picture is drawn when all is done
     return plan.mapped_tokens(subject.config, subject.tokens, steps_left) + draws * int(plan.DRAWING_BYTES)
 
 
