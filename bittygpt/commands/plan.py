@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bittygpt.commands.train_setup import read_fitting
-from bittygpt.config import RunConfig, load_config
+from bittygpt.config import RunConfig, config_to_yaml, load_config
 from bittygpt.data.tokens_ahead import TokensAhead, look_ahead
 from bittygpt.errors import ConfigError
 from bittygpt.terminal.console import result, talk
@@ -43,7 +43,7 @@ def plan(
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
     tokens = look_ahead(config)
     step, micro_batch_size = (0, None) if fresh else where_it_stands(config, run, tokens)
-    subject = Subject(config, run, tokens, step, micro_batch_size, talk)
+    subject = Subject(config, len(config_to_yaml(config).encode()), run, tokens, step, micro_batch_size, talk)
     made = _make(subject, world_size, device_name, bandwidth, mfu)
     if as_json:
         result(json.dumps(plan_as_json(made)))

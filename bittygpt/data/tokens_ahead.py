@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from bittygpt.data.prepare import settings_of
 from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, refuse_others
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.errors import SourceMissingError
 from bittygpt.text.sources import Source, find_sources
 
 if TYPE_CHECKING:
@@ -81,8 +82,21 @@ def look_ahead(config: "RunConfig") -> TokensAhead:
         windows=_windows(config, tokens, "train", counts["train"]),
         val_windows=_windows(config, tokens, "val", counts["val"]),
         on_disk=tokens,
-        note="",
+        note=_changed_since(config, manifest),
     )
+
+
+def _changed_since(config: "RunConfig", manifest: dict[str, Any]) -> str:
+    """A word on a source that is not as it was by name, size and time; only reading it would tell for certain."""
+    known = [(entry["name"], entry["bytes"], entry["mtime_ns"]) for entry in manifest["sources"]]
+    try:
+        sources = [source for name in ("train", "val") for source in _sources(config, name) or []]
+    except SourceMissingError:  # tokens that were made elsewhere need no text
+        return ""
+    for source in sources:
+        if source.path and (source.name, *source.stamp().values()) not in known:
+            return f"{source.name} may have changed since it was tokenized; `train` compares it first"
+    return ""
 
 
 def _first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
@@ -136,18 +150,23 @@ def _estimate(config: "RunConfig") -> TokensAhead:
 
 def _text_bytes(config: "RunConfig", name: str) -> int | None:
     """About how much text a split's sources hold; None where one has not been downloaded."""
-    total = 0
+    sources = _sources(config, name)
+    return None if sources is None else sum(source.expected_bytes() for source in sources)
+
+
+def _sources(config: "RunConfig", name: str) -> list[Source] | None:
+    """The files of `data.train` or `data.val` as they lie; None where one has not been downloaded."""
+    found: list[Source] = []
     for entry in config.data.train if name == "train" else config.data.val:
         if entry.startswith(("http://", "https://")):
             from bittygpt.text.download import cached_path
 
             if not cached_path(entry).exists():
                 return None
-            sources = [Source(entry, cached_path(entry))]
+            found.append(Source(entry, cached_path(entry)))
         else:
-            sources = find_sources((entry,), f"data.{name}", lambda *_: None)
-        total += sum(source.expected_bytes() for source in sources)
-    return total
+            found += find_sources((entry,), f"data.{name}", lambda *_: None)
+    return found
 
 
 def bytes_per_token(merges: int) -> float:

@@ -38,7 +38,7 @@ def plan_here(subject: Subject, device: Device) -> Plan:
         measured = measure_steps(subject, device)
         size = measured.micro_batch_size
         memory = estimate_memory(paper, size, moments, device)
-    checkpoint = checkpoint_size(shapes, subject.tokens.vocabulary_bytes)
+    checkpoint = checkpoint_size(shapes, subject.tokens.vocabulary_bytes, subject.config_bytes)
     if measured is not None:
         time = _time(subject, measured.start, measured.step, _evaluation_here(subject, measured), checkpoint)
     peak = process + memory.total if measured is None else measured.memory
@@ -58,7 +58,7 @@ def plan_for(subject: Subject, on: Hardware) -> Plan:
     measured = measure_steps(subject, on.device) if on.flops is None else None
     ranks = plan_ranks(subject.config, paper, moments_in(shapes), on, measured)
     first = ranks[0]
-    checkpoint = checkpoint_size(shapes, subject.tokens.vocabulary_bytes)
+    checkpoint = checkpoint_size(shapes, subject.tokens.vocabulary_bytes, subject.config_bytes)
     start = plan.PAPER_START if measured is None else measured.start
     evaluation = _evaluation_on(subject, paper, on, measured)
     time = _time(subject, start, first.time.step, evaluation, checkpoint)

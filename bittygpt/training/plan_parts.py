@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 FORWARD_SHARE = (
     1 / 3
 )  # of a step's operations: the backward pass does each product twice, once for either side
-BESIDE_TENSORS = 6_000  # bytes of a checkpoint: config, state and manifest
+BESIDE_CONFIG = 1_500  # bytes of a checkpoint's state.json and manifest.json, about
 
 
 def parameters_by_part(model: TransformerLM) -> dict[str, int]:
@@ -88,9 +88,9 @@ def moments_in(shapes: dict[str, Shapes]) -> int:
     return sum(math.prod(shape) for shape in shapes["optimizer"].values())
 
 
-def checkpoint_size(shapes: dict[str, Shapes], vocabulary_bytes: int) -> int:
-    """Bytes of a checkpoint's folder: two files of tensors, the vocabulary, and what little stands beside them."""
-    return sum(map(_safetensors_size, shapes.values())) + vocabulary_bytes + BESIDE_TENSORS
+def checkpoint_size(shapes: dict[str, Shapes], vocabulary_bytes: int, config_bytes: int) -> int:
+    """Bytes of a checkpoint's folder: two files of tensors, vocab.json, config.yaml, and what little stands beside."""
+    return sum(map(_safetensors_size, shapes.values())) + vocabulary_bytes + config_bytes + BESIDE_CONFIG
 
 
 def _safetensors_size(shapes: Shapes) -> int:

@@ -27,10 +27,12 @@ TOO_SMALL_A_RATE = 1e-12  # a learning rate that leaves the weights as they are
 class Subject:
     """What is planned: a config, its run and tokens, where the run stands, and a model that has only a shape.
 
-    `micro_batch_size`: that of the checkpoint that the run goes on from, None at the start.
+    `config_bytes`: of its `config.yaml`. `micro_batch_size`: that of the checkpoint that the run goes on from, None at
+    the start.
     """
 
     config: "RunConfig"
+    config_bytes: int
     run: RunFolder
     tokens: TokensAhead
     step: int
