@@ -64,6 +64,6 @@ def assumptions(plan: Plan) -> Section:
             ),
             ("DDP sends", "2 (N-1)/N x gradients; hidden behind the last backward pass"),
             ("FSDP2 sends", "(N-1)/N x (micro-batches x (2 layers + rest) + gradients)"),
-            ("", "each layer gathered while the one before computes"),
+            ("", "each layer gathered while the one before computes; and what Muon's update sends"),
         ]
     return Section("assumed", rows)

@@ -19,6 +19,7 @@ from bittygpt.training.network import (
     ddp_traffic,
     fsdp_time,
     fsdp_traffic,
+    muon_traffic,
 )
 
 if TYPE_CHECKING:
@@ -156,7 +157,15 @@ def _plan(
     traffic = fsdp_traffic(layers, around, trained, n, micro_batches) if sharded else ddp_traffic(trained, n)
     micro_batch, update = _seconds(config, model, on, size, measured)
     timed = fsdp_time if sharded else ddp_time
-    time = timed(micro_batch, micro_batches, update / n if sharded else update, traffic, on.link)
+    between = 0
+    if sharded:
+        update /= n
+        if config.optim.name == "muon":
+            product = 2 if on.device.precision == "bf16" else FLOAT
+            inner = sum(p.numel() for p in model.layers.parameters() if p.ndim == 2)
+            between = muon_traffic(product * inner, n)
+    time = timed(micro_batch, micro_batches, update + between / on.link, traffic, on.link)
+    traffic += between
     return RankPlan(parallel, memory, buffers, size, micro_batches, traffic, time, fits)
 
 

@@ -3,7 +3,8 @@
     python tests/benchmarks/plan.py [--text FILE] [--configs quickstart shakespeare wide] [--json FILE]
 
 Each config is shortened by overrides, so that a run takes half a minute. The tokens are made first; then the plan, then
-the run, each a process of its own. A figure is right if planned / measured lies between 0.9 and 1.1.
+the run, each a process of its own. A figure is right if planned / measured lies between 0.9 and 1.1; where
+others had much of the machine meanwhile, neither side means much.
 """
 
 import argparse
@@ -40,6 +41,31 @@ CONFIGS = {
 }
 
 
+def busy_seconds() -> float:
+    """Of all processors, of all processes, since the machine began."""
+    with open("/proc/stat", encoding="ascii") as file:
+        user, nice, system, _idle, _io, irq, soft, steal, *_ = map(int, file.readline().split()[1:])
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class OtherLoad:
+    """The share of the machine that others had within it, of which every figure suffers."""
+
+    def __enter__(self) -> "OtherLoad":
+        self.since, self.busy, self.own = time.perf_counter(), busy_seconds(), own_seconds()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        others = busy_seconds() - self.busy - (own_seconds() - self.own)
+        self.share = max(0.0, others / (time.perf_counter() - self.since) / (os.cpu_count() or 1))
+
+
+def own_seconds() -> float:
+    """Of this process and of those that it has started and seen end."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 def bittygpt(*arguments: str) -> tuple[str, float]:
     """Its stdout, and how long the process was there."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
@@ -64,8 +90,10 @@ def compare(name: str, folder: Path, text: str | None) -> dict[str, tuple[float,
         overrides.append(f"data.train=[{text}]")
     path = str(REPOSITORY / "configs" / f"{config}.yaml")
     bittygpt("tokenize", path, *overrides)
-    plan = json.loads(bittygpt("train", path, *overrides, "--plan", "--json")[0])
-    out, wall = bittygpt("train", path, *overrides, "--json")
+    with OtherLoad() as while_planning:
+        plan = json.loads(bittygpt("train", path, *overrides, "--plan", "--json")[0])
+    with OtherLoad() as while_running:
+        out, wall = bittygpt("train", path, *overrides, "--json")
     events = [json.loads(line) for line in out.splitlines()]
     steps = [event for event in events if event["event"] == "step"]
     checkpoint = Path(events[-1]["checkpoint"])
@@ -74,18 +102,13 @@ def compare(name: str, folder: Path, text: str | None) -> dict[str, tuple[float,
         "seconds to the end": (plan["time"]["total"], wall),
         "memory, GB": (plan["memory"]["peak"] / 1e9, steps[-1]["memory_gb"]),
         "checkpoint, MB": (plan["disk"]["checkpoint"] / 1e6, size_of(checkpoint) / 1e6),
-        "training tokens": (plan["data"]["tokens"], training_tokens(folder / name)),
+        "others' load, %": (100 * while_planning.share, 100 * while_running.share),
     }
 
 
 def size_of(folder: Path) -> int:
     """Bytes of the files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
-
-
-def training_tokens(folder: Path) -> int:
-    """What the manifest says."""
-    return json.loads((folder / "manifest.json").read_text())["splits"]["train"]["tokens"]
 
 
 def main() -> None:

@@ -1,5 +1,10 @@
 """Traffic and time of an exchange, against cases worked out by hand."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from bittygpt.training.network import (
@@ -53,3 +58,14 @@ def test_ddp_hides_the_exchange_behind_the_last_backward_pass_alone():
 def test_fsdp_takes_the_slower_of_computing_and_gathering():
     assert fsdp_time(3.0, 2, 0.5, 1000, 100.0).step == 10.5
     assert fsdp_time(3.0, 4, 0.5, 1000, 100.0).step == 12.5
+
+
+def test_fsdp_sends_what_the_formula_says():
+    """PyTorch's own engine, its exchanges counted among four ranks of which one is there."""
+    script = Path(__file__).with_name("fsdp_traffic.py")
+    done = subprocess.run([sys.executable, script, "4", "3"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    weights = seen["layers"] + seen["around"]
+    sent = gathered(seen["allgather_base"], 4) + gathered(seen["reduce_scatter_base"], 4)
+    assert fsdp_traffic(seen["layers"], seen["around"], weights, 4, 3) == sent
