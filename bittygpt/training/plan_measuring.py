@@ -42,7 +42,9 @@ class Measured:
     memory: int
 
 
-def measure(engine: Engine, batch: Batch, vocab_size: int, lr: float, at_start: bool) -> Measured:
+def measure(
+    engine: Engine, batch: Batch, vocab_size: int, lr: float, at_start: bool, say: Callable[[str], None]
+) -> Measured:
     """Warm up, then time steps and an evaluation. Model and optimizers are no good for a run afterwards.
 
     Args:
@@ -61,8 +63,12 @@ def measure(engine: Engine, batch: Batch, vocab_size: int, lr: float, at_start: 
     started = seconds_since_start()
     parts = min(accumulation, max(2, int(PART_SECONDS / max(first, 1e-6))))
     part = batch.rows(0, parts * size)
-    _step(engine, part, lr)
-    gradients, updates = _time_steps(engine, part, lr)
+    is_slow = first > ENOUGH_SECONDS  # then the first step's warming up is little of it
+    if is_slow:
+        say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
+    else:
+        _step(engine, part, lr)
+    gradients, updates = _time_steps(engine, part, lr, 1 if is_slow else FEWEST_STEPS)
     whole_gradients = median(gradients) * accumulation / parts
     evaluation_size = evaluation_batch_size(engine.micro_batch_size, batch.ids.shape[1])
     evaluation = _time_evaluation(engine, batch, evaluation_size, vocab_size)
@@ -94,12 +100,12 @@ def _timed(engine: Engine, action: Callable[[], object]) -> float:
     return time.perf_counter() - since
 
 
-def _time_steps(engine: Engine, batch: Batch, lr: float) -> tuple[list[float], list[float]]:
+def _time_steps(engine: Engine, batch: Batch, lr: float, fewest: int) -> tuple[list[float], list[float]]:
     """Seconds that gradients and updates took, step by step."""
     gradients: list[float] = []
     updates: list[float] = []
     while len(gradients) < MOST_STEPS and (
-        len(gradients) < FEWEST_STEPS or sum(gradients) + sum(updates) < ENOUGH_SECONDS
+        len(gradients) < fewest or sum(gradients) + sum(updates) < ENOUGH_SECONDS
     ):
         gradients.append(_timed(engine, lambda: (engine.gradients(batch, False), batch.hash())))
         updates.append(_timed(engine, lambda: engine.update(lr)))

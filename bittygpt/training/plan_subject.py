@@ -71,7 +71,12 @@ def measure_steps(subject: Subject, device: Device) -> Measured:
     if engine.compile_it:
         subject.say("compiling the model, as the run would")
     return measure(
-        engine, _batch(subject), subject.tokens.vocab_size, TOO_SMALL_A_RATE, at_start=subject.step == 0
+        engine,
+        _batch(subject),
+        subject.tokens.vocab_size,
+        TOO_SMALL_A_RATE,
+        at_start=subject.step == 0,
+        say=subject.say,
     )
 
 

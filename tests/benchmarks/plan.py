@@ -4,7 +4,7 @@
 
 Each config is shortened by overrides, so that a run takes half a minute. The tokens are made first; then the plan, then
 the run, each a process of its own. A figure is right if planned / measured lies between 0.9 and 1.1; where
-others had much of the machine meanwhile, neither side means much.
+others had much of the machine meanwhile, neither side means much (OMP_NUM_THREADS=1 then suffers least).
 """
 
 import argparse
