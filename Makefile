@@ -6,7 +6,7 @@ export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train
-.PHONY: bench bench-shakespeare bench-tokens bench-safety sweep ablation
+.PHONY: bench bench-shakespeare bench-tokens bench-generate bench-safety bench-plan sweep ablation
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -64,6 +64,9 @@ torture-train: install ## kill and stop `train` at random moments, damage its ch
 
 bench-safety: install ## what never losing a run costs a run that nothing disturbs
 	$(BIN)/python tests/benchmarks/safety.py
+
+bench-plan: install   ## what `train --plan` says beside what the run then measures, for three configs (TEXT=tinyshakespeare.txt)
+	$(BIN)/python tests/benchmarks/plan.py --json runs/bench-plan.json $(if $(TEXT),--text $(TEXT))
 
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu

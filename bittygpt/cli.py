@@ -6,6 +6,23 @@ from typing import Annotated
 import typer
 
 import bittygpt
+from bittygpt.cli_options import (
+    Ckpt,
+    Ckpts,
+    Config,
+    DeviceName,
+    Interactive,
+    Json,
+    MinP,
+    Overrides,
+    Prompt,
+    PromptFile,
+    RepetitionPenalty,
+    SampleConfig,
+    ScoredFile,
+    Stop,
+    TopP,
+)
 from bittygpt.errors import UsageError
 
 app = typer.Typer(
@@ -17,57 +34,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Config = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the run.", show_default=False)
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="[KEY=VALUE]...", help="Keys to override, as in optim.lr=3e-4.", show_default=False
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable results on stdout.")]
-Ckpt = Annotated[
-    str,
-    typer.Option(
-        "--ckpt", metavar="PATH", help="runs/NAME, runs/NAME:best or a checkpoint folder.", show_default=False
-    ),
-]
-Ckpts = Annotated[
-    list[str],
-    typer.Option(
-        "--ckpt",
-        metavar="PATH",
-        help="runs/NAME, runs/NAME:best or a checkpoint folder; for report also several times.",
-        show_default=False,
-    ),
-]
-SampleConfig = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", metavar="FILE", help="YAML file whose sample: section is laid over the run's own."
-    ),
-]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Prompt = Annotated[
-    str | None, typer.Option(help="Text to go on from; else --prompt-file, a pipe or the config.")
-]
-PromptFile = Annotated[
-    Path | None,
-    typer.Option(help="File with the prompt, - is the standard input; many prompts in a .jsonl file."),
-]
-TopP = Annotated[float | None, typer.Option(help="Choose among the likeliest that hold this probability.")]
-MinP = Annotated[float | None, typer.Option(help="Drop tokens below this share of the likeliest one's.")]
-RepetitionPenalty = Annotated[float | None, typer.Option(help="Above 1: seen tokens get less likely.")]
-Stop = Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")]
-Interactive = Annotated[
-    bool, typer.Option("--interactive", "-i", help="Take prompts from the keyboard, one after the other.")
-]
-ScoredFile = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Loss and bits per byte of this text, and none is generated."),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -101,6 +67,21 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over; the old run is kept beside the new one.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Do not train: measure some steps, say how long it takes and what.")
+    ] = False,
+    world_size: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="With --plan: plan for N devices, on paper.")
+    ] = None,
+    device_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help='With --plan: for devices not here, such as "H100".')
+    ] = None,
+    bandwidth: Annotated[
+        float | None, typer.Option(metavar="GB/S", help="With --plan: what a device sends to others.")
+    ] = None,
+    mfu: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="With --plan: share of the peak reached; else 0.4.")
+    ] = None,
     check: Annotated[
         bool,
         typer.Option("--check", help="Train nothing: check the code, as it is now, on this config."),
@@ -108,11 +89,21 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model, or go on where it stopped."""
+    if check and plan:
+        raise typer.BadParameter("--check and --plan are two things; keep one of them")
     if check:
         from bittygpt.commands.check import check as run_checks
 
         run_checks(config, overrides or [], fresh=fresh, as_json=json)
         return
+    paper = {"world_size": world_size, "device_name": device_name, "bandwidth": bandwidth, "mfu": mfu}
+    if plan:
+        from bittygpt.commands.plan import plan as make_plan
+
+        make_plan(config, overrides or [], fresh=fresh, as_json=json, **paper)  # type: ignore[arg-type]
+        return
+    if given := [name for name, value in paper.items() if value is not None]:
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with --plan")
     from bittygpt.commands.train import train as run
 
     run(config, overrides or [], fresh=fresh, as_json=json)

@@ -46,7 +46,7 @@ def set_up(
         set_damaged_aside(run.checkpoints, talk)
     checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
     checkpoint = ranks.told_by_main(checkpoints[0][1] if checkpoints else None)
-    state = _read_fitting(checkpoint, config, tokens) if checkpoint else None
+    state = read_fitting(checkpoint, config, tokens) if checkpoint else None
     if (
         state is not None
         and has_ended(config, state)
@@ -88,15 +88,15 @@ def _model_config(config: RunConfig, vocab_size: int) -> ModelConfig:
     return ModelConfig(vocab_size=vocab_size, **config.model.model_dump())
 
 
-def _read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens) -> dict[str, Any]:
-    """The state of a checkpoint that the config and the tokens of today fit.
+def read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens | None) -> dict[str, Any]:
+    """The state of a checkpoint that the config and the tokens of today (None: not looked at) fit.
 
     Raises:
         ConfigError: they do not.
     """
     state = read_state(checkpoint)
     differences = fit_differences(load_config(checkpoint / "config.yaml"), config)
-    if state["data_hash"] != tokens.hash():
+    if tokens is not None and state["data_hash"] != tokens.hash():
         differences.append("data: the checkpoint was trained on other tokens")
     if differences:
         raise ConfigError(

@@ -45,7 +45,7 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
             sources or settings (which are never overwritten).
     """
     folder = Path(config.data.dir).expanduser()
-    settings = _settings(config)
+    settings = settings_of(config)
     known = read_manifest(folder)
     journal = read_journal(folder) if known is None else None
     earlier = known or (journal.identity if journal else None)
@@ -176,7 +176,7 @@ def read_prepared(config: "RunConfig") -> PreparedTokens:
     return PreparedTokens(folder, manifest)
 
 
-def _settings(config: "RunConfig") -> dict[str, Any]:
+def settings_of(config: "RunConfig") -> dict[str, Any]:
     """All of the config that the tokens depend on besides the text itself."""
     data, tokenizer = config.data, config.tokenizer
     return {

@@ -79,7 +79,7 @@ class RunLog:
             "time": datetime.now().astimezone().isoformat(timespec="seconds"),
             "parameters": trainer.model.num_parameters(),
             "tokens_per_step": trainer.tokens_per_step,
-            "device": trainer.device.name(),
+            "device": trainer.device.full_name,
             "precision": trainer.device.precision,
             "ranks": trainer.ranks.world_size,
             "ladder": [rung._asdict() for rung in self.ladder],

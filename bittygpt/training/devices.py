@@ -9,38 +9,27 @@ from dataclasses import dataclass
 import torch
 
 from bittygpt.errors import ConfigError
-
-# Dense matrix products in bfloat16 with float32 accumulation, in FLOP/s, from the makers' data sheets (no sparsity).
-PEAK_BF16 = {
-    "H200": 989e12,
-    "H100 NVL": 835e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "A10G": 70e12,
-    "A10": 125e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-    "B200": 2250e12,
-}
+from bittygpt.training.device_table import DataSheet, data_sheet_of
 
 
 @dataclass(frozen=True)
 class Device:
     """Where and how the model computes. `precision` is "fp32" or "bf16": that of the matrix products.
 
-    `note` says why it is not the one that was asked for.
+    `note` says why it is not the one that was asked for. `name`: of a device that is planned for and not here.
     """
 
     torch_device: torch.device
     precision: str
     memory: int | None = None  # bytes that may be counted on; None: what the device has
     note: str = ""
+    name: str = ""
 
-    def name(self) -> str:
+    @property
+    def full_name(self) -> str:
         """As a person calls it: "cpu", or the name that the GPU has."""
+        if self.name:
+            return self.name
         return torch.cuda.get_device_name(self.torch_device) if self.is_cuda else self.torch_device.type
 
     @property
@@ -59,13 +48,16 @@ class Device:
             return contextlib.nullcontext()
         return torch.autocast(self.torch_device.type, dtype=torch.bfloat16)
 
-    def peak_flops(self) -> float | None:
-        """FLOP/s of the data sheet for this precision, None when the device is not in the table."""
-        if not self.is_cuda or self.precision != "bf16":
+    def data_sheet(self) -> DataSheet | None:
+        """What the maker says of it, None when the device is not in the table."""
+        if not self.is_cuda:
             return None
-        name = torch.cuda.get_device_name(self.torch_device)
-        words = f" {name.replace('-', ' ')} "  # as in "NVIDIA A100-SXM4-80GB"; an L40 is no L4
-        return next((peak for key, peak in PEAK_BF16.items() if f" {key} " in words), None)
+        return data_sheet_of(self.full_name)
+
+    def peak_flops(self) -> float | None:
+        """FLOP/s of the data sheet for bf16, None for another precision or a device that is not in the table."""
+        sheet = self.data_sheet() if self.precision == "bf16" else None
+        return None if sheet is None else sheet.bf16
 
     def synchronize(self) -> None:
         """Wait until all that was started is done, so that a clock read next means something."""

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bittygpt.core import TransformerLM
+from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.core.chunked_loss import logits_at_once
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
+from bittygpt.training.saved_tensors import saved_bytes
 
 # Share of the device's memory that an estimate may reach: the rest is for the allocator, kernels' workspaces and the
 # estimate's error. Where a size is tried before it is taken, the estimate only has to leave out the hopeless.
 USABLE, USABLE_IF_TRIED = 0.7, 1.0
 FLOAT = 4
+LAYERS_GATHERED = 3  # the one at work, the next one, and the buffer that it is received in
 
 
 @dataclass(frozen=True)
@@ -43,34 +45,47 @@ def num_trained(model: nn.Module) -> int:
 
 
 def estimate_memory(
-    model: TransformerLM, micro_batch_size: int, moments: int, device: Device, shards: int = 1
+    model: TransformerLM,
+    micro_batch_size: int,
+    moments: float,
+    device: Device,
+    shards: int = 1,
+    accumulates: bool = True,
 ) -> StepMemory:
     """What a step keeps: weights and what belongs to each, and per token what the backward pass will ask for.
 
-    Counted for each layer and token: the inputs of its products in the products' precision, and the float32 tensors
-    that norms, RoPE, activation and residual sums hold. `moments`: numbers the optimizer keeps for each weight that is
-    trained. `shards`: over how many devices the weights are shared out; a device gathers one layer at a time, and
-    embedding and head with it. The gradients of micro-batches stay whole until the last one's, when they are exchanged.
+    What autograd saves is weighed (`saved_tensors.py`), and once more what it saves of a layer stands for the gradients
+    within the layer that the backward pass is at. `moments`: numbers that the optimizer keeps for each weight that is
+    trained, on average. `shards`: over how many devices the weights are shared out; each gathers embedding and head,
+    and one layer after another, the next one ahead of time. The gradients of several micro-batches (`accumulates`)
+    stay whole until the last one's, when they are exchanged.
     """
     config = model.config
     tokens = micro_batch_size * config.context_length
     trained = FLOAT * num_trained(model)
     weights = FLOAT * model.num_parameters()
     layer = FLOAT * sum(p.numel() for p in model.layers[0].parameters())
-    gathered = 0 if shards == 1 else weights - (len(model.layers) - 1) * layer
-    product = 2 if device.precision == "bf16" else FLOAT
-    logits = min(tokens * config.vocab_size, logits_at_once(device.torch_device))
-    per_layer = config.d_model * (6 * product + 10 * FLOAT) + config.feed_forward_width * (
-        4 * product + FLOAT
-    )
+    gathered = 0
+    if shards > 1:
+        gathered = weights - max(0, len(model.layers) - LAYERS_GATHERED) * layer
+    whole_gradients = trained if accumulates or shards == 1 else trained * gathered // weights
+    saved = saved_bytes(config, device.precision)
     return StepMemory(
         weights=weights // shards + gathered,
-        gradients=trained if shards == 1 else trained + trained // shards,
-        moments=moments * trained // shards,
-        activations=tokens * (config.num_layers * per_layer + 4 * FLOAT * config.d_model),
-        # of a chunk the logits in both precisions, and the output weight's gradient, which is there before the others
-        logits=logits * (2 * product + 2 * FLOAT) + FLOAT * config.vocab_size * config.d_model,
+        gradients=whole_gradients if shards == 1 else whole_gradients + trained // shards,
+        moments=int(moments * trained) // shards,
+        activations=saved.total(config.num_layers, tokens) + saved.layer_per_token * tokens,
+        logits=_logits_memory(config, tokens, device),
     )
+
+
+def _logits_memory(config: ModelConfig, tokens: int, device: Device) -> int:
+    """Of the chunked loss: one chunk's logits, and the one's before until they are replaced; in bf16 a copy in float32
+    besides. And what it keeps for the backward pass: the gradients of the last hidden states and of the weight."""
+    product = 2 if device.precision == "bf16" else FLOAT
+    chunk = min(tokens, max(1, logits_at_once(device.torch_device) // config.vocab_size))
+    each = product * (2 if chunk < tokens else 1) + (FLOAT if product < FLOAT else 0)
+    return chunk * config.vocab_size * each + config.d_model * (product * tokens + FLOAT * config.vocab_size)
 
 
 def usable_memory(device: Device) -> float:
@@ -79,7 +94,7 @@ def usable_memory(device: Device) -> float:
 
 
 def micro_batch_sizes(
-    model: TransformerLM, sequences: int, moments: int, device: Device, shards: int = 1
+    model: TransformerLM, sequences: int, moments: float, device: Device, shards: int = 1
 ) -> list[int]:
     """The divisors of a rank's `sequences` whose step may fit into the device's memory, the greatest first; 1 always.
 
@@ -104,7 +119,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def out_of_memory(
-    model: TransformerLM, micro_batch_size: int, moments: int, device: Device, shards: int = 1
+    model: TransformerLM, micro_batch_size: int, moments: float, device: Device, shards: int = 1
 ) -> OutOfMemoryError:
     """The error for a step that did not fit: where the memory went and which key to change."""
     parts = estimate_memory(model, micro_batch_size, moments, device, shards)

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 MOST_TOKENS = 8192  # that one pass evaluates: logits of more would fill a small memory
 
 
+def evaluation_batch_size(micro_batch_size: int, context_length: int) -> int:
+    """Sequences of one pass: without gradients twice as many fit."""
+    return max(1, min(2 * micro_batch_size, MOST_TOKENS // context_length))
+
+
 class Validation:
     """The validation split of a run. `ignored` and `document_end` are those of its training batches."""
 
@@ -59,12 +64,11 @@ class Validation:
         return seconds / max(1, tokens) * min(self.train.eval_tokens or math.inf, self.tokens.num_tokens)
 
     def _batches(self, engine: Engine) -> Iterator[Batch]:
-        # no gradients: twice as many fit
-        size = min(2 * engine.micro_batch_size, MOST_TOKENS // self.context_length)
+        size = evaluation_batch_size(engine.micro_batch_size, self.context_length)
         return evaluation_batches(
             self.tokens,
             self.context_length,
-            max(1, size),
+            size,
             self.train.eval_tokens,
             self.ignored,
             self.document_end,

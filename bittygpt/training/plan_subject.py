@@ -1,0 +1,105 @@
+"""What is planned: a config, its tokens, and where its run stands; and the steps of it that are measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.data.batches import Batch, TrainingBatches
+from bittygpt.data.tokens_ahead import TokensAhead
+from bittygpt.training.devices import Device
+from bittygpt.training.distributed import Ranks
+from bittygpt.training.engine import Engine
+from bittygpt.training.fine_tuning import freeze_all_but, start_from
+from bittygpt.training.plan_measuring import Measured, measure, synthetic_batch
+from bittygpt.training.run_folder import RunFolder
+from bittygpt.training.saved_tensors import model_without_numbers
+
+if TYPE_CHECKING:
+    from bittygpt.config import RunConfig
+
+TOO_SMALL_A_RATE = 1e-12  # a learning rate that leaves the weights as they are
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is planned: a config, its run and tokens, where the run stands, and a model that has only a shape.
+
+    `config_bytes`: of its `config.yaml`. `micro_batch_size`: that of the checkpoint that the run goes on from, None at
+    the start.
+    """
+
+    config: "RunConfig"
+    config_bytes: int
+    run: RunFolder
+    tokens: TokensAhead
+    step: int
+    micro_batch_size: int | None
+    say: Callable[[str], None]
+    elapsed: float = 0.0  # seconds that the run has worked already
+    is_finished: bool = False
+
+    def ending_at(self, last_step: int) -> "Subject":
+        """The same with a number of steps, where a clock would have ended it."""
+        train = self.config.train
+        if train.time_budget is None:
+            return self
+        train = train.model_copy(update={"max_steps": last_step})
+        return replace(self, config=self.config.model_copy(update={"train": train}))
+
+    @property
+    def shape(self) -> ModelConfig:
+        """Of the model."""
+        return ModelConfig(vocab_size=self.tokens.vocab_size, **self.config.model.model_dump())
+
+    def paper_model(self) -> TransformerLM:
+        """A model of the run's shape without numbers, frozen where the run's is."""
+        model = model_without_numbers(self.shape)
+        freeze_all_but(model, self.config.train.trainable)
+        return model
+
+
+def measure_steps(subject: Subject, device: Device) -> Measured:
+    """Build what the run would build on a device, and time some steps of it.
+
+    Raises:
+        OutOfMemoryError: they do not fit.
+        ConfigError: `train.init_from` is another model.
+    """
+    config = subject.config
+    subject.say("measuring some steps, which change nothing")
+    torch.manual_seed(config.run.seed)
+    model = TransformerLM(subject.shape)
+    if subject.step == 0 and config.train.init_from and subject.tokens.on_disk is not None:
+        start_from(model, subject.tokens.on_disk.tokenizer, config.train.init_from, subject.say)
+    freeze_all_but(model, config.train.trainable)
+    engine = Engine(config, model, device, Ranks())
+    if subject.micro_batch_size is not None:
+        engine.keep_size(subject.micro_batch_size)
+    if engine.compile_it:
+        subject.say("compiling the model, as the run would")
+    return measure(
+        engine,
+        _batch(subject),
+        subject.tokens.vocab_size,
+        TOO_SMALL_A_RATE,
+        at_start=subject.step == 0,
+        say=subject.say,
+    )
+
+
+def _batch(subject: Subject) -> Batch:
+    """The next one of the run; of random tokens where there are no others yet."""
+    config, first = subject.config, subject.tokens.first_shard()
+    if first is None:
+        return synthetic_batch(
+            config.train.batch_size, config.model.context_length, subject.tokens.vocab_size
+        )
+    assert subject.tokens.on_disk is not None
+    end = subject.tokens.on_disk.tokenizer.end_of_text_id if config.data.windows == "documents" else None
+    batches = TrainingBatches(
+        first, config.model.context_length, config.train.batch_size, config.run.seed, document_end=end
+    )
+    return batches.batch(subject.step + 1)

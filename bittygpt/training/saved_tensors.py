@@ -1,0 +1,102 @@
+"""What autograd keeps of a forward pass for the backward pass: counted, not derived, so that it stays true of the code.
+
+A model of the same shape, one layer deep and then two, goes forward on a few tokens, and what is saved is weighed: the
+second layer is the difference. It grows with the tokens in a straight line, as fused attention keeps no score.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bittygpt.core import ModelConfig, TransformerLM
+
+FEW_TOKENS = 32
+LARGE = 50_000_000  # weights of a layer from which on no numbers are computed: that takes seconds to load
+
+
+@dataclass(frozen=True)
+class SavedBytes:
+    """Bytes of one layer and of what lies around the layers; for each token, and whatever their number (such as
+    copies of the weights in another precision or order)."""
+
+    layer_per_token: int
+    layer: int
+    around_per_token: int
+    around: int
+
+    def total(self, num_layers: int, tokens: int) -> int:
+        """Of a whole forward pass, but for the loss."""
+        around = self.around_per_token * tokens + self.around
+        return num_layers * (self.layer_per_token * tokens + self.layer) + around
+
+
+@lru_cache(maxsize=8)
+def saved_bytes(config: ModelConfig, precision: str) -> SavedBytes:
+    """Weigh it for a shape and a precision of the products; on a CPU, whatever the device of the run.
+
+    Depth, vocabulary and context length may be any: the loss is not part of it, and the rest does not depend on them.
+    """
+    small = replace(config, vocab_size=2, context_length=2 * FEW_TOKENS, tie_embeddings=True)
+    one_few, one_more, two_few, two_more = (
+        _weigh(small, depth, tokens, precision) for depth in (1, 2) for tokens in (FEW_TOKENS, 2 * FEW_TOKENS)
+    )
+    per_token = (one_more - one_few) // FEW_TOKENS, (two_more - two_few) // FEW_TOKENS
+    constant = 2 * one_few - one_more, 2 * two_few - two_more
+    layer_per_token, layer = per_token[1] - per_token[0], constant[1] - constant[0]
+    return SavedBytes(layer_per_token, layer, per_token[0] - layer_per_token, constant[0] - layer)
+
+
+def _weigh(config: ModelConfig, depth: int, tokens: int, precision: str) -> int:
+    """Bytes that a forward pass of one sequence saves, besides the model's own tensors."""
+    weights = 4 * config.d_model**2 + 3 * config.d_model * config.feed_forward_width
+    with _computing_nothing() if weights > LARGE else nullcontext():
+        model = model_without_numbers(replace(config, num_layers=depth), "cpu")
+        own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+        kept: dict[int, Tensor] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            if tensor.untyped_storage()._cdata not in own:
+                kept[tensor.untyped_storage()._cdata] = tensor
+            return tensor
+
+        ids = torch.zeros(1, tokens, dtype=torch.int64)
+        cast = torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved), cast:
+            model.hidden_states(ids)
+        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def _computing_nothing() -> AbstractContextManager[object]:
+    """Within it tensors have shapes and no numbers."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode()
+
+
+def model_without_numbers(config: ModelConfig, device: str = "meta") -> TransformerLM:
+    """A model of which only the shape is needed: its weights are not drawn; on "meta" they take no memory."""
+    with _WeightsOn(device), patch.object(nn.init, "trunc_normal_", lambda tensor, **_: tensor):
+        model = TransformerLM(config)
+    if device != "meta":
+        for parameter in model.parameters():  # numbers that happened to lie there may be slow to compute with
+            parameter.data.zero_()
+    return model
+
+
+class _WeightsOn(TorchFunctionMode):
+    """Within it new weights are made on a device. What is computed (RoPE's tables) is not: to compute on "meta",
+    PyTorch loads its compiler."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        changes = {"device": self.device} if func in (torch.empty, torch.ones) else {}
+        return func(*args, **{**(kwargs or {}), **changes})
