@@ -160,7 +160,8 @@ def _ending_in_time(
     pauses = {"save": Pause(train.save_every, at_end=True, expected=plan.save_seconds(checkpoint))}
     if evaluation:
         pauses["evaluation"] = Pause(train.eval_every, at_end=True, expected=evaluation)
-    steps = planned_steps(train.time_budget - subject.elapsed, start, step_seconds, pauses)
+    seconds = train.time_budget - subject.elapsed - plan.LAST_DRAWING
+    steps = planned_steps(seconds, start, step_seconds, pauses)
     return subject.ending_at(min(subject.step + steps, train.max_steps or sys.maxsize))
 
 
