@@ -42,8 +42,8 @@ def twins_equal_formulas(subject: Subject) -> Finding:
             {"x": x},
             (),
         ),
-        ("core/transformer.py", subject.model(lively=True), {}, (ids,)),
-        ("core/chunked_loss.py", subject.model(lively=True), {}, (ids, None, None, targets)),  # type: ignore[list-item]
+        ("core/block_twin.py", subject.model(lively=True), {}, (ids,)),
+        ("core/chunked_loss.py", subject.model(lively=True), {}, (ids, targets)),
     ]
     for file, module, inputs, arguments in parts:
         finding = _twin_of(module.to(device), inputs, arguments, file)

@@ -7,7 +7,6 @@ Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G 
 
 import math
 from contextlib import nullcontext
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +17,6 @@ from bittygpt.core.linear import Linear, side_by_side
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.rope import RotaryEmbedding
 from bittygpt.core.twins import formulas_are_alone
-
-
-class KeyValueCache(Protocol):
-    """What attention needs of a cache: it takes this layer's new keys and values and gives back all of them."""
-
-    def append(self, k_BGTd: Tensor, v_BGTd: Tensor) -> tuple[Tensor, Tensor]:
-        """New keys and values (B, G, T, d) -> all so far (B, G, S, d)."""
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> Tensor:
@@ -102,13 +94,8 @@ class MultiHeadAttention(nn.Module):
         self.k_norm = RMSNorm(self.head_dim, norm_eps) if qk_norm else None
         self.rope = rope
 
-    def forward(
-        self, x_BTD: Tensor, positions_T: Tensor | None = None, cache: KeyValueCache | None = None
-    ) -> Tensor:
-        """x (B, T, D) at positions (T,), by default 0..T-1 -> (B, T, D).
-
-        With a cache, x holds the new positions alone and attends to all that the cache holds besides.
-        """
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """x (B, T, D) at positions 0..T-1 -> (B, T, D)."""
         projected = side_by_side(x_BTD, (self.q_proj, self.k_proj, self.v_proj))
         if projected.is_cpu and torch.is_autocast_enabled("cpu"):
             # there the fused kernel's backward pass takes four times as long in bfloat16
@@ -118,14 +105,10 @@ class MultiHeadAttention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in (q, k, v))
         if self.rope is not None:
-            q_BHTd, k_BGTd = self.rope(q_BHTd, positions_T), self.rope(k_BGTd, positions_T)
-        return self.output_proj(self.attend(q_BHTd, k_BGTd, v_BGTd, cache))
+            q_BHTd, k_BGTd = self.rope(q_BHTd), self.rope(k_BGTd)
+        return self.output_proj(self.attend(q_BHTd, k_BGTd, v_BGTd))
 
-    def attend(
-        self, q_BHTd: Tensor, k_BGTd: Tensor, v_BGTd: Tensor, cache: KeyValueCache | None = None
-    ) -> Tensor:
+    def attend(self, q_BHTd: Tensor, k_BGTd: Tensor, v_BGTd: Tensor) -> Tensor:
         """Queries, keys and values, turned already -> what each position is given, head beside head (B, T, D)."""
-        if cache is not None:
-            k_BGTd, v_BGTd = cache.append(k_BGTd, v_BGTd)
         attend = formula_causal_attention if formulas_are_alone() else fused_causal_attention
         return attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)

@@ -20,7 +20,6 @@ from bittygpt.core.rmsnorm import norm_gradients, normalized
 from bittygpt.core.twins import use_twin
 
 if TYPE_CHECKING:
-    from bittygpt.core.attention import KeyValueCache
     from bittygpt.core.transformer import TransformerBlock
 
 
@@ -29,9 +28,7 @@ def use_block_twin(x_BTD: Tensor) -> bool:
     return use_twin() and x_BTD.is_cpu and x_BTD.dtype == torch.float32
 
 
-def attention_half(
-    block: "TransformerBlock", x_BTD: Tensor, positions_T: Tensor | None, cache: "KeyValueCache | None"
-) -> Tensor:
+def attention_half(block: "TransformerBlock", x_BTD: Tensor) -> Tensor:
     """x + attention(norm(x)): (B, T, D) -> the same."""
     attention = block.attn
     norms = (attention.q_norm, attention.k_norm)
@@ -40,11 +37,11 @@ def attention_half(
         block.ln1.weight,
         *(layer.weight for layer in (attention.q_proj, attention.k_proj, attention.v_proj)),
         *(None if norm is None else norm.weight for norm in norms),
-        None if attention.rope is None else attention.rope.angles(x_BTD.shape[1], positions_T),
+        None if attention.rope is None else attention.rope.angles(x_BTD.shape[1]),
         attention.head_dim,
         block.ln1.eps,
     )
-    attended_BTD = attention.attend(q_BHTd, k_BGTd, v_BGTd, cache)
+    attended_BTD = attention.attend(q_BHTd, k_BGTd, v_BGTd)
     return add_product(x_BTD, attended_BTD, attention.output_proj.weight)
 
 

@@ -3,14 +3,13 @@
 Shapes: B batch, T positions, D d_model, V vocabulary, L layers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bittygpt.core.attention import KeyValueCache, MultiHeadAttention
+from bittygpt.core.attention import MultiHeadAttention
 from bittygpt.core.block_twin import attention_half, feed_forward_half, use_block_twin
 from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 from bittygpt.core.embedding import Embedding
@@ -59,13 +58,11 @@ class TransformerBlock(nn.Module):
         self.ln2 = RMSNorm(config.d_model, config.norm_eps)
         self.ffn = make_feed_forward(config.d_model, config.feed_forward_width, config.activation)
 
-    def forward(
-        self, x_BTD: Tensor, positions_T: Tensor | None = None, cache: KeyValueCache | None = None
-    ) -> Tensor:
+    def forward(self, x_BTD: Tensor) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
         if use_block_twin(x_BTD):
-            return feed_forward_half(self, attention_half(self, x_BTD, positions_T, cache))
-        x_BTD = x_BTD + self.attn(self.ln1(x_BTD), positions_T, cache)
+            return feed_forward_half(self, attention_half(self, x_BTD))
+        x_BTD = x_BTD + self.attn(self.ln1(x_BTD))
         return x_BTD + self.ffn(self.ln2(x_BTD))
 
 
@@ -86,16 +83,11 @@ class TransformerLM(nn.Module):
         self.ln_final = RMSNorm(config.d_model, config.norm_eps)
         self.lm_head = None if config.tie_embeddings else Linear(config.d_model, config.vocab_size)
 
-    def hidden_states(
-        self,
-        ids_BT: Tensor,
-        positions_T: Tensor | None = None,
-        caches: Sequence[KeyValueCache] | None = None,
-    ) -> Tensor:
+    def hidden_states(self, ids_BT: Tensor) -> Tensor:
         """ids (B, T) int64 -> what the last layer says of every position, normalised (B, T, D)."""
         x_BTD = self.token_embeddings(ids_BT)
-        for i, block in enumerate(self.layers):
-            x_BTD = block(x_BTD, positions_T, None if caches is None else caches[i])
+        for block in self.layers:
+            x_BTD = block(x_BTD)
         return self.ln_final(x_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
@@ -110,8 +102,6 @@ class TransformerLM(nn.Module):
     def forward(
         self,
         ids_BT: Tensor,
-        positions_T: Tensor | None = None,
-        caches: Sequence[KeyValueCache] | None = None,
         targets_BT: Tensor | None = None,
         reduction: Literal["sum", "none"] = "sum",
     ) -> Tensor:
@@ -120,14 +110,12 @@ class TransformerLM(nn.Module):
         With targets: the loss in nats, float32, summed or, without gradients, of each token (B, T). That is what
         `cross_entropy` makes of the logits, of which only some are ever held.
 
-        With caches (one for each layer), ids are the new tokens, and positions say where they stand.
-
         Raises:
             ValueError: T is greater than the context length.
         """
         if ids_BT.shape[1] > self.config.context_length:
             raise ValueError(f"{ids_BT.shape[1]} tokens in a context of {self.config.context_length}")
-        hidden_BTD = self.hidden_states(ids_BT, positions_T, caches)
+        hidden_BTD = self.hidden_states(ids_BT)
         if targets_BT is None:
             return self.logits(hidden_BTD)
         loss = chunked_linear_cross_entropy if reduction == "sum" else chunked_token_losses

@@ -135,6 +135,7 @@ MUTATIONS = [
         "self.token_embeddings.weight.clone() if",
     ),
     M("twins-equal-formulas", "core.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
+    M("twins-equal-formulas", "core.block_twin:SwiGLUTwin.backward", "(y_NF, up_NF", "(up_NF, y_NF"),
     M("compiled-equals-eager", NORM, " + eps", " + 0.1", elsewhere=True),
     # the optimizer
     M("adamw-equals-torch", ADAM, "root = math.sqrt(1 - beta2**t)", "root = 1.0"),

@@ -1,4 +1,4 @@
-"""Attention: the formula against PyTorch's, the fused twin against the formula, grouped heads, QK-norm, a cache."""
+"""Attention: the formula against PyTorch's, the fused twin against the formula, grouped heads, QK-norm."""
 
 import pytest
 import torch
@@ -83,31 +83,6 @@ def test_multi_head_attention_equals_its_spelling_out(qk_norm, kv_heads):
     mine, theirs = (torch.autograd.grad(y.square().sum(), inputs) for y in (ours, oracle))
     for gradient, expected in zip(mine, theirs, strict=True):
         torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-4)
-
-
-class ListCache:
-    """The plainest cache: everything so far, concatenated."""
-
-    def __init__(self):
-        self.k = self.v = None
-
-    def append(self, k, v):
-        self.k = k if self.k is None else torch.cat([self.k, k], 2)
-        self.v = v if self.v is None else torch.cat([self.v, v], 2)
-        return self.k, self.v
-
-
-@pytest.mark.usefixtures("both_forms")
-@pytest.mark.parametrize("pieces", [[9], [5, 4], [4, 1, 1, 3], [1] * 9])
-def test_with_a_cache_in_pieces_equals_all_at_once(pieces):
-    attention = MultiHeadAttention(16, 2, 1, RotaryEmbedding(8, 16))
-    x = torch.randn(2, 9, 16)
-    cache, outputs, start = ListCache(), [], 0
-    for length in pieces:
-        positions = torch.arange(start, start + length)
-        outputs.append(attention(x[:, start : start + length], positions, cache))
-        start += length
-    torch.testing.assert_close(torch.cat(outputs, 1), attention(x))
 
 
 def test_heads_that_do_not_divide_are_refused():

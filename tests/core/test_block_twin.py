@@ -31,11 +31,11 @@ def make_block(rope: bool = True, **changes):
     return block
 
 
-def outcome(block, x, positions=None):
+def outcome(block, x):
     """What the block makes of x, and the gradients of x and of all weights (None where frozen)."""
     block.zero_grad()
     x = x.clone().requires_grad_()
-    y = block(x, positions)
+    y = block(x)
     weights = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     (y.float() * weights).sum().backward()
     return [y.detach(), x.grad, *(p.grad for p in block.parameters())]
@@ -58,15 +58,6 @@ def test_equals_the_formula(kind, rope):
         assert not use_block_twin(x)
         formula = outcome(block, x)
     assert_equal(twin, formula, rtol=1e-4, atol=1e-5)
-
-
-def test_positions_are_those_given():
-    block, x = make_block(), torch.randn(2, 4, 24)
-    positions = torch.tensor([3, 4, 9, 15])
-    twin = outcome(block, x, positions)
-    with formulas_alone():
-        assert_equal(twin, outcome(block, x, positions), rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(twin[0], outcome(block, x)[0])
 
 
 def test_under_autocast_products_alone_lose_precision():
