@@ -65,6 +65,7 @@ class RunLog:
         self.unwritten: list[dict[str, Any]] = []
         self.last_checkpoint = str(newest_good(run.checkpoints, lambda _: None) or "") or None
         self.next_drawing = time.monotonic() + DRAW_EVERY
+        self.has_drawn = False
         self.beginning: dict[str, Any] | None = None
         self.write_status("running")
 
@@ -94,6 +95,9 @@ class RunLog:
             self._log({"event": "step", **dataclasses.asdict(report)})
             self.display.step(report)
             self.write_status("running")
+            if not self.has_drawn and self.trainer.config.train.time_budget is not None:
+                self.draw()  # what is imported for it has its time now, and not after the last step
+                self.next_drawing = time.monotonic()
         elif isinstance(report, EvalReport):
             self._log_report(report)
             self.display.evaluation(report)
@@ -176,11 +180,13 @@ class RunLog:
         """Replace report.html and loss.png; without `with_plot` the page alone, which is quick."""
         began = time.monotonic()
         drawings = [(self.run.page, self.write_page), (self.run.plot, self._draw_plot)]
-        for path, drawing in drawings if with_plot else drawings[:1]:
-            try:
-                drawing()
-            except Exception as error:  # a picture is never worth a run
-                self.display.say(f"{path.name} was not drawn: {type(error).__name__}: {error}")
+        with self.trainer.pace.pause("drawing" if self.has_drawn else "first drawing"):
+            for path, drawing in drawings if with_plot else drawings[:1]:
+                try:
+                    drawing()
+                except Exception as error:  # a picture is never worth a run
+                    self.display.say(f"{path.name} was not drawn: {type(error).__name__}: {error}")
+        self.has_drawn = True
         now = time.monotonic()
         self.next_drawing = now + max(DRAW_EVERY, (now - began) / SHARE)
 

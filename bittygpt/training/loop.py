@@ -132,7 +132,7 @@ class Trainer:
         self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
         may_go_on = yield from self.course.prepare(self.step, self.engine, self.validation, self.saver)
         self.meter.restart(self.step)
-        is_due = self.validation.is_due(self.step, self.course.is_over(self.step))
+        is_due = self.validation.is_due(self.step, self.course.is_over(self.step) or not may_go_on)
         is_missing = is_due and self.step not in self.val_losses
         has_ended = (is_missing and (yield from self._evaluate(stop_asked))) or not may_go_on
         while not has_ended and not self.course.is_over(self.step):

@@ -9,7 +9,7 @@ from statistics import median
 FEWEST, MOST = 20, 1000  # steps of late whose mean is the speed
 SETTLED = 3  # steps after which it means something; the first one does not count, it finds everything cold
 REMEMBERED = 3  # pauses of a kind whose mean is expected of the next
-MOST_SCALING = 2.0  # of them, for steps that have become slower
+MOST_SCALING = 4.0  # of them, for steps that have become slower
 SHORTEST = 1e-6  # seconds of a step
 
 
@@ -17,8 +17,9 @@ SHORTEST = 1e-6  # seconds of a step
 class Pause:
     """A kind of work between two steps, such as an evaluation.
 
-    `every`: steps between two; `at_end`: whether the last step is followed by one; `expected`: its seconds, for as
-    long as none has been measured. `seen` are those measured, as seconds and the median seconds of the steps before.
+    `every`: steps between two, more than any run has where only the end is sure to have one; `at_end`: whether the last
+    step is followed by one; `expected`: its seconds, for as long as none has been measured. `seen` are those measured,
+    as seconds and the median seconds of the steps before.
     """
 
     every: int
@@ -85,12 +86,15 @@ class Pace:
 
     @contextmanager
     def pause(self, kind: str) -> Iterator[None]:
-        """What is done within is no part of a step. Around a `yield` it counts in what the caller does then."""
-        since = self.clock()
+        """What is done within is no part of a step, nor is a pause within a pause a part of that.
+
+        Around a `yield` it counts in what the caller does then.
+        """
+        since, paused_before = self.clock(), self._paused
         try:
             yield
         finally:
-            seconds = self.clock() - since
+            seconds = self.clock() - since - (self._paused - paused_before)
             self._paused += seconds
             if kind in self.pauses:
                 self.pauses[kind].seen.append((seconds, self._usual_step()))

@@ -23,7 +23,9 @@ from bittygpt.training.validation import Validation
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
-CLOSING_SECONDS = 0.7  # from the last report to the end of the process: loss.png, the last words
+CLOSING_SECONDS = 0.3  # from the last pause to the end of the process: the last words
+DRAWING_SECONDS = 0.5  # of loss.png and report.html, for as long as it was not measured
+NEVER = 10**12  # steps
 TOLERANCE = 0.01  # of the budget, after which an evaluation is broken off
 HORIZON = 0.1  # the speed is that of late: of a tenth of the time that is left
 MOST_OF_BUDGET = 1 / 3  # that an evaluation may take
@@ -78,6 +80,8 @@ class TimeCourse:
             self.pace.expect(
                 "samples", train.sample_every, at_end=True, seconds=told(self._known.get("samples", 0.0))
             )
+        drawing = self._known.get("drawing", DRAWING_SECONDS)
+        self.pace.expect("drawing", NEVER, at_end=True, seconds=told(drawing))
         if validation.is_wanted:
             seconds = self._known.get("evaluation")
             if told(seconds) is None:
@@ -91,6 +95,7 @@ class TimeCourse:
                 self.pace.expect("evaluation", train.eval_every, at_end=True, seconds=seconds)
         has_time = told(self._has_time())
         if not has_time and not self.is_over(step):
+            self.total_steps = max(1, step)
             yield OutOfTimeReport(step, "steps", self.used(), self.seconds)
         return has_time or step == 0
 
@@ -157,5 +162,5 @@ def planned_steps(
     """
     pace = Pace(lambda: start_seconds)
     pace.pauses = dict(pauses)
-    left = seconds - start_seconds - pace.end_seconds() - CLOSING_SECONDS
+    left = seconds - start_seconds - pace.end_seconds() - DRAWING_SECONDS - CLOSING_SECONDS
     return max(1, pace.steps_within(left, 1, step_seconds) if left > 0 else 1)

@@ -21,7 +21,7 @@ def steps(line):
 def check_end(line, status_of, said):
     """Finished, saved and evaluated after the last step, whose learning rate is the end of the schedule.
 
-    On a machine so busy that the start takes all the time, the evaluation is broken off, and that is said.
+    On a machine so busy that the start takes all the time there are no steps, or the evaluation is broken off.
     """
     last = steps(line)[-1]
     assert (status_of["state"], status_of["step"], status_of["of"]) == (
@@ -29,7 +29,7 @@ def check_end(line, status_of, said):
         last["step"],
         last["step"],
     )
-    assert last["lr"] == pytest.approx(1e-3)
+    assert last["lr"] == pytest.approx(1e-3) or "has no room for another step" in said
     if "the evaluation was broken off" not in said:
         assert [event["step"] for event in line.events() if event["event"] == "eval"][-1] == last["step"]
     assert status_of["checkpoint"].endswith(f"step-{last['step']:08d}")

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.training.divergence import Rewind
+from bittygpt.training.pace import Pace
 from bittygpt.training.reports import (
     EvalReport,
     LowSpaceReport,
@@ -27,7 +29,8 @@ def log(tmp_path):
         total_steps=9,
         elapsed=lambda: 1.0,
         guard=SimpleNamespace(rewinds=[]),
-        config=SimpleNamespace(run=SimpleNamespace(name="x")),
+        config=SimpleNamespace(run=SimpleNamespace(name="x"), train=SimpleNamespace(time_budget=None)),
+        pace=Pace(time.monotonic),
     )
     (tmp_path / "checkpoints").mkdir()
     return RunLog(RunFolder(tmp_path), trainer, TrainingDisplay(9, 0, show=True))

@@ -11,9 +11,10 @@ from bittygpt.training.checkpoint_folder import newest_good
 from bittygpt.training.course import has_ended
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.step import Word
-from bittygpt.training.time_budget import CLOSING_SECONDS
+from bittygpt.training.time_budget import CLOSING_SECONDS, DRAWING_SECONDS
 
 BUDGET = 60
+ENDING = DRAWING_SECONDS + CLOSING_SECONDS
 ON_TIME = (
     f"train.time_budget={BUDGET}",
     *("train.max_steps=null", "train.eval_every=40", "train.save_every=20", "optim.warmup_steps=null"),
@@ -63,7 +64,7 @@ def test_it_ends_on_time_saved_and_evaluated_with_the_learning_rate_at_its_end(o
     trainer = on_time()
     reports = finish(trainer)
     last = reports.StepReport[-1]
-    assert 0.98 * BUDGET <= trainer.pace.clock() + CLOSING_SECONDS <= BUDGET
+    assert 0.98 * BUDGET <= trainer.pace.clock() + ENDING <= BUDGET
     assert last.step == reports.EvalReport[-1].step == reports.SavedReport[-1].step == trainer.total_steps
     assert last.lr == pytest.approx(1e-3)
     assert max(r.lr for r in reports.StepReport) == pytest.approx(1e-2, rel=0.01)
@@ -80,7 +81,7 @@ def test_stopped_and_resumed_it_has_the_rest_of_the_time(on_time, finish, stop_a
     second = on_time(clock=Ticking(now=4.0))
     second.resume(newest_good(second.saver.folder, pytest.fail))
     after = finish(second)
-    used = first.pace.clock() + second.pace.clock() + CLOSING_SECONDS
+    used = first.pace.clock() + second.pace.clock() + ENDING
     assert 0.98 * BUDGET <= used <= BUDGET * 1.01
     lrs = [r.lr for r in before.StepReport + after.StepReport]
     assert [r.step for r in before.StepReport + after.StepReport] == list(range(1, len(lrs) + 1))
@@ -124,7 +125,7 @@ def test_shortly_before_the_end_nothing_is_made_but_what_follows_the_last_step(o
     reports = finish(trainer)
     assert trainer.step > 85
     assert [r.step for r in reports.EvalReport] == [r.step for r in reports.SavedReport] == [trainer.step]
-    assert 0.98 * BUDGET <= clock.now + CLOSING_SECONDS <= BUDGET
+    assert 0.98 * BUDGET <= clock.now + ENDING <= BUDGET
 
 
 def test_a_signal_in_an_evaluation_is_an_interruption_as_ever(on_time):
@@ -142,6 +143,19 @@ def test_a_start_that_took_all_the_time_is_followed_by_one_step(on_time, finish)
     assert has_ended(trainer.config, state_of(trainer))
 
 
+def test_a_start_that_takes_the_rest_of_the_time_is_followed_by_the_last_evaluation(on_time, finish):
+    """If there is time for that; the learning rate has not come to its end, and that is said."""
+    finish(on_time(), stop_after=50)
+    for late, evaluated in ((27.0, True), (40.0, False)):
+        second = on_time(clock=Ticking(now=late))
+        second.resume(newest_good(second.saver.folder, pytest.fail))
+        reports = finish(second)
+        assert not hasattr(reports, "StepReport")
+        assert reports.OutOfTimeReport[0].what == "steps"
+        assert hasattr(reports, "EvalReport") == evaluated
+        assert second.total_steps == second.step
+
+
 def test_a_divergence_costs_time_but_does_not_move_the_end(on_time, finish):
     trainer = on_time()
     gradients, faults = trainer.engine.gradients, [math.nan]
@@ -154,7 +168,7 @@ def test_a_divergence_costs_time_but_does_not_move_the_end(on_time, finish):
     trainer.engine.gradients = planted
     reports = finish(trainer)
     assert [r.rewind.at for r in reports.RewindReport] == [71]
-    assert 0.98 * BUDGET <= trainer.pace.clock() + CLOSING_SECONDS <= BUDGET
+    assert 0.98 * BUDGET <= trainer.pace.clock() + ENDING <= BUDGET
     assert reports.StepReport[-1].lr == pytest.approx(1e-3)
 
 

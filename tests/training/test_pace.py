@@ -73,7 +73,22 @@ def test_a_pause_is_no_part_of_a_step_and_the_last_ones_tell_of_the_next():
     assert pace.step_seconds() == 1.0
 
 
-@pytest.mark.parametrize(("slower", "expected"), [(1.5, 6.0), (0.8, 3.2), (50, 8.0)])
+def test_a_pause_within_a_pause_is_no_part_of_it():
+    pace, clock = paced(*[1.0] * 5)
+    for kind in ("evaluation", "drawing"):
+        pace.expect(kind, 10, at_end=True, seconds=9.0)
+    clock.now += 1
+    with pace.pause("evaluation"):
+        clock.now += 2
+        with pace.pause("drawing"):
+            clock.now += 4
+        clock.now += 1
+    pace.begin_step()
+    assert (pace.pause_seconds("evaluation"), pace.pause_seconds("drawing")) == (3.0, 4.0)
+    assert pace.step_seconds() == 1.0
+
+
+@pytest.mark.parametrize(("slower", "expected"), [(1.5, 6.0), (0.8, 3.2), (50, 16.0)])
 def test_a_pause_is_expected_to_be_slower_as_steps_are_but_not_as_a_stall(slower, expected):
     pace, clock = paced(*[1.0] * 30)
     pace.expect("evaluation", 10, at_end=True, seconds=0.0)

@@ -10,7 +10,15 @@ from bittygpt.training.course import has_ended
 from bittygpt.training.optimizers import learning_rate
 from bittygpt.training.pace import Pace, Pause
 from bittygpt.training.reports import OutOfTimeReport
-from bittygpt.training.time_budget import CLOSING_SECONDS, TOLERANCE, TimeCourse, planned_steps
+from bittygpt.training.time_budget import (
+    CLOSING_SECONDS,
+    DRAWING_SECONDS,
+    TOLERANCE,
+    TimeCourse,
+    planned_steps,
+)
+
+ENDING = DRAWING_SECONDS + CLOSING_SECONDS
 
 
 def config_of(budget, **train):
@@ -88,7 +96,7 @@ class Run:
 
     @property
     def ended_at(self):
-        return self.now + CLOSING_SECONDS
+        return self.now + ENDING
 
 
 def check(run, budget, min_lr=0.1):
@@ -188,7 +196,7 @@ def test_so_many_steps_or_the_time_whichever_comes_first(max_steps):
     assert run.course.seconds_left() is None
     by_clock = Run(config_of(300, max_steps=10_000), step=0.5).finish()
     check(by_clock, 300)
-    assert by_clock.course.seconds_left() == pytest.approx(CLOSING_SECONDS, abs=1)
+    assert by_clock.course.seconds_left() == pytest.approx(ENDING, abs=1)
 
 
 def test_a_budget_shorter_than_the_start_gives_one_step_and_says_so():
