@@ -1,92 +1,113 @@
-"""The cache against the full forward pass: same logits, token by token and in pieces."""
+"""The cache of rows: what is put where, what may be looked at, what is freed."""
 
-import dataclasses
+import math
 
 import pytest
 import torch
 
-from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.sampling.kv_cache import LayerCache, caches_for
+from bittygpt.core import ModelConfig
+from bittygpt.sampling.kv_cache import KeyValueCache, bytes_per_row, common_capacity
 
-PLAIN = ModelConfig(vocab_size=40, context_length=16, d_model=32, num_layers=2, num_heads=4, d_ff=48)
-VARIANTS = {
-    "plain": PLAIN,
-    "grouped": dataclasses.replace(PLAIN, num_kv_heads=2),
-    "multi-query": dataclasses.replace(PLAIN, num_kv_heads=1),
-    "tied": dataclasses.replace(PLAIN, tie_embeddings=True),
-    "qk-norm": dataclasses.replace(PLAIN, qk_norm=True),
-}
+SHAPE = ModelConfig(
+    vocab_size=9, context_length=200, d_model=8, num_layers=2, num_heads=4, num_kv_heads=2, d_ff=8
+)
 
 
-@pytest.mark.usefixtures("both_forms")
-@pytest.mark.parametrize("piece", [1, 3, 16])
-@pytest.mark.parametrize("name", VARIANTS)
-@torch.no_grad()
-def test_logits_in_pieces_equal_the_full_pass(name, piece):
-    model = TransformerLM(VARIANTS[name]).eval()
-    ids = torch.randint(0, 40, (2, 16))
-    caches = caches_for(model, 16)
-    pieces = [
-        model(ids[:, at : at + piece], torch.arange(at, min(16, at + piece)), caches)
-        for at in range(0, 16, piece)
-    ]
-    torch.testing.assert_close(torch.cat(pieces, dim=1), model(ids), atol=1e-5, rtol=1e-5)
+@pytest.fixture
+def cache():
+    return KeyValueCache(SHAPE, rows=3, capacity=100, dtype=torch.float32, device=torch.device("cpu"))
 
 
-def test_append_gives_all_so_far_in_order_and_writes_in_place():
-    keys, values = torch.randn(2, 2, 3, 5, 4).unbind(0)
-    cache = LayerCache(capacity=9)
-    first_keys, _ = cache.append(keys[:, :, :2], values[:, :, :2])
-    all_keys, all_values = cache.append(keys[:, :, 2:], values[:, :, 2:])
-    assert torch.equal(all_keys, keys)
-    assert torch.equal(all_values, values)
-    assert cache.length == 5
-    assert all_keys.data_ptr() == first_keys.data_ptr()
+def heads_of(number, count=1):
+    """Keys that are `number` and values that are its negative, (count, 2 G, d)."""
+    return torch.tensor([number, number, -number, -number]).float()[None, :, None].expand(count, 4, 2)
 
 
-def test_heads_stay_grouped():
-    model = TransformerLM(VARIANTS["multi-query"])
-    cache = caches_for(model, 4)
-    model(torch.zeros(3, 2, dtype=torch.long), torch.arange(2), cache)
-    keys, _ = cache[0].append(torch.zeros(3, 1, 1, 8), torch.zeros(3, 1, 1, 8))
-    assert keys.shape == (3, 1, 3, 8)
+def looked_at(seen, row):
+    """The keys of a row that the mask lets through, and their number."""
+    keys, values, mask = seen
+    visible = mask[row, 0, 0] == 0
+    assert mask[row, 0, 0][~visible].eq(-math.inf).all()
+    assert torch.equal(values[row][:, visible], -keys[row][:, visible])
+    return keys[row, 0, visible, 0].tolist()
 
 
-def test_repeated_rows_are_equal_and_then_independent():
-    cache = LayerCache(capacity=4)
-    cache.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
-    cache.repeat(3)
-    new = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 1, 1, 2)
-    keys, values = cache.append(new, -new)
-    assert keys[:, 0, :, 0].tolist() == [[1, 0], [1, 1], [1, 2]]
-    assert values[:, 0, :, 0].tolist() == [[1, 0], [1, -1], [1, -2]]
+def test_each_row_grows_at_its_own_end(cache):
+    cache.set_length(0, 3)
+    cache.write_prompt(1, 0, torch.cat([heads_of(n) for n in (1, 2, 3)]))
+    cache.set_length(1, 0)
+    for step in (10, 20):
+        assert cache.begin_step().tolist() == [3 + step // 20, step // 20]
+        seen = cache.append(1, torch.cat([heads_of(step), heads_of(step + 1)]))
+    assert looked_at(seen, 0) == [1, 2, 3, 10, 20]
+    assert looked_at(seen, 1) == [11, 21]
+    assert cache.lengths == [5, 2]
 
 
-def test_clear_forgets_and_keeps_the_room():
-    cache = LayerCache(capacity=2)
-    before, _ = cache.append(torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
-    cache.clear()
-    after, _ = cache.append(torch.zeros(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))
-    assert after.shape[2] == 1
-    assert after.data_ptr() == before.data_ptr()
+def test_rows_of_one_length_grow_together(cache):
+    for row in range(3):
+        cache.set_length(row, 0)
+    for step in (1, 2):
+        cache.begin_step()
+        seen = cache.append(0, torch.cat([heads_of(10 * step + row) for row in range(3)]))
+    assert [looked_at(seen, row) for row in range(3)] == [[10, 20], [11, 21], [12, 22]]
 
 
-def test_more_than_the_capacity_is_refused():
-    cache = LayerCache(capacity=2)
-    with pytest.raises(ValueError, match="3 positions in a cache of 2"):
-        cache.append(torch.zeros(1, 1, 3, 2), torch.zeros(1, 1, 3, 2))
+def test_a_row_that_is_read_anew_shows_nothing_of_before(cache):
+    cache.set_length(0, 3)
+    cache.write_prompt(0, 0, heads_of(7, 3))
+    cache.set_length(0, 1)
+    cache.write_prompt(0, 0, heads_of(5))
+    cache.begin_step()
+    assert looked_at(cache.append(0, heads_of(6)), 0) == [5, 6]
 
 
-@torch.no_grad()
-def test_under_autocast_the_cache_has_the_dtype_of_attention():
-    """On a CPU that is float32, on a GPU bfloat16."""
-    model = TransformerLM(dataclasses.replace(VARIANTS["qk-norm"], num_kv_heads=2)).eval()
-    ids = torch.randint(0, 40, (2, 8))
-    cache = caches_for(model, 8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        pieces = [model(ids[:, at : at + 4], torch.arange(at, at + 4), cache) for at in (0, 4)]
-        expected = model(ids)
-    cache[0].clear()
-    keys, _ = cache[0].append(torch.zeros(2, 2, 1, 8), torch.zeros(2, 2, 1, 8))
-    assert keys.dtype == torch.float32
-    torch.testing.assert_close(torch.cat(pieces, dim=1), expected, atol=0.1, rtol=0.05)
+def test_a_copy_holds_the_first_positions_and_goes_its_own_way(cache):
+    cache.set_length(0, 3)
+    cache.write_prompt(0, 0, torch.cat([heads_of(n) for n in (1, 2, 3)]))
+    cache.copy(0, 1, 2)
+    cache.begin_step()
+    seen = cache.append(0, torch.cat([heads_of(4), heads_of(5)]))
+    assert (looked_at(seen, 0), looked_at(seen, 1)) == ([1, 2, 3, 4], [1, 2, 5])
+
+
+def test_the_last_row_takes_the_place_of_one_that_is_removed(cache):
+    for row in range(3):
+        cache.set_length(row, row + 1)
+        cache.write_prompt(0, row, heads_of(row + 1, row + 1))
+    cache.remove(0)
+    assert cache.lengths == [3, 2]
+    cache.begin_step()
+    seen = cache.append(0, torch.cat([heads_of(8), heads_of(9)]))
+    assert (looked_at(seen, 0), looked_at(seen, 1)) == ([3, 3, 3, 8], [2, 2, 9])
+    cache.remove(1)
+    cache.remove(0)
+    assert cache.lengths == []
+
+
+def test_room_is_taken_once_and_heads_stay_grouped(cache):
+    cache.set_length(0, 0)
+    places = set()
+    for _ in range(100):
+        cache.begin_step()
+        keys, values, _ = cache.append(0, heads_of(1))
+        places.add((keys.data_ptr(), values.data_ptr()))
+    assert len(places) == 1
+    assert keys.shape == (1, 2, 128, 2)
+    assert bytes_per_row(SHAPE, 128, torch.float32) == 2 * (keys.nbytes + values.nbytes)
+
+
+def test_no_more_is_looked_at_than_the_longest_row_needs(cache):
+    cache.set_length(0, 62)
+    spans = []
+    for _ in range(3):
+        cache.begin_step()
+        spans.append(cache.append(0, heads_of(1))[0].shape[2])
+    assert spans == [64, 64, 128]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_tokens", "capacity"), [([3, 9], 20, 29), ([3], 500, 200), ([], 4, 5)]
+)
+def test_the_common_capacity(lengths, max_tokens, capacity):
+    assert common_capacity(SHAPE, lengths, max_tokens) == capacity
