@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean
 
 import torch
 
@@ -47,6 +47,8 @@ def measure(
 ) -> Measured:
     """Warm up, then time steps and an evaluation. Model and optimizers are no good for a run afterwards.
 
+    Means, not medians: what slows some steps here (other programs, say) will slow some of the run's.
+
     Args:
         batch: of a whole step.
         lr: so small a learning rate that the numbers stay what they are like.
@@ -69,7 +71,7 @@ def measure(
     else:
         _step(engine, part, lr)
     gradients, updates = _time_steps(engine, part, lr, 1 if is_slow else FEWEST_STEPS)
-    whole_gradients = median(gradients) * accumulation / parts
+    whole_gradients = fmean(gradients) * accumulation / parts
     evaluation_size = evaluation_batch_size(engine.micro_batch_size, batch.ids.shape[1])
     evaluation = _time_evaluation(engine, batch, evaluation_size, vocab_size)
     del start_copy
@@ -77,10 +79,10 @@ def measure(
         micro_batch_size=engine.micro_batch_size,
         accumulation=accumulation,
         steps=len(gradients),
-        start=max(0.0, started - whole_gradients / accumulation - median(updates)),
-        step=whole_gradients + median(updates),
+        start=max(0.0, started - whole_gradients / accumulation - fmean(updates)),
+        step=whole_gradients + fmean(updates),
         micro_batch=whole_gradients / accumulation,
-        update=median(updates),
+        update=fmean(updates),
         evaluation=evaluation,
         evaluation_size=evaluation_size,
         memory=round(engine.device.peak_memory_gb() * 1e9),
@@ -125,7 +127,7 @@ def _time_evaluation(engine: Engine, batch: Batch, size: int, vocab_size: int) -
     seconds: list[float] = []
     while not seconds or (sum(seconds) < EVALUATION_SECONDS and len(seconds) < MOST_STEPS):
         seconds.append(_timed(engine, evaluate_it))
-    return median(seconds)
+    return fmean(seconds)
 
 
 def synthetic_batch(batch_size: int, context_length: int, vocab_size: int) -> Batch:

@@ -38,6 +38,10 @@ def test_parts_add_up_to_the_model(changes):
     assert parts["norms"] == sum(
         p.numel() for name, p in model.named_parameters() if "norm" in name or "ln" in name
     )
+    assert parts["attention"] == sum(
+        p.numel() for layer in model.layers for p in layer.attn.parameters() if p.ndim == 2
+    )
+    assert parts["feed-forward"] == sum(p.numel() for layer in model.layers for p in layer.ffn.parameters())
     assert parts["head"] == (0 if model.lm_head is None else 60 * 16)
     assert sum(flops_by_part(model).values()) == model.flops_per_token()
 
