@@ -6,7 +6,7 @@ export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train
-.PHONY: bench bench-shakespeare bench-tokens bench-generate bench-safety bench-plan sweep ablation
+.PHONY: bench bench-shakespeare bench-tokens bench-safety bench-plan sweep ablation
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
