@@ -41,9 +41,12 @@ def _outcomes(config: RunConfig, display: ChecksDisplay) -> Iterator[Outcome]:
     """All outcomes; of code that cannot even be imported, that alone."""
     started = time.monotonic()
     try:
+        import torch
+
         from bittygpt.checks.runner import run_checks
         from bittygpt.checks.subject import Subject
 
+        torch.set_num_threads(1)  # for what is so small, several only wait for one another
         subject = Subject(config)
     except BittyGPTError:
         raise
