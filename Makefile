@@ -6,7 +6,7 @@ export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train
-.PHONY: bench bench-shakespeare bench-tokens bench-safety bench-plan sweep ablation
+.PHONY: bench bench-shakespeare bench-tokens bench-generate bench-safety bench-plan sweep ablation
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -55,6 +55,9 @@ ablation: install     ## what each ingredient of configs/shakespeare.yaml gives,
 
 bench-tokens: install ## `tokenize` beside bitty-tokenizer, tokenizers and tiktoken (TEXT=file of 50 MB or more)
 	$(BIN)/python tests/benchmarks/tokenization.py $(TEXT)
+
+bench-generate: install ## `sample` beside transformers' generate, on one thread and two
+	$(BIN)/python tests/benchmarks/generation.py --json runs/bench-generate.json
 
 torture: install      ## kill `tokenize` at random moments, and compare what it ends with (TEXT=file)
 	$(BIN)/python tests/torture.py $(TEXT)

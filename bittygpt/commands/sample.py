@@ -69,7 +69,7 @@ def sample(
     given = {name: value for name, value in arguments.items() if name in _RANGES and value is not None}
     check_flags(given, stop)
     texts = ("prompt", "prompt_file", "stop", "ignore_eos", "novelty")
-    _check_modes({**given, **{name: arguments[name] for name in texts}}, interactive, score, as_json)
+    check_modes({**given, **{name: arguments[name] for name in texts}}, interactive, score, as_json)
     many = prompt_file if prompt_file is not None and is_prompt_list(prompt_file) else None
     is_single = not interactive and score is None and many is None
     given_prompt = read_prompt(prompt, prompt_file) if is_single else None
@@ -121,13 +121,15 @@ def check_flags(given: Mapping[str, float], stop: Sequence[str]) -> None:
         raise UsageError("\n".join(faults))
 
 
-def _check_modes(given: Mapping[str, object], interactive: bool, score: Path | None, as_json: bool) -> None:
+def check_modes(given: Mapping[str, object], interactive: bool, score: Path | None, as_json: bool) -> None:
     """Raises UsageError where a flag would be of no use beside --interactive or --score."""
     if interactive and score is not None:
         raise UsageError("--interactive writes texts and --score reads one; keep one of them")
     if given["prompt"] is not None and given["prompt_file"] is not None:
         raise UsageError("--prompt and --prompt-file both say what to go on from; keep one of them")
-    useless = [name for name, value in given.items() if value not in (None, False, [])]
+    useless = [
+        name for name, value in given.items() if value is not None and value is not False and value != []
+    ]
     if interactive:
         useless = [name for name in useless if name in ("prompt", "prompt_file", "num_samples")]
         useless += ["json"] * as_json
