@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
+from statistics import harmonic_mean
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -98,7 +98,10 @@ def compare(name: str, folder: Path, text: str | None) -> dict[str, tuple[float,
     steps = [event for event in events if event["event"] == "step"]
     checkpoint = Path(events[-1]["checkpoint"])
     return {
-        "tokens/s": (plan["tokens_per_second"], median(event["tokens_per_second"] for event in steps[1:])),
+        "tokens/s": (
+            plan["tokens_per_second"],
+            harmonic_mean(event["tokens_per_second"] for event in steps[1:]),
+        ),
         "seconds to the end": (plan["time"]["total"], wall),
         "memory, GB": (plan["memory"]["peak"] / 1e9, steps[-1]["memory_gb"]),
         "checkpoint, MB": (plan["disk"]["checkpoint"] / 1e6, size_of(checkpoint) / 1e6),
