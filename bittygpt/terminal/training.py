@@ -59,7 +59,7 @@ class TrainingDisplay:
 
     @property
     def _total(self) -> int:
-        return self._total_now() or 1  # it is known before anything is shown
+        return self._total_now() or 0  # 0: not known yet
 
     def seconds_left(self) -> float | None:
         """Until the deadline; else by the speed of late, evaluations and checkpoints counted in, or None so far."""
@@ -78,7 +78,7 @@ class TrainingDisplay:
             and (time.monotonic() - self._last_line >= LINE_EVERY or report.step == self._total)
         ):
             self._last_line = time.monotonic()
-            talk(f"step {report.step}/{self._total}  " + "  ".join(self._facts(report)))
+            talk(f"step {report.step}/{self._total or '?'}  " + "  ".join(self._facts(report)))
 
     def evaluation(self, report: EvalReport) -> None:
         """Show an evaluation; it stays above the live part."""
@@ -112,7 +112,7 @@ class TrainingDisplay:
         if report.mfu is not None:
             facts.append(f"MFU {report.mfu:.0%}")
         left = self.seconds_left()
-        if left is not None and report.step < self._total:
+        if left is not None and report.step != self._total:
             finish = datetime.now() + timedelta(seconds=left)
             day = "" if finish.date() == datetime.now().date() else finish.strftime("%a %d %b ")
             facts += [f"{duration(left)} left", f"finish {day}{finish:%H:%M}"]
@@ -130,11 +130,10 @@ class TrainingDisplay:
         """The live part: step, bar, facts, the last validation, a notice; as many rows as the width needs."""
         rows = Table.grid()
         if self._step is not None:
-            progress = self._step.step / self._total
-            rows.add_row(
-                Text.assemble((f"step {self._step.step:,}", "bold"), f" of {self._total:,}  {progress:.0%}")
-            )
-            rows.add_row(ProgressBar(total=self._total, completed=self._step.step, width=40))
+            step, total = self._step.step, self._total
+            of = f" of {total:,}  {step / total:.0%}" if total else ""
+            rows.add_row(Text.assemble((f"step {step:,}", "bold"), of))
+            rows.add_row(ProgressBar(total=total or None, completed=step, width=40))
             rows.add_row(Text("  ".join(self._facts(self._step))))
         if self._eval is not None:
             rows.add_row(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))

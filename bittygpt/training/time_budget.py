@@ -110,7 +110,8 @@ class TimeCourse:
         fit = fit if left > 0 else 0
         most = math.inf if self.max_steps is None else self.max_steps - step + 1
         count = int(max(1, min(fit, most)))
-        self.total_steps, self._clock_decides = step - 1 + count, fit <= most
+        self._clock_decides = fit <= most
+        self.total_steps = self.max_steps if each is None and count > 1 else step - 1 + count
         if count > 1 and not self.pace.is_settled:
             count = int(min(max(count, MANY_STEPS), most))
         may_pause = left - (each or 0) >= self.pace.quiet_seconds()
