@@ -4,7 +4,7 @@ Kingma & Ba 2015, algorithm 1; decoupled weight decay: Loshchilov & Hutter 2019,
 """
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, cast
 
 import torch
@@ -47,30 +47,39 @@ class Adam(Optimizer):
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One step of weights of one kind: large ones on a GPU by the kernel, all others on lists."""
-        for p in weights:
-            if not self.state[p]:
-                moments = {key: torch.zeros_like(p, dtype=torch.float32) for key in ("exp_avg", "exp_avg_sq")}
-                self.state[p] = {"step": 0, **moments}
-            self.state[p]["step"] += 1
-        t = int(self.state[weights[0]]["step"])
+        t = 0
         on_lists = []
         for p in weights:
-            tensors = (p, cast(Tensor, p.grad), self.state[p]["exp_avg"], self.state[p]["exp_avg_sq"])
+            state = self.state[p]
+            if not state:
+                moments = {key: torch.zeros_like(p, dtype=torch.float32) for key in ("exp_avg", "exp_avg_sq")}
+                state.update(step=0, **moments)
+            state["step"] += 1
+            t = int(state["step"])  # the same for all of a kind
+            tensors = (p, cast(Tensor, p.grad), state["exp_avg"], state["exp_avg_sq"])
             if kernel_suits(tensors):
                 from bittygpt.kernels.adam import adam_
 
                 decay = {"decoupled_decay" if self.decoupled else "l2": group["weight_decay"]}
                 adam_(*tensors, t, group["lr"], group["betas"], group["eps"], **decay)
             else:
-                on_lists.append(p)
+                on_lists.append(tensors)
         if on_lists:
-            self._update_on_lists(on_lists, t, group)
+            self._update_on_lists(*zip(*on_lists, strict=True), t, group)
 
-    def _update_on_lists(self, weights: list[Tensor], t: int, group: dict[str, Any]) -> None:
+    def _update_on_lists(
+        self,
+        weights: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        m: Sequence[Tensor],
+        v: Sequence[Tensor],
+        t: int,
+        group: dict[str, Any],
+    ) -> None:
         """The formula above, on lists of tensors."""
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
-        m, v = ([self.state[p][key] for p in weights] for key in ("exp_avg", "exp_avg_sq"))
-        grads = [p.grad.float() for p in weights if p.grad is not None]
+        if weights[0].dtype != torch.float32:
+            grads = [grad.float() for grad in grads]
 
         if decay and self.decoupled:
             torch._foreach_mul_(weights, 1 - lr * decay)
@@ -83,9 +92,9 @@ class Adam(Optimizer):
         root = math.sqrt(1 - beta2**t)
         denominators = torch._foreach_sqrt(v)
         torch._foreach_add_(denominators, group["eps"] * root)
-        steps = [mean.to(p.dtype) for mean, p in zip(m, weights, strict=True)]
-        scales = [denominator.to(p.dtype) for denominator, p in zip(denominators, weights, strict=True)]
-        torch._foreach_addcdiv_(weights, steps, scales, value=-lr * root / (1 - beta1**t))
+        if weights[0].dtype != torch.float32:
+            m, denominators = ([x.to(weights[0].dtype) for x in xs] for xs in (m, denominators))
+        torch._foreach_addcdiv_(weights, m, denominators, value=-lr * root / (1 - beta1**t))
 
 
 class AdamW(Adam):

@@ -37,7 +37,7 @@ def attention_half(block: "TransformerBlock", x_BTD: Tensor) -> Tensor:
         block.ln1.weight,
         *(layer.weight for layer in (attention.q_proj, attention.k_proj, attention.v_proj)),
         *(None if norm is None else norm.weight for norm in norms),
-        None if attention.rope is None else attention.rope.angles(x_BTD.shape[1]),
+        None if attention.rope is None else attention.rope.turns(x_BTD.shape[1], attention.heads[0]),
         attention.head_dim,
         block.ln1.eps,
     )
@@ -88,7 +88,7 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
         wv: Tensor,
         q_gain_d: Tensor | None,
         k_gain_d: Tensor | None,
-        angles: Tensor | None,
+        turns: tuple[Tensor, Tensor] | None,
         head_dim: int,
         eps: float,
     ) -> tuple[Tensor, ...]:
@@ -105,35 +105,37 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
                 head_norms += [head, head_inverse_rms]
                 head = head * gain_d
             heads.append(head)
-        if angles is not None:
+        back = None
+        if turns is not None:
+            there, back = turns
             for head in heads[:2]:
-                as_pairs(head).mul_(turns(angles))
+                pairs = as_pairs(head)
+                pairs.mul_(there[:, : pairs.shape[-1]])
         ctx.save_for_backward(
-            normed, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, angles, *head_norms
+            normed, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, back, *head_norms
         )
         return x_BTD, *(head.transpose(1, 2) for head in heads)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        normed, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, angles, *head_norms = (
+        normed, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, back, *head_norms = (
             ctx.saved_tensors
         )
         dx_BTD, *dheads = grads
         head_gains: list[Tensor | None] = []
         dprojected: list[Tensor] = []
         for dhead_BHTd, gain_d in zip(dheads, (q_gain_d, k_gain_d, None), strict=True):
-            dhead = dhead_BHTd.transpose(1, 2)  # (B, T, H, d)
-            if angles is not None and len(dprojected) < 2:  # not the values
-                turned_back = torch.empty(dhead.shape)
-                torch.mul(as_pairs(dhead), turns(angles).conj(), out=as_pairs(turned_back))
-                dhead = turned_back
+            dhead = dhead_BHTd.transpose(1, 2).contiguous()  # (B, T, H, d), as it mostly lies already
+            if back is not None and len(dprojected) < 2:  # not the values
+                pairs = as_pairs(dhead)
+                dhead = torch.view_as_real(pairs * back[:, : pairs.shape[-1]]).view(dhead.shape)
             if gain_d is not None:
                 dhead, dgain_d = norm_gradients(dhead, head_norms.pop(0), head_norms.pop(0), gain_d)
                 head_gains.append(dgain_d)
             else:
                 head_gains.append(None)
-            dprojected.append(dhead.reshape(len(h_ND), -1).to(h_ND.dtype))
+            dprojected.append(dhead.view(h_ND.shape[0], -1).to(h_ND.dtype))
         dq, dk, dv = dprojected
         dh_ND = (dq @ wq).addmm_(dk, wk).addmm_(dv, wv).float()
         dx_ND, dgain_D = norm_gradients(
@@ -144,14 +146,9 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
         return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
 
 
-def as_pairs(x: Tensor) -> Tensor:
-    """(..., d) float32 -> the same memory as (..., d/2) complex numbers."""
-    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
-
-
-def turns(angles: Tensor) -> Tensor:
-    """RoPE's table (T, d/2, 2) as complex numbers that turn the pairs of all heads (T, 1, d/2)."""
-    return torch.view_as_complex(angles).unsqueeze(1)
+def as_pairs(x_BTHd: Tensor) -> Tensor:
+    """(B, T, H, d) float32, contiguous -> the same memory as (B, T, H d/2) complex numbers."""
+    return torch.view_as_complex(x_BTHd.view(*x_BTHd.shape[:2], -1, 2))
 
 
 class SwiGLUTwin(torch.autograd.Function):
@@ -188,7 +185,7 @@ class SwiGLUTwin(torch.autograd.Function):
         dresult_ND = grads[0].reshape(normed.shape)
         dproduct_ND = dresult_ND.to(h_ND.dtype)
         dy_NF = dproduct_ND @ w2
-        dgate_NF = torch.lerp(y_NF, up_NF, s_NF).mul_(dy_NF)
+        dgate_NF = torch.lerp(y_NF, up_NF, s_NF, out=s_NF).mul_(dy_NF)  # no more is asked of s
         dup_NF = dy_NF.mul_(activated_NF)
         dh_ND = (dgate_NF @ w1).addmm_(dup_NF, w3).float()
         dx_ND, dgain_D = norm_gradients(dh_ND, normed, inverse_rms, gain_D, beside=dresult_ND)

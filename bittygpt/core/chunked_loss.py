@@ -55,7 +55,8 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
     if gradients:
         dlogits = exponentials.mul_(valid / sums)
         dlogits.scatter_add_(1, chosen, -valid.float())
-        logits_NV.copy_(dlogits)
+        if dlogits is not logits_NV:
+            logits_NV.copy_(dlogits)
     return losses.squeeze(1)
 
 
@@ -79,7 +80,7 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
             total += losses.sum()
             dlogits = logits
             if dhidden is not None:
-                dhidden[rows] = dlogits @ weight_VD
+                _put_product(dhidden[rows], dlogits, weight_VD)
             if dweight is not None:
                 _add_product(dweight, dlogits.T, hidden)
         ctx.save_for_backward(dhidden, dweight)
@@ -144,3 +145,11 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total.addmm_(a, b)
     else:
         total += a @ b
+
+
+def _put_product(place: Tensor, a: Tensor, b: Tensor) -> None:
+    """place = a @ b; without a copy where all are of one precision."""
+    if a.dtype == b.dtype == place.dtype:
+        torch.mm(a, b, out=place)
+    else:
+        place.copy_(a @ b)

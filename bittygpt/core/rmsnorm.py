@@ -25,7 +25,8 @@ def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
 def normalized(x32: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x (..., D) float32 -> x r (..., D) and r (..., 1), with r = 1 / sqrt(mean(x²) + eps)."""
     length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
-    inverse_rms = (length.square_() / x32.shape[-1]).add_(eps).rsqrt_()
+    mean_and_eps = torch.rsub(length.square_(), eps, alpha=-1 / x32.shape[-1])  # eps + |x|² / D in one operation
+    inverse_rms = mean_and_eps.rsqrt_()
     return x32 * inverse_rms, inverse_rms
 
 
@@ -38,11 +39,14 @@ def norm_gradients(
 
     `beside` is what reaches x by another way, and is added to dx. All float32, (..., D).
     """
-    dy_normed = (dy * normed).flatten(0, -2)
-    dgain = dy_normed.sum(dim=0)
-    total = (dy_normed @ gain_D.float()).view_as(inverse_rms)  # of e · x r, over the features
-    dx = (dy * gain_D).addcmul_(normed, total, value=-1 / normed.shape[-1])
-    return dx.mul_(inverse_rms) if beside is None else torch.addcmul(beside, dx, inverse_rms), dgain
+    dy_normed = dy * normed
+    dgain = dy_normed.flatten(0, -2).sum(dim=0)
+    total = (dy_normed @ gain_D.float()).unsqueeze(-1)  # of e · x r, over the features
+    dx = torch.mul(dy, gain_D, out=dy_normed)  # its memory is in the cache
+    dx.addcmul_(normed, total, value=-1 / normed.shape[-1])
+    if beside is None:
+        return dx.mul_(inverse_rms), dgain
+    return torch.addcmul(beside, dx, inverse_rms, out=dx), dgain
 
 
 class RMSNormTwin(torch.autograd.Function):

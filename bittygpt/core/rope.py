@@ -68,6 +68,7 @@ class RotaryEmbedding(nn.Module):
             raise ValueError(f"RoPE turns pairs of features: head_dim must be even, and is {head_dim}")
         self.head_dim, self.max_positions, self.theta = head_dim, max_positions, theta
         self.register_buffer("cos_sin", self._table(None), persistent=False)
+        self._turns: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     def _table(self, device: torch.device | None) -> Tensor:
         pair = torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=device)
@@ -80,6 +81,7 @@ class RotaryEmbedding(nn.Module):
         super()._apply(fn, recurse)
         device = self.cos_sin.device
         self.cos_sin = self._table(None if device.type == "mps" else device).to(device)
+        self._turns.clear()
         return self
 
     def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
@@ -90,3 +92,15 @@ class RotaryEmbedding(nn.Module):
     def angles(self, num_positions: int, positions_T: Tensor | None = None) -> Tensor:
         """The part of the table (T, d/2, 2) for the positions given, by default the first ones."""
         return self.cos_sin[:num_positions] if positions_T is None else self.cos_sin[positions_T]
+
+    def turns(self, num_positions: int, num_heads: int) -> tuple[Tensor, Tensor]:
+        """What turns the first positions of all heads, and what turns them back: complex numbers (T, H d/2), each.
+
+        The table once for each head: a product with it is a single loop, which with short heads takes half the time.
+        """
+        shape = num_positions, num_heads
+        if shape not in self._turns:
+            with torch.inference_mode(False):  # what is made in that mode cannot be used in training
+                there = torch.view_as_complex(self.angles(num_positions)).repeat(1, num_heads)
+                self._turns[shape] = there, there.conj_physical()
+        return self._turns[shape]

@@ -65,7 +65,8 @@ def compute_gradients(
     """
     num_valid = max(1, batch.num_valid())
     own = batch.rows(*ranks.rows(len(batch.ids)))
-    for parameter in model.parameters():
+    parameters = list(model.parameters())
+    for parameter in parameters:
         parameter.grad = None
 
     told = [*map(float, word)] if ranks.is_main else [0.0] * len(word)
@@ -81,7 +82,7 @@ def compute_gradients(
             ).backward()  # the exchange takes the mean over ranks; the loss is their sum
 
     ranks.sum(sums)
-    grad_norm = whole(clip_grad_norm(model.parameters(), grad_clip))
+    grad_norm = whole(clip_grad_norm(parameters, grad_clip))
     total, stop, progress, may_pause = sums.tolist()
     return StepResult(total, grad_norm.item(), stop > 0, Word(progress, may_pause > 0))
 
