@@ -4,7 +4,7 @@ Kingma & Ba 2015, algorithm 1; decoupled weight decay: Loshchilov & Hutter 2019,
 """
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import Any, cast
 
 import torch
@@ -65,19 +65,14 @@ class Adam(Optimizer):
             else:
                 on_lists.append(tensors)
         if on_lists:
-            self._update_on_lists(*zip(*on_lists, strict=True), t, group)
+            self._update_on_lists(on_lists, t, group)
 
     def _update_on_lists(
-        self,
-        weights: Sequence[Tensor],
-        grads: Sequence[Tensor],
-        m: Sequence[Tensor],
-        v: Sequence[Tensor],
-        t: int,
-        group: dict[str, Any],
+        self, tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]], t: int, group: dict[str, Any]
     ) -> None:
-        """The formula above, on lists of tensors."""
+        """The formula above, on lists: of weights, their gradients, and their two means."""
         lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        weights, grads, m, v = (list(column) for column in zip(*tensors, strict=True))
         if weights[0].dtype != torch.float32:
             grads = [grad.float() for grad in grads]
 
@@ -90,7 +85,7 @@ class Adam(Optimizer):
         torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
         # sqrt(v / c) + eps = (sqrt(v) + eps sqrt(c)) / sqrt(c): the correction c costs no pass over the weights
         root = math.sqrt(1 - beta2**t)
-        denominators = torch._foreach_sqrt(v)
+        denominators = list(torch._foreach_sqrt(v))
         torch._foreach_add_(denominators, group["eps"] * root)
         if weights[0].dtype != torch.float32:
             m, denominators = ([x.to(weights[0].dtype) for x in xs] for xs in (m, denominators))

@@ -46,7 +46,8 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     from_the_start = bool(num_queries == num_keys)  # torch.export, which has numbers of its own, wants a bool
     mask = None if from_the_start or num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
     # on a CPU, autocast would round what is float32 on purpose (`MultiHeadAttention.forward`)
-    with torch.autocast("cpu", enabled=False) if q_BHTd.is_cpu else nullcontext():
+    is_rounded = q_BHTd.is_cpu and torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False) if is_rounded else nullcontext():
         return F.scaled_dot_product_attention(
             q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
         )

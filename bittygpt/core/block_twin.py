@@ -60,6 +60,11 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
+def in_precision(dtype: torch.dtype, *weights: Tensor) -> list[Tensor]:
+    """The weights in that precision. `to` alone would take its time to find out that nothing is to be done."""
+    return [w if w.dtype == dtype else w.to(dtype) for w in weights]
+
+
 def add_product(x_BTD: Tensor, y_BTD: Tensor, weight: Tensor) -> Tensor:
     """x + y Wᵀ; in one go where all are of one precision. Autocast would round x, too."""
     if product_dtype(x_BTD) != x_BTD.dtype:
@@ -93,7 +98,7 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
         eps: float,
     ) -> tuple[Tensor, ...]:
         dtype = product_dtype(x_BTD)
-        weights = [w.to(dtype) for w in (wq, wk, wv)]
+        weights = in_precision(dtype, wq, wk, wv)
         normed, inverse_rms = normalized(x_BTD.flatten(0, 1), eps)
         h_ND = (normed * gain_D).to(dtype)
         heads: list[Tensor] = []
@@ -164,7 +169,7 @@ class SwiGLUTwin(torch.autograd.Function):
         ctx: Any, x_BTD: Tensor, gain_D: Tensor, w1: Tensor, w3: Tensor, w2: Tensor, eps: float
     ) -> Tensor:
         dtype = product_dtype(x_BTD)
-        w1, w3, w2 = (w.to(dtype) for w in (w1, w3, w2))
+        w1, w3, w2 = in_precision(dtype, w1, w3, w2)
         normed, inverse_rms = normalized(x_BTD.flatten(0, 1), eps)
         h_ND = (normed * gain_D).to(dtype)
         gate_NF, up_NF = h_ND @ w1.T, h_ND @ w3.T

@@ -25,7 +25,9 @@ def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
 def normalized(x32: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x (..., D) float32 -> x r (..., D) and r (..., 1), with r = 1 / sqrt(mean(x²) + eps)."""
     length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
-    mean_and_eps = torch.rsub(length.square_(), eps, alpha=-1 / x32.shape[-1])  # eps + |x|² / D in one operation
+    mean_and_eps = torch.rsub(
+        length.square_(), eps, alpha=-1 / x32.shape[-1]
+    )  # eps + |x|² / D in one operation
     inverse_rms = mean_and_eps.rsqrt_()
     return x32 * inverse_rms, inverse_rms
 

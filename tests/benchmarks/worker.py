@@ -24,7 +24,8 @@ from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, Shape
 from bittygpt.training.devices import Device, choose_device, has_bf16
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
-PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_addmm_activation", "aten::mv"}
+NAMES = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "_addmm_activation", "mv")
+PRODUCTS = {f"aten::{name}" for name in NAMES}
 WARM_UP = 3
 
 
