@@ -24,9 +24,8 @@ from bittygpt.core.rmsnorm import rms_norm
 from bittygpt.sampling.kv_cache import KeyValueCache
 from bittygpt.sampling.row_products import RowProducts, block_of
 
-Attend = Callable[[int, Tensor, Tensor], Tensor]
-"""Number of the layer, queries (N, H, d), keys and values (N, 2 G, d) -> what the queries find (N, H d)."""
-Product = Callable[[Tensor, Tensor], Tensor]
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""x (N, D), a weight (D, F), and where their product goes (N, F), which is given back."""
 
 
 def _side_by_side(
@@ -64,12 +63,28 @@ class _Layer:
             gains = [attention.q_norm.weight.detach()] * heads + [attention.k_norm.weight.detach()] * kv_heads
             self.qk_gains = torch.stack(gains)  # (H + G, d)
 
-    def feed_forward(self, x_ND: Tensor, product: Product) -> Tensor:
-        """x (N, D) -> (N, D)."""
-        if not self.is_gated:
-            return product(self.activation(product(x_ND, self.up)), self.down)
-        gate, up = product(x_ND, self.up).chunk(2, dim=-1)
-        return product(self.activation(gate).mul_(up), self.down)
+
+class _Room:
+    """Where the numbers of N rows go on their way through a layer, and the views of it: made once, used by all layers.
+
+    A view takes as long to make as a small text's numbers to compute.
+    """
+
+    def __init__(self, decoder: "Decoder", rows: int, texts: int) -> None:
+        config, head_dim, dtype = decoder.config, decoder.head_dim, decoder.dtype
+        heads, kv_heads, layer = config.num_heads, decoder.kv_heads, decoder.layers[0]
+
+        def room(width: int) -> Tensor:
+            return torch.zeros(rows, width, dtype=dtype, device=decoder.device)
+
+        self.texts = texts
+        self.qkv, self.found = room(layer.qkv.shape[1]), room(config.d_model)
+        self.up, self.out = room(layer.up.shape[1]), room(config.d_model)
+        self.qkv_NHd = self.qkv.unflatten(-1, (-1, head_dim))
+        self.turned_NHd = self.qkv_NHd[:, : heads + kv_heads]
+        self.q_BHd, self.kv_BGd = self.qkv_NHd[:texts].split((heads, 2 * kv_heads), dim=1)
+        self.found_BHd = self.found.unflatten(-1, (-1, head_dim))[:texts]
+        self.gate_and_up = self.up.chunk(2, dim=-1)
 
 
 class Decoder:
@@ -87,17 +102,18 @@ class Decoder:
         self.device = embeddings.device
         kind = self.device.type
         self.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else embeddings.dtype
-        self._kv_heads = model.config.num_kv_heads or model.config.num_heads
-        self._head_dim = model.config.d_model // model.config.num_heads
+        self.kv_heads = model.config.num_kv_heads or model.config.num_heads
+        self.head_dim = model.config.d_model // model.config.num_heads
         self._embeddings = embeddings
         blocks = [cast(TransformerBlock, block) for block in model.layers]
-        self._layers = [_Layer(block, self.dtype) for block in blocks]
+        self.layers = [_Layer(block, self.dtype) for block in blocks]
         assert blocks[0].attn.rope is not None
         self._cos_sin = blocks[0].attn.rope.cos_sin
         self._head = _side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
         self._root_of_D_eps = torch.tensor(math.sqrt(model.config.d_model * model.config.norm_eps)).to(
             self.device
         )
+        self._room: _Room | None = None
         self._products = RowProducts(max_rows, self.device)
 
     def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
@@ -111,48 +127,70 @@ class Decoder:
         if not ids:
             return
 
-        def attend(layer: int, q_THd: Tensor, kv_TGd: Tensor) -> Tensor:
-            cache.write_prompt(layer, row, kv_TGd)
-            q_1HTd, k_1GTd, v_1GTd = (x.transpose(0, 1)[None] for x in (q_THd, *kv_TGd.chunk(2, dim=1)))
-            return fused_causal_attention(q_1HTd, k_1GTd, v_1GTd)[0].transpose(0, 1).flatten(1)
+        room = _Room(self, len(ids), len(ids))
+        q_1HTd, k_1GTd, v_1GTd = (x.transpose(0, 1)[None] for x in (room.q_BHd, *room.kv_BGd.chunk(2, dim=1)))
 
-        self._forward(torch.tensor(ids, device=self.device), self._cos_sin[: len(ids)], attend, torch.matmul)
+        def attend(layer: int) -> None:
+            cache.write_prompt(layer, row, room.kv_BGd)
+            found_1HTd = fused_causal_attention(q_1HTd, k_1GTd, v_1GTd)
+            room.found_BHd.copy_(found_1HTd[0].transpose(0, 1))
+
+        def product(x_TD: Tensor, weight_DF: Tensor, out_TF: Tensor) -> Tensor:
+            return torch.mm(x_TD, weight_DF, out=out_TF)
+
+        self._forward(torch.tensor(ids, device=self.device), self._cos_sin[: len(ids)], room, attend, product)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], cache: KeyValueCache) -> Tensor:
         """One new token for each row in use -> scores (B, V) float32 for the one after. Rows do not mind each other."""
-        count, block = len(ids), block_of(self.device)
-        padding = -count % block
+        count, padding = len(ids), -len(ids) % block_of(self.device)
+        if self._room is None or self._room.texts != count:
+            self._room = _Room(self, count + padding, count)
+        room = self._room
         positions_N = F.pad(cache.begin_step(), (0, padding))
+        q_BH1d, found_BH1d = room.q_BHd[:, :, None], room.found_BHd[:, :, None]
 
-        def attend(layer: int, q_NHd: Tensor, kv_NGd: Tensor) -> Tensor:
-            keys_BGSd, values_BGSd, mask_B11S = cache.append(layer, kv_NGd[:count])
-            found_BH1d = F.scaled_dot_product_attention(
-                q_NHd[:count, :, None],
-                keys_BGSd,
-                values_BGSd,
-                attn_mask=mask_B11S,
-                enable_gqa=2 * q_NHd.shape[1] != kv_NGd.shape[1],
+        def attend(layer: int) -> None:
+            keys_BGSd, values_BGSd, mask_B11S = cache.append(layer, room.kv_BGd)
+            grouped = self.kv_heads != self.config.num_heads
+            found_BH1d.copy_(
+                F.scaled_dot_product_attention(
+                    q_BH1d, keys_BGSd, values_BGSd, attn_mask=mask_B11S, enable_gqa=grouped
+                )
             )
-            return F.pad(found_BH1d.flatten(1), (0, 0, 0, padding))
 
-        padded = torch.tensor([*ids, *[0] * padding], device=self.device)
-        hidden_ND = self._forward(padded, self._cos_sin[positions_N], attend, self._products)
-        return self._products(hidden_ND, self._head)[:count].float()
+        ids_N = torch.tensor([*ids, *[0] * padding], device=self.device)
+        hidden_ND = self._forward(ids_N, self._cos_sin[positions_N], room, attend, self._products)
+        logits_NV = hidden_ND.new_empty(count + padding, self._head.shape[1])
+        return self._products(hidden_ND, self._head, logits_NV)[:count].float()
 
-    def _forward(self, ids_N: Tensor, cos_sin: Tensor, attend: Attend, product: Product) -> Tensor:
-        """ids (N,), and cosine and sine of their positions' angles (N, d/2, 2) -> what the last layer says (N, D)."""
-        heads, turned = self.config.num_heads, self.config.num_heads + self._kv_heads
+    def _forward(
+        self, ids_N: Tensor, cos_sin: Tensor, room: _Room, attend: Callable[[int], None], product: Product
+    ) -> Tensor:
+        """What the last layer says (N, D), but for the final norm's gain.
+
+        Args:
+            ids_N: tokens (N,).
+            cos_sin: of the angles of their positions (N, d/2, 2).
+            attend: puts into `room.found` what the queries in `room` find in a layer.
+        """
         factors_N1c = torch.view_as_complex(cos_sin)[:, None]
         with torch.autocast(self.device.type, enabled=False):  # every dtype is chosen here
             x_ND = self._embeddings[ids_N]
-            for number, layer in enumerate(self._layers):
-                qkv = product(self._shortened(x_ND), layer.qkv).unflatten(-1, (-1, self._head_dim))
+            for number, layer in enumerate(self.layers):
+                product(self._shortened(x_ND), layer.qkv, room.qkv)
                 if layer.qk_gains is not None:
-                    qkv[:, :turned] = rms_norm(qkv[:, :turned], layer.qk_gains, self.config.norm_eps)
-                _turn_in_place(qkv[:, :turned], factors_N1c)
-                x_ND += product(attend(number, qkv[:, :heads], qkv[:, heads:]), layer.output)
-                x_ND += layer.feed_forward(self._shortened(x_ND), product)
+                    room.turned_NHd.copy_(rms_norm(room.turned_NHd, layer.qk_gains, self.config.norm_eps))
+                _turn_in_place(room.turned_NHd, factors_N1c)
+                attend(number)
+                x_ND += product(room.found, layer.output, room.out)
+                up = product(self._shortened(x_ND), layer.up, room.up)
+                if layer.is_gated:
+                    gate, up = room.gate_and_up
+                    up = layer.activation(gate).mul_(up)
+                else:
+                    up = layer.activation(up)
+                x_ND += product(up, layer.down, room.out)
             return self._shortened(x_ND)
 
     def _shortened(self, x_ND: Tensor) -> Tensor:
