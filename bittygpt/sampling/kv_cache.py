@@ -67,18 +67,19 @@ class KeyValueCache:
             self.copy(last, row, self.lengths[last])
         self.lengths.pop()
 
-    def begin_step(self) -> Tensor:
-        """Make every row in use one position longer; gives these positions (B,), for `append` to fill."""
-        device, count = self._mask_R11S.device, len(self.lengths)
-        positions_B = torch.tensor(self.lengths, device=device)
-        if self.lengths.count(self.lengths[0]) == count:
-            self._places = slice(count), slice(None), self.lengths[0]  # the faster way to say it
+    def begin_step(self) -> list[int]:
+        """Make every row in use one position longer; gives these positions, for `append` to fill."""
+        positions, count = self.lengths, len(self.lengths)
+        if positions.count(positions[0]) == count:
+            self._places = slice(count), slice(None), positions[0]  # the faster way to say it
         else:
-            self._places = torch.arange(count, device=device), slice(None), positions_B
+            device = self._mask_R11S.device
+            rows_B, positions_B = torch.tensor([list(range(count)), positions], device=device)
+            self._places = rows_B, slice(None), positions_B
         self._mask_R11S.squeeze(1)[self._places] = 0
-        self.lengths = [length + 1 for length in self.lengths]
+        self.lengths = [length + 1 for length in positions]
         self._look_at(count, -(-max(self.lengths) // SPAN_UNIT) * SPAN_UNIT)
-        return positions_B
+        return positions
 
     def _look_at(self, count: int, span: int) -> None:
         """Make the views of so many rows and positions, if they are not those of the step before."""
