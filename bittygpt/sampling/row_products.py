@@ -53,13 +53,9 @@ def multiply_in_blocks(x_RK: Tensor, weight_KN: Tensor, size: int, out_RN: Tenso
 
 def _rows_at_once(weight_KN: Tensor, max_rows: int) -> dict[int, int]:
     """For each number of rows, in how large blocks they can be multiplied with the bits of the smallest ones."""
-    device = weight_KN.device
-    block = block_of(device)
-    generator = torch.Generator(device).manual_seed(0)
-    # not the weight itself, which may be all zeros
-    any_KN = torch.empty_like(weight_KN).uniform_(-1, 1, generator=generator)
+    block = block_of(weight_KN.device)
     counts = range(block, max(block, max_rows) + block, block)
-    any_RK = weight_KN.new_empty(counts[-1], len(weight_KN)).uniform_(-1, 1, generator=generator)
+    any_RK, any_KN = _numbers_that_cancel(counts[-1], weight_KN)
     expected, found = (any_RK.new_empty(len(any_RK), weight_KN.shape[1]) for _ in range(2))
     multiply_in_blocks(any_RK, any_KN, block, expected)
 
@@ -78,3 +74,22 @@ def _rows_at_once(weight_KN: Tensor, max_rows: int) -> dict[int, int]:
         )
         for count in counts
     }
+
+
+def _numbers_that_cancel(rows: int, weight_KN: Tensor) -> tuple[Tensor, Tensor]:
+    """x (R, K) and a weight (K, N) as if made to show another order of additions.
+
+    Of very different sizes, and each term of a sum stands in it once more with the other sign, somewhere else: what is
+    left of it is nothing but what was lost by rounding. Of ordinary numbers the sum, rounded to bfloat16, would hide it.
+    """
+    generator = torch.Generator(weight_KN.device).manual_seed(0)
+    features = len(weight_KN)
+    x_RK, w_KN = (
+        weight_KN.new_empty(shape).normal_(generator=generator)
+        for shape in ((rows, features), weight_KN.shape)
+    )
+    x_RK *= x_RK.abs() ** 3
+    one, other = torch.randperm(features, generator=generator, device=weight_KN.device).chunk(2)
+    one = one[: len(other)]
+    w_KN[other], x_RK[:, other] = w_KN[one], -x_RK[:, one]
+    return x_RK, w_KN
