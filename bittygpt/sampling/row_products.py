@@ -80,7 +80,7 @@ def _numbers_that_cancel(rows: int, weight_KN: Tensor) -> tuple[Tensor, Tensor]:
     """x (R, K) and a weight (K, N) as if made to show another order of additions.
 
     Of very different sizes, and each term of a sum stands in it once more with the other sign, somewhere else: what is
-    left of it is nothing but what was lost by rounding. Of ordinary numbers the sum, rounded to bfloat16, would hide it.
+    left is nothing but what was lost by rounding. Of ordinary numbers the sum, rounded to bfloat16, would hide that.
     """
     generator = torch.Generator(weight_KN.device).manual_seed(0)
     features = len(weight_KN)
