@@ -25,3 +25,20 @@ def test_every_contender_gets_a_row_with_all_figures(tmp_path: Path) -> None:
         assert row["products_ms"] + row["attention_ms"] < row["profiled_step_ms"]
         assert row["parameters"] > 0
         assert row["peak_memory_gb"] > row["imports_gb"] > row["state_gb"] > 0
+
+
+def test_generation_is_measured_beside_transformers(tmp_path: Path) -> None:
+    written = tmp_path / "generation.json"
+    command = [sys.executable, BENCHMARK.with_name("generation.py"), "--rounds", "1", "--tokens", "16"]
+    done = subprocess.run(
+        [*command, "--threads", "1", "--json", written], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(written.read_text())["rows"]
+    for name in ("one", "batch"):
+        assert row[name]["tokens_per_second"] > 0
+        assert row[name]["generate_tokens_per_second"] > 0
+        assert len(row[name]["ratios"]) == 1
+    assert row["late"]["ratio"] > 0
+    assert row["late"]["peak_memory_grown_mb"] < 1
+    assert done.stdout.count("\n") == 4

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from bittygpt.sampling.completion import Completion
 from bittygpt.sampling.decoder import Decoder
 from bittygpt.sampling.kv_cache import common_capacity
 from bittygpt.sampling.options import SamplingOptions
-from bittygpt.sampling.texts import complete, rows_that_fit
+from bittygpt.sampling.texts import Show, complete, rows_that_fit
 from bittygpt.terminal.console import result, talk
 from bittygpt.terminal.preparation import PreparationProgress
 
@@ -91,7 +92,7 @@ class Speed:
 def write_texts(sampler: Sampler, prompt: str) -> None:
     """Continue one prompt.
 
-    One sample is printed as it comes: the prompt, the text, a newline. Several are printed as they are done, each with
+    One sample is printed as it comes: the prompt, the text, a newline. Several are printed when all are done, each with
     the prompt, with a blank line and a line `---` between two of them. With --json, each is one line: prompt, text
     (without the prompt), tokens, logprobs (under the model's own distribution: no filters, temperature 1),
     finish_reason ("eos", "stop" or "length"), seed and index.
@@ -103,20 +104,34 @@ def write_texts(sampler: Sampler, prompt: str) -> None:
         write(prompt)
     ids = sampler.tokenizer.encode(prompt)
     batch = sampler.batch(len(ids), sampler.num_samples, notices.append)
-    show = write if streams else None
-    for completions in complete(batch, [ids], sampler.num_samples, sampler.new_completion, show):
-        speed.count(completions)
-        if sampler.as_json:
-            for index, completion in enumerate(completions):
-                result(json.dumps(sampler.record({"prompt": prompt}, completion, index)))
-        elif streams:
-            result("")
-        else:
-            result(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
-        sampler.say_novelty(completions)
+    with nullcontext(write) if streams else _counted(sampler) as show:
+        (completions,) = complete(batch, [ids], sampler.num_samples, sampler.new_completion, show)
+    speed.count(completions)
+    if sampler.as_json:
+        for index, completion in enumerate(completions):
+            result(json.dumps(sampler.record({"prompt": prompt}, completion, index)))
+    elif streams:
+        result("")
+    else:
+        result(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
+    sampler.say_novelty(completions)
     for notice in notices:
         talk(notice)
     talk(str(speed))
+
+
+@contextmanager
+def _counted(sampler: Sampler) -> Iterator[Show]:
+    """In the place of each token that is not shown, progress."""
+    total, done = sampler.num_samples * sampler.options.max_tokens, 0
+    with PreparationProgress() as progress:
+
+        def show(_text: str) -> None:
+            nonlocal done
+            done += 1
+            progress("generating", done, total)
+
+        yield show
 
 
 def write_many(sampler: Sampler, path: Path) -> None:

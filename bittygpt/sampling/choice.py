@@ -4,6 +4,7 @@ Shapes: B samples, V vocabulary.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
@@ -39,13 +40,14 @@ def choose(
     if options.repetition_penalty != 1:
         assert seen_BV is not None
         logits_BV = apply_repetition_penalty(logits_BV, seen_BV, options.repetition_penalty)
-    if not logits_BV.amax(dim=-1).isfinite().all():
+    highest = logits_BV.max(dim=-1)  # of equal ones, the first
+    if not all(map(math.isfinite, highest.values.tolist())):
         raise CheckpointError(
             "the model's scores for the next token are not finite; take an earlier checkpoint, such as "
             "runs/NAME:best, and a repetition_penalty near 1"
         )
     if options.temperature == 0:
-        return logits_BV.argmax(dim=-1).cpu()
+        return highest.indices.cpu()
     logits_BV = apply_temperature(logits_BV, options.temperature)
     if options.top_k is not None:
         logits_BV = keep_top_k(logits_BV, options.top_k)

@@ -10,66 +10,21 @@ d head dimension, F d_ff, V vocabulary.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.core import Embedding, Linear, RMSNorm, TransformerBlock, TransformerLM
-from bittygpt.core.activations import Activation
+from bittygpt.core import TransformerBlock, TransformerLM
 from bittygpt.core.attention import fused_causal_attention
-from bittygpt.core.feed_forward import GatedFeedForward
 from bittygpt.core.rmsnorm import rms_norm
+from bittygpt.sampling.decoder_parts import Layer, Room, side_by_side
 from bittygpt.sampling.kv_cache import KeyValueCache
 from bittygpt.sampling.row_products import RowProducts, block_of
 
-Attend = Callable[[int, Tensor, Tensor], Tensor]
-"""Number of the layer, queries (N, H, d), keys and values (N, 2 G, d) -> what the queries find (N, H d)."""
-Product = Callable[[Tensor, Tensor], Tensor]
-
-
-def _side_by_side(
-    layers: Sequence[Linear | Embedding], dtype: torch.dtype, norm: RMSNorm | None = None
-) -> Tensor:
-    """Weights (d_out, d_in) -> (d_in, sum of all d_out), as it is read in a product from the left.
-
-    A norm before them is
-        g x / sqrt(mean(x²) + eps)  =  sqrt(D) g · x / sqrt(|x|² + D eps),
-    of which sqrt(D) g, one number for each feature, goes into the weights.
-    """
-    joined = torch.cat([layer.weight.detach() for layer in layers])
-    if norm is not None:
-        joined = joined * (math.sqrt(joined.shape[1]) * norm.weight.detach())
-    return joined.to(dtype).T.contiguous()
-
-
-class _Layer:
-    """One block's weights."""
-
-    def __init__(self, block: TransformerBlock, dtype: torch.dtype) -> None:
-        attention = block.attn
-        feed_forward: Any = block.ffn
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self.qkv = _side_by_side(projections, dtype, block.ln1)
-        self.output = _side_by_side([attention.output_proj], dtype)
-        self.is_gated = isinstance(feed_forward, GatedFeedForward)
-        up = (feed_forward.w1, feed_forward.w3) if self.is_gated else (feed_forward.w1,)
-        self.up = _side_by_side(up, dtype, block.ln2)
-        self.down = _side_by_side([feed_forward.w2], dtype)
-        self.activation: Activation = feed_forward.activation
-        self.qk_gains: Tensor | None = None
-        if attention.q_norm is not None and attention.k_norm is not None:
-            heads, kv_heads, _ = attention.heads
-            gains = [attention.q_norm.weight.detach()] * heads + [attention.k_norm.weight.detach()] * kv_heads
-            self.qk_gains = torch.stack(gains)  # (H + G, d)
-
-    def feed_forward(self, x_ND: Tensor, product: Product) -> Tensor:
-        """x (N, D) -> (N, D)."""
-        if not self.is_gated:
-            return product(self.activation(product(x_ND, self.up)), self.down)
-        gate, up = product(x_ND, self.up).chunk(2, dim=-1)
-        return product(self.activation(gate).mul_(up), self.down)
+Product = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""x (N, D), a weight (D, F), and where their product goes (N, F), which is given back."""
 
 
 class Decoder:
@@ -87,17 +42,18 @@ class Decoder:
         self.device = embeddings.device
         kind = self.device.type
         self.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else embeddings.dtype
-        self._kv_heads = model.config.num_kv_heads or model.config.num_heads
-        self._head_dim = model.config.d_model // model.config.num_heads
+        self.kv_heads = model.config.num_kv_heads or model.config.num_heads
+        self.head_dim = model.config.d_model // model.config.num_heads
         self._embeddings = embeddings
         blocks = [cast(TransformerBlock, block) for block in model.layers]
-        self._layers = [_Layer(block, self.dtype) for block in blocks]
+        self.layers = [Layer(block, self.dtype) for block in blocks]
         assert blocks[0].attn.rope is not None
         self._cos_sin = blocks[0].attn.rope.cos_sin
-        self._head = _side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
+        self._head = side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
         self._root_of_D_eps = torch.tensor(math.sqrt(model.config.d_model * model.config.norm_eps)).to(
             self.device
         )
+        self._room: Room | None = None
         self._products = RowProducts(max_rows, self.device)
 
     def new_cache(self, rows: int, capacity: int) -> KeyValueCache:
@@ -111,60 +67,87 @@ class Decoder:
         if not ids:
             return
 
-        def attend(layer: int, q_THd: Tensor, kv_TGd: Tensor) -> Tensor:
-            cache.write_prompt(layer, row, kv_TGd)
-            q_1HTd, k_1GTd, v_1GTd = (x.transpose(0, 1)[None] for x in (q_THd, *kv_TGd.chunk(2, dim=1)))
-            return fused_causal_attention(q_1HTd, k_1GTd, v_1GTd)[0].transpose(0, 1).flatten(1)
+        room = Room(self, len(ids), len(ids))
+        q_1HTd, k_1GTd, v_1GTd = (x.transpose(0, 1)[None] for x in (room.q_BHd, *room.kv_BGd.chunk(2, dim=1)))
 
-        self._forward(torch.tensor(ids, device=self.device), self._cos_sin[: len(ids)], attend, torch.matmul)
+        def attend(layer: int) -> None:
+            cache.write_prompt(layer, row, room.kv_BGd)
+            found_1HTd = fused_causal_attention(q_1HTd, k_1GTd, v_1GTd)
+            room.found_BHd.copy_(found_1HTd[0].transpose(0, 1))
+
+        def product(x_TD: Tensor, weight_DF: Tensor, out_TF: Tensor) -> Tensor:
+            return torch.mm(x_TD, weight_DF, out=out_TF)
+
+        self._forward(torch.tensor(ids, device=self.device), self._cos_sin[: len(ids)], room, attend, product)
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], cache: KeyValueCache) -> Tensor:
         """One new token for each row in use -> scores (B, V) float32 for the one after. Rows do not mind each other."""
-        count, block = len(ids), block_of(self.device)
-        padding = -count % block
-        positions_N = F.pad(cache.begin_step(), (0, padding))
+        count, padding = len(ids), -len(ids) % block_of(self.device)
+        if self._room is None or self._room.texts != count:
+            self._room = Room(self, count + padding, count)
+        room = self._room
+        positions = cache.begin_step()
+        q_BH1d, found_BH1d = room.q_BHd[:, :, None], room.found_BHd[:, :, None]
 
-        def attend(layer: int, q_NHd: Tensor, kv_NGd: Tensor) -> Tensor:
-            keys_BGSd, values_BGSd, mask_B11S = cache.append(layer, kv_NGd[:count])
-            found_BH1d = F.scaled_dot_product_attention(
-                q_NHd[:count, :, None],
-                keys_BGSd,
-                values_BGSd,
-                attn_mask=mask_B11S,
-                enable_gqa=2 * q_NHd.shape[1] != kv_NGd.shape[1],
+        def attend(layer: int) -> None:
+            keys_BGSd, values_BGSd, mask_B11S = cache.append(layer, room.kv_BGd)
+            grouped = self.kv_heads != self.config.num_heads
+            found_BH1d.copy_(
+                F.scaled_dot_product_attention(
+                    q_BH1d, keys_BGSd, values_BGSd, attn_mask=mask_B11S, enable_gqa=grouped
+                )
             )
-            return F.pad(found_BH1d.flatten(1), (0, 0, 0, padding))
 
-        padded = torch.tensor([*ids, *[0] * padding], device=self.device)
-        hidden_ND = self._forward(padded, self._cos_sin[positions_N], attend, self._products)
-        return self._products(hidden_ND, self._head)[:count].float()
+        ids_and_positions = torch.tensor(
+            [[*ids, *[0] * padding], [*positions, *[0] * padding]], device=self.device
+        )
+        ids_N, positions_N = ids_and_positions
+        hidden_ND = self._forward(ids_N, self._cos_sin[positions_N], room, attend, self._products)
+        logits_NV = hidden_ND.new_empty(count + padding, self._head.shape[1])
+        return self._products(hidden_ND, self._head, logits_NV)[:count].float()
 
-    def _forward(self, ids_N: Tensor, cos_sin: Tensor, attend: Attend, product: Product) -> Tensor:
-        """ids (N,), and cosine and sine of their positions' angles (N, d/2, 2) -> what the last layer says (N, D)."""
-        heads, turned = self.config.num_heads, self.config.num_heads + self._kv_heads
+    def _forward(
+        self, ids_N: Tensor, cos_sin: Tensor, room: Room, attend: Callable[[int], None], product: Product
+    ) -> Tensor:
+        """What the last layer says (N, D), but for the final norm's gain.
+
+        Args:
+            ids_N: tokens (N,).
+            cos_sin: of the angles of their positions (N, d/2, 2).
+            attend: puts into `room.found` what the queries in `room` find in a layer.
+        """
         factors_N1c = torch.view_as_complex(cos_sin)[:, None]
         with torch.autocast(self.device.type, enabled=False):  # every dtype is chosen here
             x_ND = self._embeddings[ids_N]
-            for number, layer in enumerate(self._layers):
-                qkv = product(self._shortened(x_ND), layer.qkv).unflatten(-1, (-1, self._head_dim))
-                if layer.qk_gains is not None:
-                    qkv[:, :turned] = rms_norm(qkv[:, :turned], layer.qk_gains, self.config.norm_eps)
-                _turn_in_place(qkv[:, :turned], factors_N1c)
-                x_ND += product(attend(number, qkv[:, :heads], qkv[:, heads:]), layer.output)
-                x_ND += layer.feed_forward(self._shortened(x_ND), product)
+            for number, layer in enumerate(self.layers):
+                product(self._shortened(x_ND), layer.qkv, room.qkv)
+                self._turn(room, layer.qk_gains, factors_N1c)
+                attend(number)
+                x_ND += product(room.found, layer.output, room.out)
+                up = product(self._shortened(x_ND), layer.up, room.up)
+                if layer.is_gated:
+                    gate, up = room.gate_and_up
+                    up = layer.activation(gate).mul_(up)
+                else:
+                    up = layer.activation(up)
+                x_ND += product(up, layer.down, room.out)
             return self._shortened(x_ND)
+
+    def _turn(self, room: Room, qk_gains: Tensor | None, factors_N1c: Tensor) -> None:
+        """QK-norm, and RoPE: neighbouring features as complex numbers, times cos + i sin of their position's angle."""
+        if qk_gains is not None:
+            room.turned_NHd.copy_(rms_norm(room.turned_NHd, qk_gains, self.config.norm_eps))
+        if self.dtype == torch.float32:
+            room.pairs_NHc.mul_(factors_N1c)
+        else:
+            room.turned32_NHd.copy_(room.turned_NHd)
+            room.pairs_NHc.mul_(factors_N1c)
+            room.turned_NHd.copy_(room.turned32_NHd)
 
     def _shortened(self, x_ND: Tensor) -> Tensor:
         """x / sqrt(|x|² + D eps), RMSNorm but for what is in the weights: a step has so many that each pass counts."""
-        x32_ND = x_ND.float()
+        x32_ND = x_ND if x_ND.dtype == torch.float32 else x_ND.float()  # not even to ask for nothing is free
         length_N1 = torch.linalg.vector_norm(x32_ND, dim=-1, keepdim=True)
-        return (x32_ND / length_N1.hypot_(self._root_of_D_eps)).to(self.dtype)
-
-
-def _turn_in_place(x_NHd: Tensor, factors_N1c: Tensor) -> None:
-    """RoPE: neighbouring features as complex numbers, times cos + i sin of their position's angle."""
-    x32_NHd = x_NHd.float()  # the same memory, if it is float32
-    torch.view_as_complex(x32_NHd.unflatten(-1, (-1, 2))).mul_(factors_N1c)
-    if x32_NHd is not x_NHd:
-        x_NHd.copy_(x32_NHd)
+        short_ND = x32_ND / length_N1.hypot_(self._root_of_D_eps)
+        return short_ND if short_ND.dtype == self.dtype else short_ND.to(self.dtype)

@@ -32,7 +32,10 @@ class KeyValueCache:
     ) -> None:
         self.capacity = -(-capacity // SPAN_UNIT) * SPAN_UNIT
         self.lengths: list[int] = []
-        self._places: tuple[Tensor | slice, slice, Tensor | int]  # of this step
+        # of this step: where it writes, and what it may look at
+        self._places: tuple[Tensor | slice, slice, Tensor | int]
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._seen_shape = (0, 0)  # rows and positions
         heads, head_dim = config.num_kv_heads or config.num_heads, config.d_model // config.num_heads
         # zeros, as what is masked is multiplied by 0, and must not be infinite
         self._layers = [
@@ -64,20 +67,27 @@ class KeyValueCache:
             self.copy(last, row, self.lengths[last])
         self.lengths.pop()
 
-    def begin_step(self) -> Tensor:
-        """Make every row in use one position longer; gives these positions (B,), for `append` to fill."""
-        device, count = self._mask_R11S.device, len(self.lengths)
-        positions_B = torch.tensor(self.lengths, device=device)
-        if self.lengths.count(self.lengths[0]) == count:
-            self._places = slice(count), slice(None), self.lengths[0]  # the faster way to say it
+    def begin_step(self) -> list[int]:
+        """Make every row in use one position longer; gives these positions, for `append` to fill."""
+        positions, count = self.lengths, len(self.lengths)
+        if positions.count(positions[0]) == count:
+            self._places = slice(count), slice(None), positions[0]  # the faster way to say it
         else:
-            self._places = torch.arange(count, device=device), slice(None), positions_B
+            device = self._mask_R11S.device
+            rows_B, positions_B = torch.tensor([list(range(count)), positions], device=device)
+            self._places = rows_B, slice(None), positions_B
         self._mask_R11S.squeeze(1)[self._places] = 0
-        self.lengths = [length + 1 for length in self.lengths]
-        span = -(-max(self.lengths) // SPAN_UNIT) * SPAN_UNIT
-        self._seen = slice(count), slice(None), slice(span)
-        self._mask_B11S = self._mask_R11S[:count, ..., :span]
-        return positions_B
+        self.lengths = [length + 1 for length in positions]
+        self._look_at(count, -(-max(self.lengths) // SPAN_UNIT) * SPAN_UNIT)
+        return positions
+
+    def _look_at(self, count: int, span: int) -> None:
+        """Make the views of so many rows and positions, if they are not those of the step before."""
+        if self._seen_shape != (count, span):
+            mask_B11S = self._mask_R11S[:count, ..., :span]
+            views = (heads_RGSd[:count, :, :span].chunk(2, dim=1) for heads_RGSd in self._layers)
+            self._seen = [(keys_BGSd, values_BGSd, mask_B11S) for keys_BGSd, values_BGSd in views]
+            self._seen_shape = count, span
 
     def append(self, layer: int, kv_BGd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Fill the positions of this step in one layer, with the heads of keys and those of values (B, 2 G, d).
@@ -85,10 +95,8 @@ class KeyValueCache:
         Returns:
             What the step may look at, as views: keys and values (B, G, S, d), and what is added to scores (B, 1, 1, S).
         """
-        heads_RGSd = self._layers[layer]
-        heads_RGSd[self._places] = kv_BGd
-        keys_BGSd, values_BGSd = heads_RGSd[self._seen].chunk(2, dim=1)
-        return keys_BGSd, values_BGSd, self._mask_B11S
+        self._layers[layer][self._places] = kv_BGd
+        return self._seen[layer]
 
 
 def bytes_per_row(config: ModelConfig, capacity: int, dtype: torch.dtype) -> int:

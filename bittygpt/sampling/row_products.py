@@ -31,40 +31,65 @@ class RowProducts:
         self._max_rows, self._block = max_rows, block_of(device)
         self._at_once: dict[tuple[int, ...], dict[int, int]] = {}
 
-    def __call__(self, x_RK: Tensor, weight_KN: Tensor) -> Tensor:
-        """x (R, K), R a multiple of the device's block, and a weight (K, N) -> (R, N)."""
-        if len(x_RK) == self._block:
-            return x_RK @ weight_KN
+    def __call__(self, x_RK: Tensor, weight_KN: Tensor, out_RN: Tensor) -> Tensor:
+        """x (R, K), R a multiple of the device's block, times a weight (K, N), into `out_RN`, which is given back."""
+        count = x_RK.shape[0]  # `len` takes as long as some operations
+        if count == self._block:
+            return torch.mm(x_RK, weight_KN, out=out_RN)
         shape = tuple(weight_KN.shape)
         if shape not in self._at_once:
             self._at_once[shape] = _rows_at_once(weight_KN, self._max_rows)
-        at_once = self._at_once[shape][len(x_RK)]
-        if at_once == len(x_RK):
-            return x_RK @ weight_KN
-        return torch.cat([block @ weight_KN for block in x_RK.split(at_once)])
+        return multiply_in_blocks(x_RK, weight_KN, self._at_once[shape][count], out_RN)
+
+
+def multiply_in_blocks(x_RK: Tensor, weight_KN: Tensor, size: int, out_RN: Tensor) -> Tensor:
+    """x (R, K) times a weight (K, N), `size` rows at a time, into `out_RN`."""
+    if size == x_RK.shape[0]:
+        return torch.mm(x_RK, weight_KN, out=out_RN)
+    for rows, out in zip(x_RK.split(size), out_RN.split(size), strict=True):
+        torch.mm(rows, weight_KN, out=out)
+    return out_RN
 
 
 def _rows_at_once(weight_KN: Tensor, max_rows: int) -> dict[int, int]:
     """For each number of rows, in how large blocks they can be multiplied with the bits of the smallest ones."""
-    device = weight_KN.device
-    block = block_of(device)
-    generator = torch.Generator(device).manual_seed(0)
-    # not the weight itself, which may be all zeros
-    any_KN = torch.empty_like(weight_KN).uniform_(-1, 1, generator=generator)
+    block = block_of(weight_KN.device)
     counts = range(block, max(block, max_rows) + block, block)
-    any_RK = weight_KN.new_empty(counts[-1], len(weight_KN)).uniform_(-1, 1, generator=generator)
-    expected = torch.cat([rows @ any_KN for rows in any_RK.split(block)])
-    found = {}
-    for count in counts:
-        sizes = [size for size in (count, 64, 32, 16, 8) if block < size <= count]
-        found[count] = next(
+    any_RK, any_KN = _numbers_that_cancel(counts[-1], weight_KN)
+    expected, found = (any_RK.new_empty(len(any_RK), weight_KN.shape[1]) for _ in range(2))
+    multiply_in_blocks(any_RK, any_KN, block, expected)
+
+    def is_as_expected(count: int, size: int) -> bool:
+        multiply_in_blocks(any_RK[:count], any_KN, size, found[:count])
+        return torch.equal(found[:count], expected[:count])
+
+    return {
+        count: next(
             (
                 size
-                for size in sizes
-                if torch.equal(
-                    torch.cat([rows @ any_KN for rows in any_RK[:count].split(size)]), expected[:count]
-                )
+                for size in (count, 64, 32, 16, 8)
+                if block < size <= count and is_as_expected(count, size)
             ),
             block,
         )
-    return found
+        for count in counts
+    }
+
+
+def _numbers_that_cancel(rows: int, weight_KN: Tensor) -> tuple[Tensor, Tensor]:
+    """x (R, K) and a weight (K, N) as if made to show another order of additions.
+
+    Of very different sizes, and each term of a sum stands in it once more with the other sign, somewhere else: what is
+    left is nothing but what was lost by rounding. Of ordinary numbers the sum, rounded to bfloat16, would hide that.
+    """
+    generator = torch.Generator(weight_KN.device).manual_seed(0)
+    features = len(weight_KN)
+    x_RK, w_KN = (
+        weight_KN.new_empty(shape).normal_(generator=generator)
+        for shape in ((rows, features), weight_KN.shape)
+    )
+    x_RK *= x_RK.abs() ** 3
+    one, other = torch.randperm(features, generator=generator, device=weight_KN.device).chunk(2)
+    one = one[: len(other)]
+    w_KN[other], x_RK[:, other] = w_KN[one], -x_RK[:, one]
+    return x_RK, w_KN

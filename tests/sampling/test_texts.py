@@ -37,7 +37,10 @@ def batch(rows, **options):
 
 def test_texts_come_in_the_order_of_their_prompts_with_all_samples():
     prompts = [[n, n + 1] for n in range(1, 12)]
-    together = list(complete(batch(4, temperature=2.0), iter(prompts), 3, completion))
+    together = []
+    for group in complete(batch(4, temperature=2.0), iter(prompts), 3, completion):
+        assert all(c.is_finished for c in group)
+        together.append(group)
     assert [len(group) for group in together] == [3] * 11
     assert {c.finish_reason for group in together for c in group} == {"eos", "length"}
     torch.manual_seed(0)
