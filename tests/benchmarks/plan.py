@@ -1,10 +1,11 @@
 """`make bench-plan`: what `train --plan` says of a run, and what the run then measures.
 
-    python tests/benchmarks/plan.py [--text FILE] [--configs quickstart shakespeare wide] [--json FILE]
+    python tests/benchmarks/plan.py [--text FILE] [--configs quickstart shakespeare wide] [--rounds N] [--json FILE]
 
 Each config is shortened by overrides, so that a run takes half a minute. The tokens are made first; then the plan, then
-the run, each a process of its own. A figure is right if planned / measured lies between 0.9 and 1.1; where
-others had much of the machine meanwhile, neither side means much (OMP_NUM_THREADS=1 then suffers least).
+the run, each a process of its own, round after round: a machine that is shared changes its speed between the two, and
+one plan beside one run may show nothing but that. A figure is right if the median of planned / measured lies between
+0.9 and 1.1. Where others had much of the machine meanwhile, neither side means much (OMP_NUM_THREADS=1 suffers least).
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import harmonic_mean
+from statistics import harmonic_mean, median
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIGS = {
@@ -82,18 +83,30 @@ def bittygpt(*arguments: str) -> tuple[str, float]:
     return done.stdout, time.perf_counter() - since
 
 
-def compare(name: str, folder: Path, text: str | None) -> dict[str, tuple[float, float]]:
-    """Planned and measured figures of one config."""
+Pairs = dict[str, list[tuple[float, float]]]
+
+
+def compare(name: str, folder: Path, text: str | None, rounds: int) -> Pairs:
+    """Planned and measured figures of one config, of each round."""
     config, *overrides = CONFIGS[name]
     overrides += [f"run.dir={folder}/runs", f"data.dir={folder}/{name}", f"run.name={name}"]
     if config == "shakespeare" and text:
         overrides.append(f"data.train=[{text}]")
-    path = str(REPOSITORY / "configs" / f"{config}.yaml")
-    bittygpt("tokenize", path, *overrides)
+    arguments = [str(REPOSITORY / "configs" / f"{config}.yaml"), *overrides]
+    bittygpt("tokenize", *arguments)
+    pairs: Pairs = {}
+    for _ in range(rounds):
+        for figure, pair in plan_and_run(arguments).items():
+            pairs.setdefault(figure, []).append(pair)
+    return pairs
+
+
+def plan_and_run(arguments: list[str]) -> dict[str, tuple[float, float]]:
+    """Planned and measured figures, once."""
     with OtherLoad() as while_planning:
-        plan = json.loads(bittygpt("train", path, *overrides, "--plan", "--json")[0])
+        plan = json.loads(bittygpt("train", *arguments, "--fresh", "--plan", "--json")[0])
     with OtherLoad() as while_running:
-        out, wall = bittygpt("train", path, *overrides, "--json")
+        out, wall = bittygpt("train", *arguments, "--fresh", "--json")
     events = [json.loads(line) for line in out.splitlines()]
     steps = [event for event in events if event["event"] == "step"]
     checkpoint = Path(events[-1]["checkpoint"])
@@ -109,6 +122,14 @@ def compare(name: str, folder: Path, text: str | None) -> dict[str, tuple[float,
     }
 
 
+def line(figure: str, pairs: list[tuple[float, float]]) -> str:
+    """Medians of the rounds."""
+    planned, measured = (median(side) for side in zip(*pairs, strict=True))
+    ratios = sorted(plan / run for plan, run in pairs if run)
+    spread = f"{median(ratios):7.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})" if ratios else ""
+    return f"{figure:22}{planned:12,.2f}{measured:12,.2f}{spread}"
+
+
 def size_of(folder: Path) -> int:
     """Bytes of the files in a folder."""
     return sum(file.stat().st_size for file in folder.iterdir())
@@ -119,18 +140,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", help="a text for shakespeare.yaml, such as tinyshakespeare.txt")
     parser.add_argument("--configs", nargs="+", choices=CONFIGS, default=list(CONFIGS))
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write all figures there too")
     options = parser.parse_args()
     figures = {}
-    print(f"{'config':14}{'figure':22}{'planned':>12}{'measured':>12}{'ratio':>8}")
+    print(f"{'config':14}{'figure':22}{'planned':>12}{'measured':>12}  ratio (least to most)")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.configs:
-            figures[name] = compare(name, Path(folder), options.text)
-            for figure, (planned, measured) in figures[name].items():
-                print(
-                    f"{name:14}{figure:22}{planned:12,.2f}{measured:12,.2f}{planned / measured:8.3f}",
-                    flush=True,
-                )
+            figures[name] = compare(name, Path(folder), options.text, options.rounds)
+            for figure, pairs in figures[name].items():
+                print(f"{name:14}{line(figure, pairs)}", flush=True)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
