@@ -12,24 +12,24 @@ PACKAGE = REPOSITORY / "bittygpt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 WORDS_AND_SENTENCES = "story_"  # lists of phrases may be as long as they are
 MAX_LINES, MAX_FUNCTION = 220, 60
-MIDDLE = {"text", "checks", "data", "layouts", "training", "sampling", "export", "terminal", "report"}
+MIDDLE = {
+    *("text", "data", "layouts", "training", "planning"),
+    *("checks", "sampling", "export", "terminal", "report"),
+}
 ALLOWED = {
     "kernels": {"kernels"},
     "core": {"core", "kernels"},
     "config": {"config", "errors"},
     "text": {"text", "errors", "files"},
     "data": {"data", "text", "core", "errors", "files", "config"},
-    "layouts": {
-        "layouts",
-        "data",
-        "core",
-        "errors",
-    },  # of other programs: `training` reads them, `export` writes them
+    # of other programs: `training` reads them, `export` writes them
+    "layouts": {"layouts", "data", "core", "errors"},
     "training": {"training", "layouts", "data", "core", "errors", "files", "config", "stop_signals"},
+    "planning": {"planning", "training", "core", "data", "errors", "config"},
     "sampling": {"sampling", "core", "data", "errors"},
     "export": {"export", "layouts", "core", "data", "errors", "files"},
     "checks": {"checks", "config", "core", "data", "errors", "sampling", "training"},
-    "terminal": {"terminal", "checks", "training", "errors", "files"},
+    "terminal": {"terminal", "checks", "training", "planning", "errors", "files"},
     "report": {"report", "terminal", "training", "config", "errors", "files"},
     "commands": {"commands", "config", "core", "errors", "files", "stop_signals", *MIDDLE},
 }

@@ -8,6 +8,10 @@ from bittygpt.commands.train_setup import read_fitting
 from bittygpt.config import RunConfig, config_to_yaml, load_config
 from bittygpt.data.tokens_ahead import look_ahead
 from bittygpt.errors import ConfigError
+from bittygpt.planning.making import plan_for, plan_here
+from bittygpt.planning.on_paper import device_by_name, hardware
+from bittygpt.planning.plan import Plan
+from bittygpt.planning.subject import Subject
 from bittygpt.terminal.console import result, talk
 from bittygpt.terminal.plan import plan_as_json, show_plan
 from bittygpt.training.allocator import keep_freed_memory
@@ -15,10 +19,6 @@ from bittygpt.training.checkpoint_folder import list_checkpoints
 from bittygpt.training.course import has_ended
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import ranks_from_environment
-from bittygpt.training.plan import Plan
-from bittygpt.training.plan_making import plan_for, plan_here
-from bittygpt.training.plan_on_paper import device_by_name, hardware
-from bittygpt.training.plan_subject import Subject
 from bittygpt.training.run_folder import RunFolder
 
 

@@ -6,12 +6,12 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from bittygpt.planning.on_paper import RankPlan
+from bittygpt.planning.parts import FORWARD_SHARE
+from bittygpt.planning.plan import Plan
 from bittygpt.terminal.console import result
 from bittygpt.terminal.plan_rows import sections_of
 from bittygpt.terminal.units import Section
-from bittygpt.training.plan import Plan
-from bittygpt.training.plan_on_paper import RankPlan
-from bittygpt.training.plan_parts import FORWARD_SHARE
 
 COLUMNS = 80  # of a line in a pipe
 

@@ -1,9 +1,9 @@
 """What a plan says of devices that are not here: the ranks, and what was assumed."""
 
+from bittygpt.planning.network import LINK_SHARE
+from bittygpt.planning.on_paper import UPDATE_BYTES, RankPlan
+from bittygpt.planning.plan import Plan
 from bittygpt.terminal.units import Section, seconds, size
-from bittygpt.training.network import LINK_SHARE
-from bittygpt.training.plan import Plan
-from bittygpt.training.plan_on_paper import UPDATE_BYTES, RankPlan
 
 
 def rank_rows(plan: Plan) -> Section:

@@ -2,11 +2,11 @@
 
 from datetime import datetime, timedelta
 
+from bittygpt.planning.parts import FORWARD_SHARE
+from bittygpt.planning.plan import SAVED_PER_SECOND, Plan, TimePlan
 from bittygpt.terminal.console import duration
 from bittygpt.terminal.plan_rank_rows import assumptions, rank_rows
 from bittygpt.terminal.units import Section, seconds, size
-from bittygpt.training.plan import SAVED_PER_SECOND, Plan, TimePlan
-from bittygpt.training.plan_parts import FORWARD_SHARE
 
 
 def sections_of(plan: Plan) -> list[Section]:

@@ -4,16 +4,11 @@ import sys
 from typing import Any
 
 from bittygpt.core import TransformerLM
-from bittygpt.training import plan
-from bittygpt.training.devices import Device
-from bittygpt.training.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trained
-from bittygpt.training.optimizers import moments_per_weight
-from bittygpt.training.pace import Pause
-from bittygpt.training.plan import Plan, TimePlan
-from bittygpt.training.plan_faults import disk_faults, memory_faults, rank_fault
-from bittygpt.training.plan_measuring import Measured, current_memory
-from bittygpt.training.plan_on_paper import Hardware, check_batch, plan_ranks
-from bittygpt.training.plan_parts import (
+from bittygpt.planning import plan
+from bittygpt.planning.faults import disk_faults, memory_faults, rank_fault
+from bittygpt.planning.measuring import Measured, current_memory
+from bittygpt.planning.on_paper import Hardware, check_batch, plan_ranks
+from bittygpt.planning.parts import (
     FORWARD_SHARE,
     checkpoint_size,
     flops_by_part,
@@ -21,7 +16,12 @@ from bittygpt.training.plan_parts import (
     parameters_by_part,
     shapes_in_checkpoint,
 )
-from bittygpt.training.plan_subject import Subject, measure_steps
+from bittygpt.planning.plan import Plan, TimePlan
+from bittygpt.planning.subject import Subject, measure_steps
+from bittygpt.training.devices import Device
+from bittygpt.training.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trained
+from bittygpt.training.optimizers import moments_per_weight
+from bittygpt.training.pace import Pause
 from bittygpt.training.time_budget import planned_steps
 from bittygpt.training.validation import evaluation_batch_size
 

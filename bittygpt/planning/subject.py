@@ -9,11 +9,11 @@ import torch
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.tokens_ahead import TokensAhead
+from bittygpt.planning.measuring import Measured, measure, synthetic_batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.engine import Engine
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
-from bittygpt.training.plan_measuring import Measured, measure, synthetic_batch
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.saved_tensors import model_without_numbers
 

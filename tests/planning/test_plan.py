@@ -9,10 +9,10 @@ import pytest
 from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import evaluation_batches
+from bittygpt.planning.faults import disk_faults, memory_faults
+from bittygpt.planning.plan import DiskPlan, due, evaluation_windows, plan_disk, plan_time
 from bittygpt.training.devices import Device
 from bittygpt.training.memory import estimate_memory
-from bittygpt.training.plan import DiskPlan, due, evaluation_windows, plan_disk, plan_time
-from bittygpt.training.plan_faults import disk_faults, memory_faults
 
 
 def config(**train):

@@ -7,9 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bittygpt.config import RunConfig, load_config
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.core.twins import formulas_alone
-from bittygpt.training.checkpoint import optimizer_tensors, save_tensors
-from bittygpt.training.optimizers import build_optimizers
-from bittygpt.training.plan_parts import (
+from bittygpt.planning.parts import (
     FORWARD_SHARE,
     checkpoint_size,
     flops_by_part,
@@ -17,6 +15,8 @@ from bittygpt.training.plan_parts import (
     parameters_by_part,
     shapes_in_checkpoint,
 )
+from bittygpt.training.checkpoint import optimizer_tensors, save_tensors
+from bittygpt.training.optimizers import build_optimizers
 
 SHAPES = [{}, {"qk_norm": True, "tie_embeddings": True}, {"activation": "gelu"}, {"num_kv_heads": 1}]
 

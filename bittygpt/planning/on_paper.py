@@ -8,10 +8,7 @@ import torch
 
 from bittygpt.core import TransformerLM
 from bittygpt.errors import ConfigError
-from bittygpt.training.device_table import DEVICES, data_sheet_of
-from bittygpt.training.devices import Device
-from bittygpt.training.memory import FLOAT, StepMemory, estimate_memory, num_trained
-from bittygpt.training.network import (
+from bittygpt.planning.network import (
     LINK_SHARE,
     MACHINE,
     StepTime,
@@ -21,10 +18,13 @@ from bittygpt.training.network import (
     fsdp_traffic,
     muon_traffic,
 )
+from bittygpt.training.device_table import DEVICES, data_sheet_of
+from bittygpt.training.devices import Device
+from bittygpt.training.memory import FLOAT, StepMemory, estimate_memory, num_trained
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
-    from bittygpt.training.plan_measuring import Measured
+    from bittygpt.planning.measuring import Measured
 
 SHARE_OF_PEAK = 0.4  # of the data sheet's FLOP/s that a step reaches, if nobody says otherwise
 USABLE = 0.9  # of a device's memory: the rest is for kernels' workspaces and the estimate's error

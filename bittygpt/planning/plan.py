@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokens_ahead import TokensAhead
+from bittygpt.planning.measuring import Measured
+from bittygpt.planning.on_paper import Hardware, RankPlan
 from bittygpt.training.checkpoint_folder import list_checkpoints
 from bittygpt.training.devices import Device
 from bittygpt.training.disk_space import free_bytes
 from bittygpt.training.memory import FLOAT, StepMemory, num_trained
-from bittygpt.training.plan_measuring import Measured
-from bittygpt.training.plan_on_paper import Hardware, RankPlan
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig

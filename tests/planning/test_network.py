@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bittygpt.training.network import (
+from bittygpt.planning.network import (
     ddp_time,
     ddp_traffic,
     fsdp_time,

@@ -6,10 +6,7 @@ import torch
 from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig
 from bittygpt.errors import ConfigError
-from bittygpt.training.device_table import DEVICES, data_sheet_of
-from bittygpt.training.devices import Device
-from bittygpt.training.memory import estimate_memory
-from bittygpt.training.plan_on_paper import (
+from bittygpt.planning.on_paper import (
     Hardware,
     check_batch,
     device_by_name,
@@ -17,6 +14,9 @@ from bittygpt.training.plan_on_paper import (
     orthogonalizing_flops,
     plan_ranks,
 )
+from bittygpt.training.device_table import DEVICES, data_sheet_of
+from bittygpt.training.devices import Device
+from bittygpt.training.memory import estimate_memory
 from bittygpt.training.saved_tensors import model_without_numbers
 
 MODEL = model_without_numbers(ModelConfig(1000, 64, 32, 6, 4, d_ff=64))
