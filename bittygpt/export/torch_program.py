@@ -55,7 +55,8 @@ def write_program(path: Path, model: TransformerLM, dtype: str, extra_files: dic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch, **length},))
-        torch.export.save(program, path, extra_files=dict(extra_files))
+        with path.open("wb") as file:  # of a path that does not end with .pt2, torch would complain
+            torch.export.save(program, file, extra_files=dict(extra_files))
 
 
 @torch.inference_mode()

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def test_the_command_line_writes_a_program_that_runs_without_bittygpt(bittygpt, 
     done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "torch", "--out", "owl.pt2")
     path, verdict = done.stdout.splitlines()
     assert path == "owl.pt2"
+    assert done.stderr.splitlines()[-1] == "comparing with PyTorch without bittygpt ..."
+    assert not re.search(r"^[WE]\d{4} ", done.stderr, flags=re.MULTILINE), "a message of torch's own"
     assert verdict.startswith("the same model in PyTorch without bittygpt: logits differ by at most ")
     assert "; equal ids for " in verdict
     model, _ = command.load_checkpoint(run / "checkpoints/step-00000003")
