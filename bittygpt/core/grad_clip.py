@@ -24,8 +24,6 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     if not grads:
         return torch.zeros(())
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))
-    # to ask whether it is short enough is to wait, on a GPU for the GPU, and of a shared-out norm for the other ranks
-    is_short = norm.is_cpu and type(norm) is Tensor and bool(norm <= max_norm)
-    if max_norm > 0 and not is_short:
+    if max_norm > 0:
         torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
