@@ -110,31 +110,27 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
                 head_norms += [head, head_inverse_rms]
                 head = head * gain_d
             heads.append(head)
-        back = None
+        ctx.back = None  # not among what is saved for the backward pass: one table serves all layers
         if turns is not None:
-            there, back = turns
+            there, ctx.back = turns
             for head in heads[:2]:
                 pairs = as_pairs(head)
                 pairs.mul_(there[:, : pairs.shape[-1]])
-        ctx.save_for_backward(
-            normed, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, back, *head_norms
-        )
+        ctx.save_for_backward(normed, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, *head_norms)
         return x_BTD, *(head.transpose(1, 2) for head in heads)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        normed, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, back, *head_norms = (
-            ctx.saved_tensors
-        )
+        normed, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, *head_norms = ctx.saved_tensors
         dx_BTD, *dheads = grads
         head_gains: list[Tensor | None] = []
         dprojected: list[Tensor] = []
         for dhead_BHTd, gain_d in zip(dheads, (q_gain_d, k_gain_d, None), strict=True):
             dhead = dhead_BHTd.transpose(1, 2).contiguous()  # (B, T, H, d), as it mostly lies already
-            if back is not None and len(dprojected) < 2:  # not the values
+            if ctx.back is not None and len(dprojected) < 2:  # not the values
                 pairs = as_pairs(dhead)
-                dhead = torch.view_as_real(pairs * back[:, : pairs.shape[-1]]).view(dhead.shape)
+                dhead = torch.view_as_real(pairs * ctx.back[:, : pairs.shape[-1]]).view(dhead.shape)
             if gain_d is not None:
                 dhead, dgain_d = norm_gradients(dhead, head_norms.pop(0), head_norms.pop(0), gain_d)
                 head_gains.append(dgain_d)
