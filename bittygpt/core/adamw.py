@@ -47,15 +47,14 @@ class Adam(Optimizer):
 
     def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         """One step of weights of one kind: large ones on a GPU by the kernel, all others on lists."""
-        t = 0
+        t = int(self.state[weights[0]].get("step", 0)) + 1  # the same for all of a kind
         on_lists = []
         for p in weights:
             state = self.state[p]
             if not state:
                 moments = {key: torch.zeros_like(p, dtype=torch.float32) for key in ("exp_avg", "exp_avg_sq")}
-                state.update(step=0, **moments)
-            state["step"] += 1
-            t = int(state["step"])  # the same for all of a kind
+                state.update(step=t, **moments)
+            state["step"] = t
             tensors = (p, cast(Tensor, p.grad), state["exp_avg"], state["exp_avg_sq"])
             if kernel_suits(tensors):
                 from bittygpt.kernels.adam import adam_

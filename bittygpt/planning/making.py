@@ -33,7 +33,7 @@ def plan_here(subject: Subject, device: Device) -> Plan:
     shapes = shapes_in_checkpoint(paper, subject.config.optim)
     moments = moments_in(shapes) / max(1, num_trained(paper))
     size = _micro_batch_size(subject, paper, device)
-    memory = estimate_memory(paper, size, moments, device, accumulates=size < subject.config.train.batch_size)
+    memory = estimate_memory(paper, size, moments, device)
     available = device.total_memory()
     faults = memory_faults(memory, process, available, device, size)
     measured, time = None, None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bittygpt.core import TransformerLM
+from bittygpt.core.muon import NEWTON_SCHULZ_STEPS
 from bittygpt.errors import ConfigError
 from bittygpt.planning.network import (
     LINK_SHARE,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 SHARE_OF_PEAK = 0.4  # of the data sheet's FLOP/s that a step reaches, if nobody says otherwise
 USABLE = 0.9  # of a device's memory: the rest is for kernels' workspaces and the estimate's error
 UPDATE_BYTES = 28  # moved for each weight: read weight, gradient and two moments, write weight and moments
-NEWTON_SCHULZ_STEPS = 5
 
 
 @dataclass(frozen=True)

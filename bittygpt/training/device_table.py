@@ -40,9 +40,8 @@ DEVICES = {
 
 def data_sheet_of(name: str) -> DataSheet | None:
     """The row of a device by its full name, as PyTorch or a person says it; None when it is in no row."""
-    words = (
-        f" {' '.join(name.replace('-', ' ').split())} ".lower()
-    )  # "NVIDIA A100-SXM4-80GB"; an L40 is no L4
+    # whole words, as in "NVIDIA A100-SXM4-80GB": an L40 is no L4
+    words = f" {' '.join(name.replace('-', ' ').split())} ".lower()
     return next((sheet for key, sheet in DEVICES.items() if _stands_in(key, words)), None)
 
 
