@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bittygpt.core.feed_forward import SwiGLU
+from bittygpt.core.linear import product_dtype
 from bittygpt.core.rmsnorm import norm_gradients, normalized
 from bittygpt.core.twins import use_twin
 
@@ -52,12 +53,6 @@ def feed_forward_half(block: "TransformerBlock", x_BTD: Tensor) -> Tensor:
     weights = (layer.weight for layer in (block.ffn.w1, block.ffn.w3, block.ffn.w2))
     result: Tensor = SwiGLUTwin.apply(x_BTD, block.ln2.weight, *weights, block.ln2.eps)
     return result
-
-
-def product_dtype(x: Tensor) -> torch.dtype:
-    """The precision of matrix products: autocast's, or that of x."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def in_precision(dtype: torch.dtype, *weights: Tensor) -> list[Tensor]:

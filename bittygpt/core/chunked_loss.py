@@ -11,18 +11,25 @@ So a chunk of tokens goes forward and backward at once, and its logits are dropp
 Shapes: N tokens, D d_model, V vocabulary.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bittygpt.core.cross_entropy import IGNORE_INDEX, cross_entropy
+from bittygpt.core.linear import product_dtype
 from bittygpt.core.twins import call, formulas_are_alone, use_kernel
 
-# Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show.
+# Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show. On a
+# GPU it would with more chunks than four, too: there products are so fast that every other pass over memory does.
 LOGITS_AT_ONCE, LOGITS_AT_ONCE_GPU = 1 << 24, 1 << 27
+MOST_CHUNKS_GPU = 4
+# A GPU multiplies matrices at a fraction of its rate where a row does not begin at a multiple of 16 bytes; 64 fill a tile.
+VOCABULARY_MULTIPLE_GPU = 64
 
 
 def linear_cross_entropy(
@@ -68,22 +75,24 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
         ctx: Any, hidden_ND: Tensor, weight_VD: Tensor, targets_N: Tensor, ignore_index: int
     ) -> Tensor:
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        vocab_size = len(weight_VD)
+        weight = with_padding(weight_VD)
         total = torch.zeros((), device=hidden_ND.device)
         dhidden = torch.empty_like(hidden_ND) if wants_hidden else None
-        dweight = torch.zeros_like(weight_VD, dtype=torch.float32) if wants_weight else None
-        for rows in chunks(len(targets_N), len(weight_VD), hidden_ND.device):
+        dweight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
+        for rows in chunks(len(targets_N), vocab_size, hidden_ND.device):
             hidden = hidden_ND[rows]
-            logits = hidden @ weight_VD.T
+            logits = logits_with_padding(hidden, weight, vocab_size)
             losses = losses_and_gradients_(
                 logits, targets_N[rows], ignore_index, gradients=wants_hidden or wants_weight
             )
             total += losses.sum()
             dlogits = logits
             if dhidden is not None:
-                _put_product(dhidden[rows], dlogits, weight_VD)
+                _put_product(dhidden[rows], dlogits, weight)
             if dweight is not None:
                 _add_product(dweight, dlogits.T, hidden)
-        ctx.save_for_backward(dhidden, dweight)
+        ctx.save_for_backward(dhidden, None if dweight is None else dweight[:vocab_size])
         return total
 
     @staticmethod
@@ -121,21 +130,49 @@ def chunked_token_losses(
 ) -> Tensor:
     """The loss of every token apart, (...) float32, without gradients; of all the logits only some are held."""
     rows, flat = hidden.flatten(0, -2), targets.flatten()
+    vocab_size = len(weight_VD)
+    weight = with_padding(weight_VD)
     losses = [
-        losses_and_gradients_(rows[part] @ weight_VD.T, flat[part], ignore_index, gradients=False)
-        for part in chunks(len(flat), len(weight_VD), hidden.device)
+        losses_and_gradients_(
+            logits_with_padding(rows[part], weight, vocab_size), flat[part], ignore_index, gradients=False
+        )
+        for part in chunks(len(flat), vocab_size, hidden.device)
     ]
     return torch.cat(losses).view(targets.shape)
 
 
+def with_padding(weight_VD: Tensor) -> Tensor:
+    """On a GPU, in the precision of products and with rows of zeros below, so that their number suits it."""
+    if not weight_VD.is_cuda:
+        return weight_VD
+    weight_VD = weight_VD.to(product_dtype(weight_VD))
+    return F.pad(weight_VD, (0, 0, 0, -len(weight_VD) % VOCABULARY_MULTIPLE_GPU))
+
+
+def logits_with_padding(hidden_ND: Tensor, weight: Tensor, vocab_size: int) -> Tensor:
+    """The logits (N, V and more): what stands where there is no token has probability 0, and so no gradient."""
+    logits = hidden_ND @ weight.T
+    if len(weight) > vocab_size:
+        logits[:, vocab_size:] = -math.inf
+    return logits
+
+
 def logits_at_once(device: torch.device) -> int:
-    """How many logits are held at the same time on a device."""
+    """How many logits may be held at the same time on a device."""
     return LOGITS_AT_ONCE_GPU if device.type == "cuda" else LOGITS_AT_ONCE
+
+
+def tokens_at_once(num_tokens: int, vocab_size: int, device: torch.device) -> int:
+    """Of how many of the tokens the logits are held at the same time."""
+    size = max(1, logits_at_once(device) // vocab_size)
+    if device.type == "cuda":
+        size = max(size, math.ceil(num_tokens / MOST_CHUNKS_GPU))
+    return min(size, max(1, num_tokens))
 
 
 def chunks(num_tokens: int, vocab_size: int, device: torch.device) -> Iterator[slice]:
     """The tokens in parts of equal size, but for the last."""
-    size = max(1, logits_at_once(device) // vocab_size)
+    size = tokens_at_once(num_tokens, vocab_size, device)
     return (slice(first, first + size) for first in range(0, num_tokens, size))
 
 

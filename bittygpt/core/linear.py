@@ -37,3 +37,9 @@ def side_by_side(x: Tensor, layers: Sequence[Linear]) -> Tensor:
     together costs little beside it, and each keeps its own name and place in a checkpoint.
     """
     return x @ torch.cat([layer.weight for layer in layers]).T
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The precision of matrix products: autocast's, or that of x."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

@@ -92,3 +92,30 @@ def test_a_model_with_targets_gives_the_loss_of_its_logits(tied):
     gradients = (torch.autograd.grad(value, parameters) for value in (loss, expected))
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def padded(monkeypatch):
+    """The vocabulary is filled up as on a GPU."""
+    add_rows = lambda weight: F.pad(weight, (0, 0, 0, 9))  # noqa: E731
+    monkeypatch.setattr(chunked_loss, "with_padding", add_rows)
+
+
+@pytest.mark.usefixtures("any_chunk", "padded")
+def test_padding_of_the_vocabulary_changes_nothing():
+    hidden, weight, targets = inputs()
+    ours, theirs = (f(hidden, weight, targets) for f in (chunked_linear_cross_entropy, oracle))
+    torch.testing.assert_close(ours, theirs)
+    gradients = (torch.autograd.grad(loss, [hidden, weight]) for loss in (ours, theirs))
+    for mine, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-4)
+    each = chunked_token_losses(hidden, weight, targets)
+    torch.testing.assert_close(each.sum(), theirs.detach())
+
+
+def test_a_gpu_makes_few_chunks_and_a_cpu_small_ones():
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    sizes = [chunked_loss.tokens_at_once(1 << 16, 50_257, device) for device in (cpu, gpu)]
+    assert sizes == [(1 << 24) // 50_257, 1 << 14]
+    assert chunked_loss.tokens_at_once(100, 65, gpu) == 100
+    assert [len(range(*part.indices(10))) for part in chunked_loss.chunks(10, 1 << 24, cpu)] == [1] * 10
