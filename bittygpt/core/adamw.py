@@ -10,12 +10,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from bittygpt.core.optimizer import Optimizer
+from bittygpt.core.optimizer import Numbers, Optimizer
 from bittygpt.core.twins import use_kernel, use_twin
 
-# Weights of a tensor from which on a kernel of its own saves more than its launch takes (by reckoning: some 10 µs
-# against 50 bytes of traffic a weight). Smaller ones share the operations on lists.
-KERNEL_FROM = 1 << 18
+ALIGNED = 16  # bytes, of which the kernel reads as many at once
 
 
 class Adam(Optimizer):
@@ -41,54 +39,93 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._tables: dict[Tensor, Any] = {}  # by the first weight of a kind: where they all lie
 
-    def _kind(self, p: Tensor) -> Hashable:
-        return p.dtype, self.state[p].get("step", 0)
+    def can_be_recorded(self, weights: list[Tensor]) -> bool:
+        """Whether the kernel updates them all."""
+        return all(kernel_suits(tensors) for tensors in self._with_gradients_and_moments(weights))
 
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One step of weights of one kind: large ones on a GPU by the kernel, all others on lists."""
+    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
+        """What decay leaves of the weights, lr / (1 - b1^t), and sqrt(1 - b2^t)."""
         t = int(self.state[weights[0]].get("step", 0)) + 1  # the same for all of a kind
-        on_lists = []
         for p in weights:
-            state = self.state[p]
-            if not state:
-                moments = {key: torch.zeros_like(p, dtype=torch.float32) for key in ("exp_avg", "exp_avg_sq")}
-                state.update(step=t, **moments)
-            state["step"] = t
-            tensors = (p, cast(Tensor, p.grad), state["exp_avg"], state["exp_avg_sq"])
-            if kernel_suits(tensors):
-                from bittygpt.kernels.adam import adam_
+            self.state[p]["step"] = t
+        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        kept = 1 - lr * decay if self.decoupled else 1.0
+        return [kept, lr / (1 - beta1**t), math.sqrt(1 - beta2**t)]
 
-                decay = {"decoupled_decay" if self.decoupled else "l2": group["weight_decay"]}
-                adam_(*tensors, t, group["lr"], group["betas"], group["eps"], **decay)
-            else:
-                on_lists.append(tensors)
-        if on_lists:
-            self._update_on_lists(on_lists, t, group)
+    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
+        """One step of weights of one kind: on a GPU all by one kernel, else on lists."""
+        tensors = self._with_gradients_and_moments(weights)
+        decay = 0.0 if self.decoupled else group["weight_decay"]  # added to the gradients
+        suited = [each for each in tensors if kernel_suits(each)]
+        if suited:
+            self._update_by_kernel(suited, numbers, group["betas"], group["eps"], decay)
+        if len(suited) < len(tensors):
+            rest = [each for each in tensors if not kernel_suits(each)] if suited else tensors
+            self._update_on_lists(rest, numbers, group["betas"], group["eps"], decay)
+
+    def _with_gradients_and_moments(self, weights: list[Tensor]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        for p in weights:
+            if "exp_avg" not in self.state[p]:
+                for key in ("exp_avg", "exp_avg_sq"):
+                    self.state[p][key] = torch.zeros_like(p, dtype=torch.float32)
+        states = [self.state[p] for p in weights]
+        return [
+            (p, cast(Tensor, p.grad), state["exp_avg"], state["exp_avg_sq"])
+            for p, state in zip(weights, states, strict=True)
+        ]
+
+    def _update_by_kernel(
+        self,
+        tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]],
+        numbers: Numbers,
+        betas: tuple[float, float],
+        eps: float,
+        decay: float,
+    ) -> None:
+        """The same on a GPU, in one pass over memory."""
+        from bittygpt.kernels.adam import Table, adam_
+
+        weights = [weight for weight, *_ in tensors]
+        if not isinstance(numbers, Tensor):
+            numbers = torch.tensor(numbers).to(weights[0].device, non_blocking=True)
+        table = self._tables.get(weights[0])
+        if table is None or not table.is_of(tensors):
+            table = self._tables[weights[0]] = Table(tensors)
+        adam_(table, weights, numbers, betas, eps, decay)
 
     def _update_on_lists(
-        self, tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]], t: int, group: dict[str, Any]
+        self,
+        tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]],
+        numbers: Numbers,
+        betas: tuple[float, float],
+        eps: float,
+        decay: float,
     ) -> None:
         """The formula above, on lists: of weights, their gradients, and their two means."""
-        lr, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
+        kept, step_size, root = map(float, numbers)
+        beta1, beta2 = betas
         weights, grads, m, v = (list(column) for column in zip(*tensors, strict=True))
         if weights[0].dtype != torch.float32:
             grads = [grad.float() for grad in grads]
 
-        if decay and self.decoupled:
-            torch._foreach_mul_(weights, 1 - lr * decay)
-        elif decay:
+        if kept != 1:
+            torch._foreach_mul_(weights, kept)
+        if decay:
             grads = list(torch._foreach_add(grads, [p.float() for p in weights], alpha=decay))
         torch._foreach_lerp_(m, grads, 1 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
         # sqrt(v / c) + eps = (sqrt(v) + eps sqrt(c)) / sqrt(c): the correction c costs no pass over the weights
-        root = math.sqrt(1 - beta2**t)
         denominators = list(torch._foreach_sqrt(v))
-        torch._foreach_add_(denominators, group["eps"] * root)
+        torch._foreach_add_(denominators, eps * root)
         if weights[0].dtype != torch.float32:
             m, denominators = ([x.to(weights[0].dtype) for x in xs] for xs in (m, denominators))
-        torch._foreach_addcdiv_(weights, m, denominators, value=-lr * root / (1 - beta1**t))
+        torch._foreach_addcdiv_(weights, m, denominators, value=-step_size * root)
+
+    def _kind(self, p: Tensor) -> Hashable:
+        return p.dtype, self.state[p].get("step", 0)
 
 
 class AdamW(Adam):
@@ -119,6 +156,5 @@ def kernel_suits(tensors: tuple[Tensor, ...]) -> bool:
     weight = tensors[0]
     if not (use_twin() and use_kernel(weight)):  # asked first: on a CPU that is all
         return False
-    large_and_plain = weight.numel() >= KERNEL_FROM and type(weight) in (Tensor, nn.Parameter)
-    precise_enough = weight.dtype != torch.float64
-    return large_and_plain and precise_enough and all(tensor.is_contiguous() for tensor in tensors)
+    is_plain = type(weight) in (Tensor, nn.Parameter) and weight.dtype != torch.float64
+    return is_plain and all(x.is_contiguous() and x.data_ptr() % ALIGNED == 0 for x in tensors)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bittygpt.core.optimizer import Optimizer
+from bittygpt.core.optimizer import Numbers, Optimizer
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
@@ -67,7 +67,16 @@ class Muon(Optimizer):
     def _kind(self, p: Tensor) -> Hashable:
         return p.dtype, p.shape
 
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def can_be_recorded(self, weights: list[Tensor]) -> bool:
+        """Always."""
+        return True
+
+    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
+        """What is kept of the weights, and how far they go in their direction."""
+        scale = 0.2 * math.sqrt(max(weights[0].shape))
+        return [1 - group["lr"] * group["weight_decay"], -group["lr"] * scale]
+
+    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
         """The formula above on matrices of one shape, stacked: one product for all of them keeps a device busy."""
         for p in weights:
             if "momentum_buffer" not in self.state[p]:
@@ -76,7 +85,13 @@ class Muon(Optimizer):
         grads = [p.grad.float() for p in weights if p.grad is not None]
         torch._foreach_lerp_(momentum, grads, 1 - group["momentum"])
         ahead = torch._foreach_lerp(grads, momentum, group["momentum"])
-        directions = orthogonalize(torch.stack(list(ahead)), dtype=self.dtype).to(weights[0].dtype).unbind()
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        scale = 0.2 * math.sqrt(max(weights[0].shape))
-        torch._foreach_add_(weights, directions, alpha=-group["lr"] * scale)
+        directions = orthogonalize(torch.stack(list(ahead)), dtype=self.dtype).to(weights[0].dtype)
+        kept, distance = numbers
+        torch._foreach_mul_(weights, kept)
+        if isinstance(distance, Tensor):
+            torch._foreach_add_(weights, directions.mul_(distance).unbind())
+        else:
+            torch._foreach_add_(weights, directions.unbind(), alpha=distance)
+
+    def _kind(self, p: Tensor) -> Hashable:
+        return p.dtype, p.shape

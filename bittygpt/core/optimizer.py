@@ -1,10 +1,14 @@
 """What the optimizers share: a step over lists of parameters, as a call for each alone takes longer than its sums."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+# What an update takes that changes from step to step: numbers, or where an update is recorded to be replayed with other
+# ones (`training/recording.py`), a float32 vector of them on the device.
+Numbers = Sequence[float] | Tensor
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -25,19 +29,32 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for weights, group in self.parts():
+            self.update(weights, group, self.next_numbers(weights, group))
+        return loss
+
+    def parts(self) -> Iterator[tuple[list[Tensor], dict[str, Any]]]:
+        """Weights that are updated by the same calls, and their group's settings."""
         for group in self.param_groups:
             alike: dict[Hashable, list[Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
                     alike.setdefault(self._kind(p), []).append(p)
             for weights in alike.values():
-                self._update(weights, group)
-        return loss
+                yield weights, group
+
+    def can_be_recorded(self, weights: list[Tensor]) -> bool:
+        """Whether `update` takes its numbers from the device, too, and nothing of it depends on any other value."""
+        return False
+
+    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
+        """What `update` is to be given for the next step of weights of one kind. Counts that step."""
+        raise NotImplementedError
+
+    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
+        """One update of weights of one kind, all of which have a gradient."""
+        raise NotImplementedError
 
     def _kind(self, p: Tensor) -> Hashable:
         """What parameters have in common that are updated by the same calls."""
         return p.dtype
-
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        """One update of weights of one kind, all of which have a gradient."""
-        raise NotImplementedError

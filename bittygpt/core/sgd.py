@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bittygpt.core.optimizer import Optimizer
+from bittygpt.core.optimizer import Numbers, Optimizer
 
 
 class SGD(Optimizer):
@@ -21,8 +21,13 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def _update(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
+        """The learning rate."""
+        return [group["lr"]]
+
+    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
         """The formula above, on lists of tensors."""
+        (lr,) = numbers
         updates = [p.grad for p in weights if p.grad is not None]
         if group["weight_decay"]:
             updates = list(torch._foreach_add(updates, weights, alpha=group["weight_decay"]))
@@ -34,4 +39,4 @@ class SGD(Optimizer):
             torch._foreach_mul_(momentum, group["momentum"])
             torch._foreach_add_(momentum, updates)
             updates = momentum
-        torch._foreach_add_(weights, updates, alpha=-group["lr"])
+        torch._foreach_add_(weights, updates, alpha=-float(lr))

@@ -60,8 +60,8 @@ class Mutation:
 
 M = Mutation
 ADAM, MUON, STEP = (
-    "core.adamw:Adam._update_on_lists",
-    "core.muon:Muon._update",
+    "core.adamw:Adam.next_numbers",
+    "core.muon:Muon.update",
     "training.step:compute_gradients",
 )
 CROSS_ENTROPY, CHUNKED = "core.cross_entropy:cross_entropy", "core.chunked_loss"
@@ -138,14 +138,14 @@ MUTATIONS = [
     M("twins-equal-formulas", "core.block_twin:SwiGLUTwin.backward", "(y_NF, up_NF", "(up_NF, y_NF"),
     M("compiled-equals-eager", NORM, " + eps", " + 0.1", elsewhere=True),
     # the optimizer
-    M("adamw-equals-torch", ADAM, "root = math.sqrt(1 - beta2**t)", "root = 1.0"),
+    M("adamw-equals-torch", ADAM, "math.sqrt(1 - beta2**t)", "1.0"),
     M("adamw-equals-torch", ADAM, " / (1 - beta1**t)", ""),
     M("adamw-equals-torch", ADAM, "1 - lr * decay", "1 - decay"),
-    M("adam-equals-torch", ADAM, "alpha=decay", "alpha=-decay"),
-    M("sgd-equals-torch", "core.sgd:SGD._update", "(momentum, updates)", "(momentum, updates, alpha=0.1)"),
+    M("adam-equals-torch", "core.adamw:Adam._update_on_lists", "alpha=decay", "alpha=-decay"),
+    M("sgd-equals-torch", "core.sgd:SGD.update", "(momentum, updates)", "(momentum, updates, alpha=0.1)"),
     M("muon-orthogonalises", "core.muon:orthogonalize", "range(steps)", "range(steps - 3)"),
     M("muon-orthogonalises", "core.muon:orthogonalize", "alpha=c", "alpha=-c"),
-    M("muon-equals-formula", MUON, "max(weights[0].shape)", "min(weights[0].shape)"),
+    M("muon-equals-formula", "core.muon:Muon.next_numbers", "max(weights[0].shape)", "min(weights[0].shape)"),
     M("muon-equals-formula", MUON, 'torch._foreach_lerp(grads, momentum, group["momentum"])', "momentum"),
     M("clipping-equals-torch", "core.grad_clip:clip_grad_norm", "(norm + 1e-6)", "(grads[0].norm() + 1e-6)"),
     M("clipping-equals-torch", "core.grad_clip:clip_grad_norm", ".clamp(max=1.0)", ""),

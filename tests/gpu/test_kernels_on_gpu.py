@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from bittygpt import kernels
-from bittygpt.core import Adam, AdamW, ModelConfig, TransformerLM, adamw
+from bittygpt.core import Adam, AdamW, ModelConfig, TransformerLM
 from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 from bittygpt.core.twins import formulas_alone, use_kernel
 
@@ -111,7 +111,7 @@ def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled):
 
 
 @pytest.mark.parametrize(("ours", "oracle"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
-@pytest.mark.parametrize("shape", [(512, 512), (1 << 18,), (3, 123457)])
+@pytest.mark.parametrize("shape", [(512, 512), (1 << 18,), (3, 123457), (7,)])
 def test_adam_equals_torchs(ours, oracle, shape, monkeypatch):
     from bittygpt.kernels import adam
 
@@ -126,7 +126,6 @@ def test_adam_equals_torchs(ours, oracle, shape, monkeypatch):
         q.grad = p.grad.clone()
         mine.step()
         theirs.step()
-    assert p.numel() >= adamw.KERNEL_FROM
     assert len(calls) == 5
     torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-5)
     for key in ("exp_avg", "exp_avg_sq"):

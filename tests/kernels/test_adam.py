@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bittygpt.core import Adam, AdamW, adamw, twins
+from bittygpt.core import Adam, AdamW, twins
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
 from bittygpt.kernels import adam as kernels
@@ -17,22 +17,25 @@ SHAPES = [(1,), (8, 2), (7, 11), (3, 5, 5)]
 def updated(monkeypatch):
     """The kernel is chosen as on a GPU, blocks are small; the shapes that it has updated are listed."""
     shapes, update = [], kernels.adam_
-    monkeypatch.setattr(
-        kernels, "adam_", lambda p, *a, **k: shapes.append(tuple(p.shape)) or update(p, *a, **k)
-    )
+
+    def adam_(table, weights, *rest):
+        shapes.extend(tuple(weight.shape) for weight in weights)
+        update(table, weights, *rest)
+
+    monkeypatch.setattr(kernels, "adam_", adam_)
     monkeypatch.setattr(kernels, "BLOCK", 16)
-    monkeypatch.setattr(adamw, "KERNEL_FROM", 1)
     monkeypatch.setattr(twins, "work_on", lambda _: True)
     return shapes
 
 
 def test_nothing_beyond_the_last_weight_is_written():
-    memory = torch.ones(4, 64, device=DEVICE)
-    weight, grad, mean, square = memory[:, 5:42]
-    kernels.adam_(weight, grad, mean, square, 1, 0.1, (0.9, 0.999), 1e-8)
-    assert (memory[:, :5] == 1).all()
-    assert (memory[:, 42:] == 1).all()
-    assert (weight != 1).all()
+    memory = torch.ones(8, 64, device=DEVICE)
+    tensors = [tuple(memory[first : first + 4, 4:41]) for first in (0, 4)]
+    numbers = torch.tensor([1.0, 1.0, 0.03], device=DEVICE)
+    kernels.adam_(kernels.Table(tensors), [tensors[0][0], tensors[1][0]], numbers, (0.9, 0.999), 1e-8, 0.0)
+    assert (memory[:, :4] == 1).all()
+    assert (memory[:, 41:] == 1).all()
+    assert all((weight != 1).all() for weight, *_ in tensors)
 
 
 def gradient(p, step):
@@ -96,7 +99,7 @@ class LikeDTensor(torch.Tensor):
 
 
 @pytest.mark.parametrize(
-    "why", ["small", "not contiguous", "gradient not contiguous", "float64", "a subclass", "formulas alone"]
+    "why", ["not aligned", "not contiguous", "gradient not contiguous", "float64", "a subclass", "formulas alone"]
 )
 def test_what_the_kernel_does_not_suit_is_updated_on_lists(why, updated, monkeypatch):
     p = torch.randn(4, 6, device=DEVICE, requires_grad=True)
@@ -106,8 +109,8 @@ def test_what_the_kernel_does_not_suit_is_updated_on_lists(why, updated, monkeyp
         p = p.detach().double().requires_grad_()
     elif why == "a subclass":
         p = p.detach().as_subclass(LikeDTensor).requires_grad_()
-    elif why == "small":
-        monkeypatch.setattr(adamw, "KERNEL_FROM", 25)
+    elif why == "not aligned":
+        p = torch.randn(25, device=DEVICE)[1:].view(4, 6).requires_grad_()
     elif why == "formulas alone":
         monkeypatch.setattr(twins, "_formulas_alone", True)
     before = p.detach().clone()

@@ -17,7 +17,7 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
-from bittygpt.kernels.adam import adam_
+from bittygpt.kernels.adam import Table, adam_
 from bittygpt.kernels.cross_entropy import losses_and_gradients_
 
 class GPU:
@@ -47,11 +47,11 @@ for capability in (80, 90):
             launch = lambda index: losses_and_gradients_(logits, targets, index, gradients)
             assert number_of_codes(launch, [-100], [-1]) == 1
         weight, (grad, mean, square) = torch.empty(size, dtype=dtype), torch.empty(3, size)
-        launch = lambda t, lr, l2, decay: adam_(
-            weight, grad, mean, square, t, lr, (0.9, 0.999), 1e-8, l2, decay
+        launch = lambda count, l2, eps: adam_(
+            Table([(weight, grad, mean, square)] * count), [weight], torch.ones(3), (0.9, 0.999), eps, l2
         )
-        steps = [(1, 0, 0, 0), (2, 1, 1, 1), (3, 1e-3, 0.1, 0.1), (1000, 16, 16, 0)]
-        assert number_of_codes(launch, *steps) == 1, "compiled anew within a run"
+        assert number_of_codes(launch, (1, 0, 1e-8), (2, 1, 1), (16, 0.1, 0)) == 1, "compiled anew within a run"
+        assert compiled[0].asm["ptx"].count("ld.global.v4.b32") >= 3, "not as much is read at once as could be"
 """
 
 
