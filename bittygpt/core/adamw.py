@@ -28,7 +28,7 @@ class Adam(Optimizer):
     Oracle: `torch.optim.Adam`, parameters and state.
     """
 
-    decoupled = False
+    decoupled, num_numbers = False, 3
 
     def __init__(
         self,
@@ -65,7 +65,9 @@ class Adam(Optimizer):
             rest = [each for each in tensors if not kernel_suits(each)] if suited else tensors
             self._update_on_lists(rest, numbers, group["betas"], group["eps"], decay)
 
-    def _with_gradients_and_moments(self, weights: list[Tensor]) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _with_gradients_and_moments(
+        self, weights: list[Tensor]
+    ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
         for p in weights:
             if "exp_avg" not in self.state[p]:
                 for key in ("exp_avg", "exp_avg_sq"):

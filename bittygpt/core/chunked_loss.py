@@ -28,7 +28,7 @@ from bittygpt.core.twins import call, formulas_are_alone, use_kernel
 # GPU it would with more chunks than four, too: there products are so fast that every other pass over memory does.
 LOGITS_AT_ONCE, LOGITS_AT_ONCE_GPU = 1 << 24, 1 << 27
 MOST_CHUNKS_GPU = 4
-# A GPU multiplies matrices at a fraction of its rate where a row does not begin at a multiple of 16 bytes; 64 fill a tile.
+# A GPU multiplies matrices at a fraction of its rate where rows do not begin at multiples of 16 bytes; 64 fill a tile.
 VOCABULARY_MULTIPLE_GPU = 64
 
 

@@ -51,6 +51,8 @@ class Muon(Optimizer):
         ValueError: a parameter that is no matrix.
     """
 
+    num_numbers = 2
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -67,7 +69,7 @@ class Muon(Optimizer):
     def _kind(self, p: Tensor) -> Hashable:
         return p.dtype, p.shape
 
-    def can_be_recorded(self, weights: list[Tensor]) -> bool:
+    def can_be_recorded(self, _weights: list[Tensor]) -> bool:
         """Always."""
         return True
 
@@ -92,6 +94,3 @@ class Muon(Optimizer):
             torch._foreach_add_(weights, directions.mul_(distance).unbind())
         else:
             torch._foreach_add_(weights, directions.unbind(), alpha=distance)
-
-    def _kind(self, p: Tensor) -> Hashable:
-        return p.dtype, p.shape

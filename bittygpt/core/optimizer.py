@@ -14,6 +14,8 @@ Numbers = Sequence[float] | Tensor
 class Optimizer(torch.optim.Optimizer):
     """PyTorch's base class (groups of parameters, state of each) with the loop that every optimizer would repeat."""
 
+    num_numbers = 1  # how many `next_numbers` gives
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters that share their settings.
 
@@ -43,7 +45,7 @@ class Optimizer(torch.optim.Optimizer):
             for weights in alike.values():
                 yield weights, group
 
-    def can_be_recorded(self, weights: list[Tensor]) -> bool:
+    def can_be_recorded(self, _weights: list[Tensor]) -> bool:
         """Whether `update` takes its numbers from the device, too, and nothing of it depends on any other value."""
         return False
 

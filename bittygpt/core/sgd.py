@@ -21,7 +21,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
+    def next_numbers(self, _weights: list[Tensor], group: dict[str, Any]) -> list[float]:
         """The learning rate."""
         return [group["lr"]]
 

@@ -107,7 +107,8 @@ class Table:
         self.addresses = _addresses(tensors)
         self.dtypes = tensors[0][0].dtype, tensors[0][1].dtype
         self.device = tensors[0][0].device
-        rows, owners = [], []
+        rows: list[list[int]] = []
+        owners: list[int] = []
         for number, (addresses, (weight, *_)) in enumerate(zip(self.addresses, tensors, strict=True)):
             rows.append([*addresses, weight.numel(), len(owners)])
             owners += [number] * triton.cdiv(weight.numel(), BLOCK)
@@ -125,7 +126,12 @@ def _addresses(tensors: Sequence[tuple[Tensor, ...]]) -> list[tuple[int, ...]]:
 
 
 def adam_(
-    table: Table, weights: Sequence[Tensor], numbers: Tensor, betas: tuple[float, float], eps: float, l2: float
+    table: Table,
+    weights: Sequence[Tensor],
+    numbers: Tensor,
+    betas: tuple[float, float],
+    eps: float,
+    l2: float,
 ) -> None:
     """A step of the tensors in a table, all of one type; weights and both means are updated in place.
 

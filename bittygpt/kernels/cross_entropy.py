@@ -2,7 +2,7 @@
 
     loss = log sum_j exp(x_j) - x_target        dx_j = exp(x_j - log sum_k exp(x_k)) - [j = target]
 
-A program takes one row and goes over it twice: once for the largest logit and the sum, once for the gradient. A logit
+A program takes one row and goes over it twice: forth for the largest logit and the sum, back for the gradient. A logit
 in bfloat16 so costs 6 bytes of traffic, where a float32 tensor operation for each sign costs about 44. The first pass
 takes largest and sum together (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3):
 whenever a larger logit turns up, the sum so far is scaled to it.
@@ -55,8 +55,9 @@ def loss_kernel(
     tl.store(losses + row, tl.where(valid, loss, 0.0))
 
     if GRADIENTS:
-        for first in range(0, vocab_size, BLOCK):
-            columns = first + lanes
+        # from the end: what was read last is still in the cache
+        for block in range(tl.cdiv(vocab_size, BLOCK)):
+            columns = (tl.cdiv(vocab_size, BLOCK) - 1 - block) * BLOCK + lanes
             x = tl.load(logits + columns, mask=columns < vocab_size, other=0.0).to(tl.float32)
             dx = tl.exp(x - largest) / sum_of_row - tl.where(columns == target, 1.0, 0.0)
             dx = tl.where(valid, dx, 0.0)

@@ -21,6 +21,7 @@ from bittygpt.training.memory import (
 from bittygpt.training.micro_batch import largest_that_fits, next_smaller, runs
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
 from bittygpt.training.parallel import keep_gradients_local, shard_model, share_gradients
+from bittygpt.training.recording import Recordings
 from bittygpt.training.step import (
     NO_CLOCK,
     StepResult,
@@ -64,6 +65,7 @@ class Engine:
             model.to(device.torch_device)
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
+        self._recordings: Recordings | None = None
 
     def _is_to_be_sharded(self, parallel: str) -> bool:
         if self.ranks.world_size == 1 or parallel != "auto":
@@ -90,6 +92,17 @@ class Engine:
                 lambda size: self._try(batch, size),
                 lambda fits: self.ranks.all_agree(fits, self.device.torch_device),
             )
+        self._record()
+
+    def _record(self) -> None:
+        """Have the steps recorded from now on, on one GPU."""
+        if self.device.is_cuda and self.ranks.world_size == 1:
+            self._recordings = Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
+
+    def forget_recordings(self) -> None:
+        """Record anew: the optimizers' state was replaced."""
+        if self._recordings is not None:
+            self._recordings.forget()
 
     def _let_buckets_settle(self, batch: Batch) -> None:
         """A pass whose gradients are dropped.
@@ -134,6 +147,7 @@ class Engine:
                     ranks=self.ranks,
                     stop_asked=stop_asked,
                     word=word,
+                    **({} if self._recordings is None else {"recorded": self._recordings.passes}),
                 )
             )
 
@@ -143,11 +157,13 @@ class Engine:
             if smaller is None or not self.is_auto or self.ranks.world_size > 1:
                 raise self.out_of_memory()
             self.micro_batch_size = smaller
+            self._record()
         return results[0]
 
     def update(self, lr: float) -> None:
         """Move the weights by the gradients."""
-        update_weights(self.optimizers, lr)
+        recordings = self._recordings
+        update_weights(self.optimizers, lr, **({} if recordings is None else {"recorded": recordings.update}))
 
     def out_of_memory(self) -> OutOfMemoryError:
         """The error that says where the memory went."""

@@ -135,6 +135,7 @@ class Saver:
     def restore(self, checkpoint: Path) -> dict[str, Any]:
         """Model and optimizers as a checkpoint has them; gives its `state.json`."""
         state = restore(checkpoint, self.engine.model, self.engine.optimizers)
+        self.engine.forget_recordings()
         self.saved_step = state["step"]
         return state
 
@@ -160,6 +161,7 @@ class Saver:
         put_back(self.engine.model, self._start)
         for optimizer in self.engine.optimizers:
             optimizer.state.clear()
+        self.engine.forget_recordings()
         return {"step": 0, "divergence": NOTHING_YET}
 
     def _room(self, val_losses: Mapping[int, float]) -> int:

@@ -3,7 +3,7 @@
 Shapes: B batch (of this rank), T positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,6 +46,15 @@ class StepResult:
         return all(abs(x) < float("inf") for x in (self.loss, self.grad_norm))
 
 
+def forward_and_backward(
+    model: nn.Module, micro: Batch, num_valid: int, device: Device, ranks: Ranks
+) -> Tensor:
+    """Add the gradients of a micro-batch's summed loss, divided by `num_valid`; gives that loss."""
+    loss = micro_batch_loss(model, micro, device) / num_valid
+    (loss * ranks.world_size).backward()  # the exchange takes the mean over ranks; the loss is their sum
+    return loss.detach()
+
+
 def compute_gradients(
     model: nn.Module,
     batch: Batch,
@@ -56,12 +65,14 @@ def compute_gradients(
     ranks: Ranks,
     stop_asked: bool = False,
     word: Word = NO_CLOCK,
+    recorded: Callable[[Batch, int], Tensor | None] = lambda *_: None,
 ) -> StepResult:
     """Put the clipped gradients of a step's global batch into the model; the weights stay as they are.
 
     The loss is the sum over all valid targets of all micro-batches on all ranks, divided once by their number: the
     same whichever way the batch is cut. The ranks exchange gradients once, after the last micro-batch. `stop_asked`
     travels with the loss, so that all ranks learn of a signal that any of them got, and so does the `word` of rank 0.
+    `recorded` is tried before `forward_and_backward`: the same, unless it gives None (`training/recording.py`).
     """
     num_valid = max(1, batch.num_valid())
     own = batch.rows(*ranks.rows(len(batch.ids)))
@@ -75,11 +86,8 @@ def compute_gradients(
         micro = own.rows(first, first + micro_batch_size)
         is_last = first + micro_batch_size >= len(own.ids)
         with keep_gradients_local(model, local=not is_last):
-            loss = micro_batch_loss(model, micro, device) / num_valid
-            sums[0] += loss.detach()
-            (
-                loss * ranks.world_size
-            ).backward()  # the exchange takes the mean over ranks; the loss is their sum
+            loss = recorded(micro, num_valid)
+            sums[0] += forward_and_backward(model, micro, num_valid, device, ranks) if loss is None else loss
 
     ranks.sum(sums)
     grad_norm = whole(clip_grad_norm(parameters, grad_clip))
@@ -87,12 +95,19 @@ def compute_gradients(
     return StepResult(total, grad_norm.item(), stop > 0, Word(progress, may_pause > 0))
 
 
-def update_weights(optimizers: Sequence[Optimizer], lr: float) -> None:
-    """Move the weights once, by the gradients that are there. `lr` is that of a group whose `lr_scale` is 1."""
+def update_weights(
+    optimizers: Sequence[Optimizer], lr: float, recorded: Callable[[], bool] = lambda: False
+) -> None:
+    """Move the weights once, by the gradients that are there. `lr` is that of a group whose `lr_scale` is 1.
+
+    `recorded` is tried before the optimizers' own step: the same, unless it gives False.
+    """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
-        optimizer.step()
+    if not recorded():
+        for optimizer in optimizers:
+            optimizer.step()
 
 
 def micro_batch_loss(model: nn.Module, micro: Batch, device: Device) -> Tensor:

@@ -19,6 +19,7 @@ from bittygpt.training.allocator import keep_freed_memory
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.optimizers import build_optimizers
+from bittygpt.training.recording import Recordings
 from bittygpt.training.step import compute_gradients, micro_batch_loss, update_weights
 
 GRAD_CLIP, LEARNING_RATE = 1.0, 1e-4
@@ -71,7 +72,7 @@ def random_batch(shape: Shape) -> Batch:
 
 
 def ours(shape: Shape, device: Device, name: str) -> Contender:
-    """bittygpt's model, optimizers and step; compiled on CUDA, as `train` does it."""
+    """bittygpt's model, optimizers and step; on CUDA compiled and, as a whole, recorded, as `train` does it."""
     if not device.is_cuda:
         keep_freed_memory()  # as `train` does
     if name == FULL_LOGITS:
@@ -99,6 +100,10 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
     )
     optimizers = build_optimizers(model, settings, device.precision)
 
+    recordings = Recordings(trained, device, optimizers, shape.batch)
+    recorded = {"recorded": recordings.passes} if device.is_cuda else {}
+    recorded_update = {"recorded": recordings.update} if device.is_cuda else {}
+
     def whole_step() -> None:
         compute_gradients(
             trained,
@@ -107,8 +112,9 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
             micro_batch_size=shape.batch,
             device=device,
             ranks=Ranks(),
+            **recorded,
         )
-        update_weights(optimizers, LEARNING_RATE)
+        update_weights(optimizers, LEARNING_RATE, **recorded_update)
 
     return Contender(
         model,

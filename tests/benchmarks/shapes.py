@@ -32,7 +32,7 @@ SMALL = Shape("0.8M", 4, 4, 128, 64, 65, 12, 25, feed_forward=344)
 ON_CPU = (SMALL, Shape("10M", 6, 6, 384, 256, 65, 4, 2))
 ON_CUDA = (
     Shape("10M", 6, 6, 384, 256, 65, 64, 20),
-    Shape("124M", 12, 12, 768, 1024, 50_304, 16, 5),
+    Shape("124M", 12, 12, 768, 1024, 50_304, 32, 5),
     Shape("350M", 24, 16, 1024, 1024, 50_304, 8, 5),
 )
 # A vocabulary of 50,000 over a small model: here logits are most of the memory, where they are held.

@@ -65,6 +65,7 @@ ADAM, MUON, STEP = (
     "training.step:compute_gradients",
 )
 CROSS_ENTROPY, CHUNKED = "core.cross_entropy:cross_entropy", "core.chunked_loss"
+PASSES = "training.step:forward_and_backward"
 NORM, TABLE, ATTENTION = "core.rmsnorm:rms_norm", "core.rope:RotaryEmbedding._table", "core.attention"
 BLOCK, MODEL = "core.transformer:TransformerBlock.forward", "core.transformer:TransformerLM"
 GROUPS, BATCH = "training.optimizers:build_optimizers", "data.batches:_batch"
@@ -185,14 +186,19 @@ MUTATIONS = [
     # training
     M("step-equals-torch", STEP, "parameter.grad = None", "pass"),
     M("step-equals-torch", STEP, "batch.num_valid()", "batch.targets.numel()"),
-    M("step-equals-torch", STEP, "loss * ranks", "-loss * ranks"),
+    M("step-equals-torch", PASSES, "loss * ranks", "-loss * ranks"),
     M(
         "accumulation-equals-large-batch",
         STEP,
         "micro_batch_size)\n",
         "micro_batch_size); model.zero_grad()\n",
     ),
-    M("accumulation-equals-large-batch", STEP, "device) / num_valid", "device) / max(1, micro.num_valid())"),
+    M(
+        "accumulation-equals-large-batch",
+        PASSES,
+        "device) / num_valid",
+        "device) / max(1, micro.num_valid())",
+    ),
     M("one-batch-is-learned", "training.step:update_weights", "= lr *", "= -lr *"),
     M("checkpoint-round-trip", "training.checkpoint:restore", "int(tensor)", "1 + int(tensor)"),
     M(

@@ -12,6 +12,7 @@ from bittygpt.core import AdamW, ModelConfig, Muon, TransformerLM, cross_entropy
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import Ranks
+from bittygpt.training.recording import Recordings
 from bittygpt.training.step import compute_gradients, update_weights
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -71,3 +72,75 @@ def test_master_weights_and_moments_stay_float32():
     assert {s[key].dtype for s in optimizer.state.values() for key in ("exp_avg", "exp_avg_sq")} == {
         torch.float32
     }
+
+
+def steps_of(model, optimizers, batches, device, recordings=None):
+    """Losses and norms of a step for each batch, of two micro-batches each."""
+    settings = {"grad_clip": 1.0, "micro_batch_size": 2, "device": device, "ranks": Ranks()}
+    passes, update = ({}, {})
+    if recordings is not None:
+        passes, update = {"recorded": recordings.passes}, {"recorded": recordings.update}
+    results = []
+    for number, batch in enumerate(batches):
+        results.append(compute_gradients(model, batch, **settings, **passes))
+        update_weights(optimizers, 3e-3 / (1 + number), **update)
+    return results
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have a deterministic|.*TensorFloat32")
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("optimizer", [AdamW, Muon])
+def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled):
+    device = choose_device("cuda", precision)
+    start = TransformerLM(CONFIG).cuda()
+    batches = [a_batch() for _ in range(6)]
+    batches[3].targets[:] = -100  # in the middle, so that the number of targets changes
+    batches[3].targets[0, :5] = 7
+
+    def run(is_recorded):
+        torch.compiler.reset()
+        model = copy.deepcopy(start)
+        inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
+        chosen = {id(p) for p in inner}
+        rest = [p for p in model.parameters() if id(p) not in chosen]
+        optimizers = [optimizer(inner, lr=3e-3, weight_decay=0.1), AdamW(rest, lr=3e-3)]
+        trained = torch.compile(model) if compiled else model
+        recordings = Recordings(trained, device, optimizers, 2) if is_recorded else None
+        results = steps_of(trained, optimizers, batches, device, recordings)
+        if recordings is not None:
+            assert not recordings.has_failed
+            assert recordings._update is not None
+        return model, optimizers, results
+
+    (mine, my_optimizers, found), (theirs, their_optimizers, expected) = run(True), run(False)
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 2e-2, "atol": 2e-3}
+    for one, other in zip(found, expected, strict=True):
+        assert (one.loss, one.grad_norm) == pytest.approx(
+            (other.loss, other.grad_norm), rel=tolerance["rtol"]
+        )
+    for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(p, q, **tolerance)
+    steps = [
+        [state.get("step") for o in optimizers for state in o.state.values()]
+        for optimizers in (my_optimizers, their_optimizers)
+    ]
+    assert steps[0] == steps[1]
+
+
+def test_what_was_restored_is_recorded_anew():
+    device = choose_device("cuda", "bf16")
+    model = TransformerLM(CONFIG).cuda()
+    optimizers = [AdamW(model.parameters(), lr=3e-3)]
+    recordings = Recordings(model, device, optimizers, 2)
+    batches = [a_batch() for _ in range(4)]
+    steps_of(model, optimizers, batches, device, recordings)
+    weights, state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizers[0].state_dict())
+    expected = steps_of(model, optimizers, batches, device, recordings)
+    model.load_state_dict(weights)
+    optimizers[0].load_state_dict(state)
+    recordings.forget()
+    found = steps_of(model, optimizers, batches, device, recordings)
+    for one, other in zip(found, expected, strict=True):
+        assert one.loss == pytest.approx(other.loss, rel=1e-3)
+        assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-2)

@@ -99,7 +99,8 @@ class LikeDTensor(torch.Tensor):
 
 
 @pytest.mark.parametrize(
-    "why", ["not aligned", "not contiguous", "gradient not contiguous", "float64", "a subclass", "formulas alone"]
+    "why",
+    ["not aligned", "not contiguous", "gradient not contiguous", "float64", "a subclass", "formulas alone"],
 )
 def test_what_the_kernel_does_not_suit_is_updated_on_lists(why, updated, monkeypatch):
     p = torch.randn(4, 6, device=DEVICE, requires_grad=True)

@@ -1,0 +1,182 @@
+"""A training step recorded once and then replayed: a GPU is told of it in a few calls instead of hundreds.
+
+To launch a kernel takes the CPU 5 to 50 µs, and the kernels of a small model are done sooner than that, so the GPU
+waits. A CUDA graph holds the launches, with every address they read and write; to replay it is one call. So whatever
+changes from step to step is written into tensors that stay where they are: tokens, the number of targets, and the
+optimizers' numbers. Between gradients and update the host looks at loss and norm, as ever.
+
+On one GPU alone: the exchange between ranks is not recorded.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from bittygpt.core.optimizer import Optimizer
+from bittygpt.data.batches import Batch
+from bittygpt.training.devices import Device
+from bittygpt.training.memory import is_out_of_memory
+from bittygpt.training.step import micro_batch_loss
+
+Pool = Any  # PyTorch's handle of a pool of memory
+
+
+class RecordedPasses:
+    """Forward and backward pass of a micro-batch of one size: once as the first of a step, once as one that follows.
+
+    The first sets the gradients, the others add to them. The gradients are always the same tensors.
+    """
+
+    def __init__(self, model: nn.Module, device: Device, micro: Batch) -> None:
+        self.model, self.device = model, device
+        self.parameters = [p for p in model.parameters() if p.requires_grad]
+        self.micro = Batch(micro.ids.to(device.torch_device), micro.targets.to(device.torch_device))
+        self.num_valid = torch.ones((), device=device.torch_device)
+        self.graphs: dict[bool, torch.cuda.CUDAGraph] = {}  # by whether there are gradients already
+        self.losses: dict[bool, Tensor] = {}
+        self._warm_up()
+        self._record(adds=False)
+        self.gradients = [cast(Tensor, p.grad) for p in self.parameters]
+
+    @property
+    def pool(self) -> Pool:
+        """The memory of what is recorded. Another recording may use it, too, what is not held any more anew."""
+        return self.graphs[False].pool()
+
+    def fit(self, micro: Batch) -> bool:
+        """Whether a micro-batch has the size of the recorded ones."""
+        return micro.ids.shape == self.micro.ids.shape
+
+    def __call__(self, micro: Batch, num_valid: int) -> Tensor:
+        """As `forward_and_backward`. The loss that it returns is overwritten by the next pass."""
+        adds = self.parameters[0].grad is not None
+        if adds not in self.graphs:
+            self._record(adds)
+        self.micro.ids.copy_(micro.ids, non_blocking=True)
+        self.micro.targets.copy_(micro.targets, non_blocking=True)
+        self.num_valid.fill_(num_valid)
+        self.graphs[adds].replay()
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        return self.losses[adds]
+
+    def are_in_place(self) -> bool:
+        """Whether the parameters' gradients are the recorded ones."""
+        return all(p.grad is g for p, g in zip(self.parameters, self.gradients, strict=True))
+
+    def _passes(self) -> Tensor:
+        loss = micro_batch_loss(self.model, self.micro, self.device) / self.num_valid
+        loss.backward()
+        return loss.detach()
+
+    def _warm_up(self) -> None:
+        """Once before: what compiles, or makes something that is kept, must not be recorded."""
+        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+        beside.wait_stream(here)
+        with torch.cuda.stream(beside):
+            self._passes()
+        here.wait_stream(beside)
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _record(self, adds: bool) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with recording(graph, self.pool if self.graphs else None):
+            self.losses[adds] = self._passes()
+        self.graphs[adds] = graph
+
+
+class RecordedUpdate:
+    """One update of all weights, by gradients that lie where they lay when it was recorded. Moments exist by then."""
+
+    def __init__(self, optimizers: Sequence[Optimizer], pool: Pool) -> None:
+        self.parts = [(optimizer, ws, group) for optimizer in optimizers for ws, group in optimizer.parts()]
+        sizes = [optimizer.num_numbers for optimizer, *_ in self.parts]
+        self.numbers = torch.zeros(sum(sizes), device=self.parts[0][1][0].device)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.no_grad(), recording(self.graph, pool):
+            for (optimizer, weights, group), numbers in zip(
+                self.parts, self.numbers.split(sizes), strict=True
+            ):
+                optimizer.update(weights, group, numbers)
+
+    def __call__(self) -> None:
+        """The next step."""
+        numbers = [x for optimizer, ws, group in self.parts for x in optimizer.next_numbers(ws, group)]
+        self.numbers.copy_(torch.tensor(numbers, pin_memory=True), non_blocking=True)
+        self.graph.replay()
+
+
+def recording(graph: torch.cuda.CUDAGraph, pool: Pool | None) -> torch.cuda.graph:
+    """Within it, what this thread would launch is recorded instead; the one that makes batches may go on."""
+    return torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
+
+
+class Recordings:
+    """The passes and the update of a run, each recorded when it comes for the first or second time.
+
+    Where that fails, a warning says why, and everything is computed as without it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        device: Device,
+        optimizers: Sequence[torch.optim.Optimizer],
+        micro_batch_size: int,
+    ) -> None:
+        self.model, self.device, self.micro_batch_size = model, device, micro_batch_size
+        self.optimizers = optimizers
+        self.has_failed = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Record anew: weights, gradients or moments may lie elsewhere now."""
+        self._passes: RecordedPasses | None = None
+        self._update: RecordedUpdate | None = None
+        self._has_moments = False
+
+    def passes(self, micro: Batch, num_valid: int) -> Tensor | None:
+        """As `forward_and_backward`; None: nothing was done, as a micro-batch of this size is not recorded."""
+        if self.has_failed or len(micro.ids) != self.micro_batch_size:
+            return None
+        try:
+            if self._passes is None:
+                self._passes = RecordedPasses(self.model, self.device, micro)
+            return self._passes(micro, num_valid)
+        except RuntimeError as error:
+            self._give_up(error)
+            return None
+
+    def update(self) -> bool:
+        """Move the weights by the gradients; False: nothing was done."""
+        if self.has_failed or self._passes is None or not self._passes.are_in_place():
+            return False
+        if not self._has_moments:  # the optimizers make them in their first step
+            self._has_moments = True
+            return False
+        if self._update is None:
+            ours = [optimizer for optimizer in self.optimizers if isinstance(optimizer, Optimizer)]
+            parts = [(optimizer, ws) for optimizer in ours for ws, _ in optimizer.parts()]
+            if not all(optimizer.can_be_recorded(weights) for optimizer, weights in parts):
+                return False
+            try:
+                self._update = RecordedUpdate(ours, self._passes.pool)
+            except RuntimeError as error:
+                self._give_up(error)
+                return False
+        self._update()
+        return True
+
+    def _give_up(self, error: RuntimeError) -> None:
+        if self._passes is None:  # what stands there was recorded, not computed
+            self.model.zero_grad(set_to_none=True)
+        self.forget()
+        self.has_failed = True
+        torch.cuda.empty_cache()
+        if is_out_of_memory(error):
+            raise error
+        warnings.warn(f"steps are not recorded: {error}", stacklevel=2)
