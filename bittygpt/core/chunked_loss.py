@@ -86,7 +86,9 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
             losses = losses_and_gradients_(
                 logits, targets_N[rows], ignore_index, gradients=wants_hidden or wants_weight
             )
-            total += losses.sum()
+            total = (
+                total + losses.sum()
+            )  # in place, PyTorch before 2.13 loses the gradient where it compiles this
             dlogits = logits
             if dhidden is not None:
                 _put_product(dhidden[rows], dlogits, weight)

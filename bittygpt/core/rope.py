@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bittygpt.core.twins import call, formulas_are_alone
+from bittygpt.core.twins import call, formulas_are_alone, use_twin
 
 
 def turn(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
@@ -25,27 +25,33 @@ def turn(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
     return turned.flatten(-2).to(x_BHTd.dtype)
 
 
+def turn_by_swapping(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
+    """The same for a compiler, which knows no complex numbers: x · (cos, cos) + (x1, x0) · (-sin, sin).
+
+    No pair is taken apart and put together again, so it fuses the whole of it, and its gradient, with what is around.
+    """
+    cos, sin = cos_sin.unbind(-1)
+    cos, sin = cos.repeat_interleave(2, dim=-1), torch.stack((-sin, sin), dim=-1).flatten(-2)
+    x32 = x_BHTd.float()
+    swapped = x32.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return (x32 * cos + swapped * sin).to(x_BHTd.dtype)
+
+
 class TurnTwin(torch.autograd.Function):
     """The same in one pass: a pair is a complex number, and to turn it is to multiply it by cos + i sin.
 
-    The gradient is turned back: it is multiplied by cos - i sin. A compiler, which knows no complex numbers, gets the
-    formula for both ways: what it derives itself for the way back goes over memory twice.
+    The gradient is turned back: it is multiplied by cos - i sin.
     """
 
     @staticmethod
     def forward(ctx: Any, x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos_sin)
-        if torch.compiler.is_compiling():
-            return turn(x_BHTd, cos_sin)
         return multiply_pairs(x_BHTd, torch.view_as_complex(cos_sin))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (cos_sin,) = ctx.saved_tensors
-        if torch.compiler.is_compiling():
-            cos, sin = cos_sin.unbind(-1)
-            return turn(grads[0], torch.stack((cos, -sin), dim=-1)), None
         return multiply_pairs(grads[0], torch.view_as_complex(cos_sin).conj()), None
 
 
@@ -93,7 +99,9 @@ class RotaryEmbedding(nn.Module):
     def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
         """Turn the vectors x (B, H, T, d) to their positions (T,) int64; by default 0..T-1."""
         cos_sin = self.angles(x_BHTd.shape[-2], positions_T)
-        return turn(x_BHTd, cos_sin) if formulas_are_alone() else call(TurnTwin, x_BHTd, cos_sin)
+        if use_twin():
+            return call(TurnTwin, x_BHTd, cos_sin)
+        return turn(x_BHTd, cos_sin) if formulas_are_alone() else turn_by_swapping(x_BHTd, cos_sin)
 
     def angles(self, num_positions: int, positions_T: Tensor | None = None) -> Tensor:
         """The part of the table (T, d/2, 2) for the positions given, by default the first ones."""

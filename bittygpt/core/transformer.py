@@ -14,7 +14,7 @@ from bittygpt.core.block_twin import attention_half, feed_forward_half, use_bloc
 from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 from bittygpt.core.embedding import Embedding
 from bittygpt.core.feed_forward import default_d_ff, make_feed_forward
-from bittygpt.core.linear import Linear
+from bittygpt.core.linear import Linear, product_dtype
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.rope import RotaryEmbedding
 
@@ -86,6 +86,10 @@ class TransformerLM(nn.Module):
     def hidden_states(self, ids_BT: Tensor) -> Tensor:
         """ids (B, T) int64 -> what the last layer says of every position, normalised (B, T, D)."""
         x_BTD = self.token_embeddings(ids_BT)
+        if x_BTD.is_cuda:
+            # The sum through all layers in the precision of products, as in llm.c and nanochat: norms and sums, bound by
+            # memory on a GPU, have half as much to read and write.
+            x_BTD = x_BTD.to(product_dtype(x_BTD))
         for block in self.layers:
             x_BTD = block(x_BTD)
         return self.ln_final(x_BTD)

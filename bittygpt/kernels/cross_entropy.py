@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-LARGEST_BLOCK = 8192  # logits in the registers of one program
+LARGEST_BLOCK = 4096  # logits in the registers of one program
 LOGITS_PER_WARP = 512
 
 

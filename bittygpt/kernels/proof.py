@@ -12,10 +12,14 @@ import torch
 OLDEST_GPU = (8, 0)  # Ampere, the first with bfloat16
 
 
-@torch.compiler.assume_constant_result  # the compiler runs it instead of reading it
 def proved_on(device: torch.device) -> bool:
     """Whether a kernel gives the right numbers on a device; tried once, on two equal logits."""
     return _trial(device)
+
+
+# The compiler runs it instead of reading it. That is `torch.compiler.assume_constant_result`, which, where nothing is
+# compiled, would load the compiler: seven seconds of a run's start.
+proved_on._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.cache

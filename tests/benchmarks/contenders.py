@@ -41,6 +41,7 @@ class Contender:
     clip: Callable[[], object]
     update: Callable[[], object]
     whole_step: Callable[[], object]
+    forget: Callable[[], object] = lambda: None  # what was recorded of a step; the next one does it again
 
     @property
     def parameters(self) -> int:
@@ -125,4 +126,5 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
         clip=lambda: clip_grad_norm(model.parameters(), GRAD_CLIP),
         update=lambda: update_weights(optimizers, LEARNING_RATE),
         whole_step=whole_step,
+        forget=recordings.forget,
     )

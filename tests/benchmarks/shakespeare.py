@@ -13,6 +13,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,11 +33,18 @@ CPU_RECIPE = [
     *("--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128"),
     *("--max_iters=2000", "--lr_decay_iters=2000", "--dropout=0.0"),
 ]
+TARGETS = {"cpu": 1.88, "cuda": 1.4697}  # validation losses that nanoGPT's README has for these recipes
 RECIPES = {"cpu": CPU_RECIPE, "cuda": ["--device=cuda"]}
 
 
-def run(name: str, command: list[str], folder: Path, progress: Progress) -> float:
-    """Seconds of a whole process, what it says last shown meanwhile. Ends the benchmark if it fails."""
+def run(
+    name: str, command: list[str], folder: Path, progress: Progress, losses: re.Pattern[str] | None = None
+) -> tuple[float, list[tuple[float, float]]]:
+    """Seconds of a whole process, what it says last shown meanwhile. Ends the benchmark if it fails.
+
+    And, where a pattern for them is given, the validation losses that it says, with the second at which it does.
+    """
+    seen: list[tuple[float, float]] = []
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, modules are compiled at every start
     log = folder / "log.txt"
@@ -46,16 +54,28 @@ def run(name: str, command: list[str], folder: Path, progress: Progress) -> floa
             command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT
         )
         try:
+            shown = start
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=10)
-                progress.say(f"{name}: {last_line(log)}")
+                    process.wait(timeout=0.2)
+                now = time.perf_counter()
+                if losses is not None:
+                    said = losses.findall(log.read_text(errors="replace"))
+                    seen += [(now - start, float(loss)) for loss in said[len(seen) :]]
+                if now > shown + 10:
+                    progress.say(f"{name}: {last_line(log)}")
+                    shown = now
         finally:
             process.kill()
         seconds = time.perf_counter() - start
     if process.returncode:
         sys.exit(f"{name} ended with {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-    return seconds
+    return seconds, seen
+
+
+def seconds_to(target: float, seen: list[tuple[float, float]]) -> float | None:
+    """When a validation loss of at most `target` was first said; None: never."""
+    return next((seconds for seconds, loss in seen if loss <= target), None)
 
 
 def last_line(log: Path) -> str:
@@ -69,7 +89,9 @@ def ours(text: Path, folder: Path, device: str, progress: Progress) -> dict:
     config = REPOSITORY / "configs" / f"{CONFIGS[device]}.yaml"
     overrides = [f"data.train=[{text}]", f"train.device={device}"]
     command = [sys.executable, "-m", "bittygpt", "train", str(config), *overrides]
-    seconds = run("bittygpt", command, folder, progress)
+    seconds, seen = run(
+        "bittygpt", command, folder, progress, re.compile(r"^step.* val loss ([0-9.]+)", re.MULTILINE)
+    )
     run_folder = folder / "runs" / CONFIGS[device]
     events = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     evaluation = [event for event in events if event["event"] == "eval"][-1]
@@ -87,6 +109,8 @@ def ours(text: Path, folder: Path, device: str, progress: Progress) -> dict:
         "targets": manifest["splits"]["val"]["tokens"] - 1,
         "parameters": parameters_in(weights),
         "tokens": step["tokens"],
+        "val_losses": seen,
+        "seconds_to_target": seconds_to(TARGETS[device], seen),
     }
 
 
@@ -115,17 +139,20 @@ def nanogpt(folder: Path, device: str, progress: Progress) -> dict:
     checkpoint = folder / "out-shakespeare-char" / "ckpt.pt"
     checkpoint.unlink(missing_ok=True)
     command = [sys.executable, "train.py", "config/train_shakespeare_char.py", *RECIPES[device]]
-    seconds = run("nanoGPT", command, folder, progress)
+    seconds, seen = run(
+        "nanoGPT", command, folder, progress, re.compile(r"^step.* val loss ([0-9.]+)", re.MULTILINE)
+    )
     progress.say("nanoGPT: evaluating its checkpoint over the whole split")
     evaluate = [sys.executable, str(EVALUATE), str(folder), str(checkpoint), "--device", device]
     done = subprocess.run(evaluate, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"nanoGPT's checkpoint cannot be evaluated:\n{done.stderr}")
-    return {"seconds": seconds, **json.loads(done.stdout)}
+    reached = seconds_to(TARGETS[device], seen)
+    return {"seconds": seconds, **json.loads(done.stdout), "val_losses": seen, "seconds_to_target": reached}
 
 
-def table(results: dict[str, list[dict]]) -> list[str]:
-    """A line for each side, medians of the rounds, and one for the ratio."""
+def table(results: dict[str, list[dict]], target: float) -> list[str]:
+    """A line for each side, medians of the rounds, and two for the ratios."""
     lines = [f"{'':10}{'seconds':>9}{'loss':>9}{'parameters':>12}{'tokens seen':>13}{'targets':>10}"]
     for name, rounds in results.items():
         seconds, loss = (median(each[key] for each in rounds) for key in ("seconds", "loss"))
@@ -141,6 +168,10 @@ def table(results: dict[str, list[dict]]) -> list[str]:
             f"bittygpt takes {median(times):.2f} of nanoGPT's time "
             f"({min(times):.2f} to {max(times):.2f} in {len(times)} rounds)"
         )
+    for name, rounds in results.items():
+        reached = [each["seconds_to_target"] for each in rounds if each["seconds_to_target"] is not None]
+        when = f"after {median(reached):.1f} s of the process" if reached else "never"
+        lines.append(f"{name} says a validation loss of at most {target}: {when}")
     return lines
 
 
@@ -183,7 +214,7 @@ def main() -> None:
             results["bittygpt"].append(ours(text, empty, device, progress))
             if not alone:
                 results["nanoGPT"].append(nanogpt(Path(name) / "nanoGPT", device, progress))
-    progress.print("\n".join(table(results)))
+    progress.print("\n".join(table(results, TARGETS[device])))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps({"device": device, **results}, indent=2) + "\n")

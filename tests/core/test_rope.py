@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bittygpt.core import RotaryEmbedding
+from bittygpt.core.rope import turn, turn_by_swapping
 
 
 def rotate_by_complex_numbers(x, positions, theta):
@@ -38,6 +39,15 @@ def test_the_gradient_is_turned_back():
     (gradient,) = torch.autograd.grad((rope(x, positions) * weights).sum(), x)
     oracle = (rotate_by_complex_numbers(x, positions, 10_000.0) * weights).sum()
     torch.testing.assert_close(gradient, torch.autograd.grad(oracle, x)[0], atol=1e-6, rtol=0)
+
+
+def test_the_form_for_a_compiler_is_the_formula():
+    x = torch.randn(2, 3, 7, 8, requires_grad=True)
+    cos_sin = RotaryEmbedding(8, 16).cos_sin[2:9]
+    outputs = [form(x, cos_sin) for form in (turn_by_swapping, turn)]
+    torch.testing.assert_close(*outputs)
+    weights = torch.randn_like(x)
+    torch.testing.assert_close(*(torch.autograd.grad((y * weights).sum(), x)[0] for y in outputs))
 
 
 @pytest.mark.usefixtures("both_forms")
