@@ -41,6 +41,10 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._tables: dict[Tensor, Any] = {}  # by the first weight of a kind: where they all lie
 
+    def lasting(self) -> list[object]:
+        """The tables of addresses."""
+        return list(self._tables.values())
+
     def can_be_recorded(self, weights: list[Tensor]) -> bool:
         """Whether the kernel updates them all."""
         return all(kernel_suits(tensors) for tensors in self._with_gradients_and_moments(weights))

@@ -47,9 +47,10 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
     Both are zero where the target is `ignore_index`. What the logits hold afterwards without `gradients` is undefined.
     """
     if use_kernel(logits_NV):
-        from bittygpt.kernels.cross_entropy import losses_and_gradients_ as kernel
+        from bittygpt.kernels import cross_entropy as kernels
 
-        return kernel(logits_NV, targets_N, ignore_index, gradients)
+        compute = kernels.as_operation if torch.compiler.is_compiling() else kernels.losses_and_gradients_
+        return compute(logits_NV, targets_N, ignore_index, gradients)
     targets_N1 = targets_N.unsqueeze(1)
     valid = targets_N1 != ignore_index
     chosen = targets_N1.masked_fill(~valid, 0)

@@ -16,6 +16,10 @@ class Optimizer(torch.optim.Optimizer):
 
     num_numbers = 1  # how many `next_numbers` gives
 
+    def lasting(self) -> list[object]:
+        """What the last update has put on the device, and a recorded one would read again."""
+        return []
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add parameters that share their settings.
 

@@ -87,8 +87,8 @@ class TransformerLM(nn.Module):
         """ids (B, T) int64 -> what the last layer says of every position, normalised (B, T, D)."""
         x_BTD = self.token_embeddings(ids_BT)
         if x_BTD.is_cuda:
-            # The sum through all layers in the precision of products, as in llm.c and nanochat: norms and sums, bound by
-            # memory on a GPU, have half as much to read and write.
+            # The sum through all layers in the precision of products, as in llm.c and nanochat: norms and sums, which
+            # memory holds up on a GPU, have half as much to read and write.
             x_BTD = x_BTD.to(product_dtype(x_BTD))
         for block in self.layers:
             x_BTD = block(x_BTD)

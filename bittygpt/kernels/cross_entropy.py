@@ -64,8 +64,6 @@ def loss_kernel(
             tl.store(logits + columns, dx.to(logits.dtype.element_ty), mask=columns < vocab_size)
 
 
-# An operation of PyTorch's, so that `torch.compile` calls it as it stands and knows that it writes over the logits.
-@torch.library.custom_op("bittygpt::losses_and_gradients_", mutates_args={"logits"})
 def losses_and_gradients_(logits: Tensor, targets: Tensor, ignore_index: int, gradients: bool) -> Tensor:
     """The loss of every row in nats; with `gradients` the logits become the gradients of the losses' sum.
 
@@ -98,6 +96,13 @@ def losses_and_gradients_(logits: Tensor, targets: Tensor, ignore_index: int, gr
     return losses
 
 
-@losses_and_gradients_.register_fake
+# An operation of PyTorch's, so that `torch.compile` calls it as it stands and knows that it writes over the logits. To
+# call it without need would load the compiler.
+as_operation = torch.library.custom_op(
+    "bittygpt::losses_and_gradients_", losses_and_gradients_, mutates_args={"logits"}
+)
+
+
+@as_operation.register_fake
 def _(logits: Tensor, *_: object) -> Tensor:
     return logits.new_empty(len(logits), dtype=torch.float32)

@@ -5,15 +5,14 @@ import math
 from bittygpt.core import TransformerLM
 from bittygpt.training.devices import Device
 
-# Rough figures of one GPU; a decision that is wrong by a factor of two costs less than a minute either way.
+# Figures of one GPU, an H100, within a factor of two; a decision that is wrong by that costs less than a minute.
 COMPILE_SECONDS, COMPILE_SECONDS_A_LAYER = 20.0, 2.0
-SAVED = 0.3  # of an uncompiled step's time
-UNCOMPILED_SHARE_OF_PEAK = 0.3
-UNKNOWN_PEAK = 100e12
-LAUNCHES_A_LAYER, LAUNCH_SECONDS = (
-    150,
-    6e-6,
-)  # kernels of forward and backward pass; small models wait for these
+SHARE_OF_PEAK = 0.75  # at which products go
+# Bytes that go through memory between them, for each token, layer and feature; and how many fewer when compiled.
+BYTES, SAVED_BYTES = 1050, 450
+UNKNOWN_PEAK, UNKNOWN_MEMORY_RATE = 100e12, 1e12
+# Starting the kernels of a layer's passes one by one, where they are not recorded; and that much less when compiled.
+LAUNCHING, SAVED_LAUNCHING = 2.5e-3, 2e-3
 
 
 def compiling_pays(
@@ -23,20 +22,28 @@ def compiling_pays(
     sequences: int,
     micro_batch_size: int,
     time_budget: float | None = None,
+    *,
+    recorded: bool = True,
 ) -> bool:
     """Whether a run of `steps` steps, of `sequences` sequences on this device each, ends sooner with a compiled model.
 
-    With a `time_budget` in seconds: whether it takes more steps in that time, or its `steps` sooner.
+    With a `time_budget` in seconds: whether it takes more steps in that time, or its `steps` sooner. `recorded`: steps
+    are replayed (`recording.py`), and wait for no launch.
 
     Asked of the whole run, not of what is left of it: a resumed run must compute as it began. On a CPU it never is: the
     twins do there what a compiler would, at once.
     """
     if not device.is_cuda:
         return False
-    layers = model.config.num_layers
-    flops = sequences * model.config.context_length * model.flops_per_token()
-    computing = flops / (UNCOMPILED_SHARE_OF_PEAK * (device.peak_flops() or UNKNOWN_PEAK))
-    launching = math.ceil(sequences / micro_batch_size) * layers * LAUNCHES_A_LAYER * LAUNCH_SECONDS
-    seconds = math.inf if steps is None else steps * max(computing, launching)
-    saved = SAVED * min(seconds, math.inf if time_budget is None else time_budget)
-    return saved > COMPILE_SECONDS + COMPILE_SECONDS_A_LAYER * layers
+    config, sheet = model.config, device.data_sheet()
+    tokens = sequences * config.context_length
+    products = tokens * model.flops_per_token() / (SHARE_OF_PEAK * (device.peak_flops() or UNKNOWN_PEAK))
+    features = tokens * config.num_layers * config.d_model
+    byte = features / (sheet.memory_rate if sheet else UNKNOWN_MEMORY_RATE)
+    launches = 0 if recorded else math.ceil(sequences / micro_batch_size) * config.num_layers
+    step = max(products + BYTES * byte, LAUNCHING * launches)
+    saved = max(SAVED_BYTES * byte, SAVED_LAUNCHING * launches)
+    number = min(
+        math.inf if steps is None else steps, math.inf if time_budget is None else time_budget / step
+    )
+    return number * saved > COMPILE_SECONDS + COMPILE_SECONDS_A_LAYER * config.num_layers

@@ -54,7 +54,8 @@ class Engine:
         self.micro_batch_size = self.sizes[0]
         self.compile_it = (
             compiling_pays(
-                model, device, train.max_steps, self.sequences, self.micro_batch_size, train.time_budget
+                *(model, device, train.max_steps, self.sequences, self.micro_batch_size, train.time_budget),
+                recorded=ranks.world_size == 1,
             )
             if train.compile == "auto"
             else train.compile
@@ -99,10 +100,9 @@ class Engine:
         if self.device.is_cuda and self.ranks.world_size == 1:
             self._recordings = Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
 
-    def forget_recordings(self) -> None:
-        """Record anew: the optimizers' state was replaced."""
-        if self._recordings is not None:
-            self._recordings.forget()
+    def forget_recordings(self) -> bool:
+        """Record anew, as the optimizers' state was replaced, or their memory is needed. False: there are none."""
+        return self._recordings is not None and self._recordings.forget()
 
     def _let_buckets_settle(self, batch: Batch) -> None:
         """A pass whose gradients are dropped.

@@ -34,6 +34,7 @@ def evaluate(
     device: Device,
     ranks: Ranks,
     stop_asked: Callable[[], bool] = lambda: False,
+    make_room: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
     """Mean loss over all valid targets of the batches, which the ranks share out among themselves; None: stopped.
 
@@ -43,6 +44,8 @@ def evaluate(
 
     Args:
         token_bytes: (V,) int, how many bytes of text each token stands for (0 for special tokens).
+        stop_asked: looked at after each round.
+        make_room: gives memory back where it runs out; False: there was none to give.
     """
     was_training = model.training
     model.eval()
@@ -51,7 +54,7 @@ def evaluate(
     for round_of_batches in _rounds(batches, ranks.world_size):
         is_mine = ranks.rank < len(round_of_batches)
         batch = round_of_batches[ranks.rank if is_mine else 0]
-        losses_BT = _token_losses(model, batch, device, may_halve=not is_sharded(model))
+        losses_BT = _token_losses(model, batch, device, not is_sharded(model), make_room)
         valid = batch.targets[batch.targets != IGNORE_INDEX]
         if is_mine:
             of_this = [losses_BT.sum().item(), len(valid), int(token_bytes[valid].sum())]
@@ -74,7 +77,9 @@ def _rounds(batches: Iterable[Batch], world_size: int) -> Iterator[list[Batch]]:
         yield some
 
 
-def _token_losses(model: nn.Module, batch: Batch, device: Device, may_halve: bool) -> Tensor:
+def _token_losses(
+    model: nn.Module, batch: Batch, device: Device, may_halve: bool, make_room: Callable[[], bool]
+) -> Tensor:
     """The loss of every target, (B, T) float64 in main memory; half the sequences at a time where memory runs out."""
     done: list[Tensor] = []
 
@@ -85,10 +90,12 @@ def _token_losses(model: nn.Module, batch: Batch, device: Device, may_halve: boo
             losses_BT = model(ids, targets_BT=targets, reduction="none")
         done.append(losses_BT.cpu().double())
 
-    if len(batch.ids) == 1 or not may_halve:
+    if not may_halve:
         attempt()
-    elif not runs(attempt):
+    elif not runs(attempt) and not (make_room() and runs(attempt)):
+        if len(batch.ids) == 1:
+            raise torch.OutOfMemoryError("out of memory: not even one sequence can be evaluated")
         half = len(batch.ids) // 2
         parts = (batch.rows(0, half), batch.rows(half, len(batch.ids)))
-        return torch.cat([_token_losses(model, part, device, may_halve) for part in parts])
+        return torch.cat([_token_losses(model, part, device, may_halve, make_room) for part in parts])
     return done[0]

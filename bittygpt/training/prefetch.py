@@ -2,8 +2,11 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 
 from bittygpt.data.batches import Batch
+
+PINNING = Lock()  # held while memory is pinned: not a moment at which to record what a GPU does
 
 
 class Prefetcher:
@@ -34,4 +37,7 @@ class Prefetcher:
 
     def _pinned(self, number: int) -> Batch:
         batch = self._make(number)
-        return Batch(batch.ids.pin_memory(), batch.targets.pin_memory()) if self._pin else batch
+        if not self._pin:
+            return batch
+        with PINNING:
+            return Batch(batch.ids.pin_memory(), batch.targets.pin_memory())

@@ -8,8 +8,10 @@ optimizers' numbers. Between gradients and update the host looks at loss and nor
 On one GPU alone: the exchange between ranks is not recorded.
 """
 
+import gc
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -19,8 +21,10 @@ from bittygpt.core.optimizer import Optimizer
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
 from bittygpt.training.memory import is_out_of_memory
+from bittygpt.training.prefetch import PINNING
 from bittygpt.training.step import micro_batch_loss
 
+TRIALS = 3
 Pool = Any  # PyTorch's handle of a pool of memory
 
 
@@ -102,6 +106,7 @@ class RecordedUpdate:
                 self.parts, self.numbers.split(sizes), strict=True
             ):
                 optimizer.update(weights, group, numbers)
+        self.lasting = [optimizer.lasting() for optimizer in optimizers]
 
     def __call__(self) -> None:
         """The next step."""
@@ -110,15 +115,24 @@ class RecordedUpdate:
         self.graph.replay()
 
 
-def recording(graph: torch.cuda.CUDAGraph, pool: Pool | None) -> torch.cuda.graph:
-    """Within it, what this thread would launch is recorded instead; the one that makes batches may go on."""
-    return torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local")
+@contextmanager
+def recording(graph: torch.cuda.CUDAGraph, pool: Pool | None) -> Iterator[None]:
+    """Within it, what this thread would launch is recorded instead. Nobody else may take or give back memory then."""
+    collects = gc.isenabled()
+    with PINNING:
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                yield
+        finally:
+            if collects:
+                gc.enable()
 
 
 class Recordings:
     """The passes and the update of a run, each recorded when it comes for the first or second time.
 
-    Where that fails, a warning says why, and everything is computed as without it.
+    Where that fails again and again, a warning says why, and everything is computed as without it.
     """
 
     def __init__(
@@ -130,19 +144,31 @@ class Recordings:
     ) -> None:
         self.model, self.device, self.micro_batch_size = model, device, micro_batch_size
         self.optimizers = optimizers
-        self.has_failed = False
-        self.forget()
-
-    def forget(self) -> None:
-        """Record anew: weights, gradients or moments may lie elsewhere now."""
+        self.failures = 0
         self._passes: RecordedPasses | None = None
         self._update: RecordedUpdate | None = None
         self._has_moments = False
+
+    def forget(self) -> bool:
+        """Record anew, as weights, gradients or moments may lie elsewhere now. False: nothing was recorded."""
+        had_any = self._passes is not None
+        self._passes = self._update = None
+        self._has_moments = False
+        if had_any:
+            torch.cuda.empty_cache()
+        return had_any
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is given up."""
+        return self.failures >= TRIALS
 
     def passes(self, micro: Batch, num_valid: int) -> Tensor | None:
         """As `forward_and_backward`; None: nothing was done, as a micro-batch of this size is not recorded."""
         if self.has_failed or len(micro.ids) != self.micro_batch_size:
             return None
+        if self._passes is None and any(p.grad is not None for p in self.model.parameters()):
+            return None  # in the midst of a step: to record drops the gradients so far
         try:
             if self._passes is None:
                 self._passes = RecordedPasses(self.model, self.device, micro)
@@ -175,8 +201,6 @@ class Recordings:
         if self._passes is None:  # what stands there was recorded, not computed
             self.model.zero_grad(set_to_none=True)
         self.forget()
-        self.has_failed = True
-        torch.cuda.empty_cache()
-        if is_out_of_memory(error):
-            raise error
-        warnings.warn(f"steps are not recorded: {error}", stacklevel=2)
+        self.failures = TRIALS if is_out_of_memory(error) else self.failures + 1
+        if self.has_failed:
+            warnings.warn(f"steps are not recorded: {error}", stacklevel=2)

@@ -45,7 +45,8 @@ def run(
     And, where a pattern for them is given, the validation losses that it says, with the second at which it does.
     """
     seen: list[tuple[float, float]] = []
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    paths = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # where it is set, modules are compiled at every start
     log = folder / "log.txt"
     with open(log, "w") as file:

@@ -11,7 +11,7 @@ from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_tok
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
 from bittygpt.kernels import cross_entropy as kernels
-from bittygpt.kernels.cross_entropy import losses_and_gradients_
+from bittygpt.kernels.cross_entropy import as_operation, losses_and_gradients_
 
 # Where there is a GPU Triton is not interpreted, and the same tests run there.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -61,7 +61,7 @@ def test_losses_and_gradients_equal_torchs(vocab_size, dtype, rounding, scale):
 def test_pytorch_knows_what_is_written():
     """Or the compiler would take the logits for what they were before."""
     arguments = (torch.randn(5, 37, device=DEVICE), targets_for(5, 37), IGNORED, True)
-    torch.library.opcheck(losses_and_gradients_, arguments, test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(as_operation, arguments, test_utils=("test_schema", "test_faketensor"))
 
 
 def test_without_gradients_the_logits_stay():

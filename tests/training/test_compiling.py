@@ -7,15 +7,8 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.training.compiling import compiling_pays
 from bittygpt.training.devices import Device
 
-
-class OneGPU(Device):
-    """One that need not be there."""
-
-    def peak_flops(self):
-        return 989e12
-
-
-CUDA, CPU = OneGPU(torch.device("cuda", 0), "bf16"), Device(torch.device("cpu"), "fp32")
+CUDA = Device(torch.device("cuda", 0), "bf16", name="NVIDIA H100 80GB HBM3")  # one that need not be there
+CPU = Device(torch.device("cpu"), "fp32")
 SMALL = ModelConfig(65, 256, 384, 6, 6)
 GPT2 = ModelConfig(50_257, 1024, 768, 12, 12, d_ff=2048, tie_embeddings=True)
 
@@ -43,8 +36,15 @@ def test_it_pays_for_long_runs_alone(config, run, expected):
 def test_many_small_passes_are_counted():
     """The same tokens in passes of one sequence: a small model then waits for its kernels to be started."""
     run = {"steps": 500, "sequences": 64}
-    assert not pays(SMALL, CUDA, **run, micro_batch_size=64)
-    assert pays(SMALL, CUDA, **run, micro_batch_size=1)
+    assert not pays(SMALL, CUDA, **run, micro_batch_size=64, recorded=False)
+    assert pays(SMALL, CUDA, **run, micro_batch_size=1, recorded=False)
+    assert not pays(SMALL, CUDA, **run, micro_batch_size=1)
+
+
+def test_a_gpu_that_is_in_no_table_is_taken_for_a_slow_one():
+    run = {"steps": 20_000, "sequences": 16, "micro_batch_size": 16}
+    unknown = Device(torch.device("cuda", 0), "bf16", name="GeForce GTX 4000")
+    assert [pays(SMALL, device, **run) for device in (CUDA, unknown)] == [False, True]
 
 
 def test_with_a_time_budget_it_is_the_time_that_counts():
