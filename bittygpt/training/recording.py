@@ -94,25 +94,50 @@ class RecordedPasses:
 
 
 class RecordedUpdate:
-    """One update of all weights, by gradients that lie where they lay when it was recorded. Moments exist by then."""
+    """One update of all weights, by gradients that always lie where they lie now.
 
-    def __init__(self, optimizers: Sequence[Optimizer], pool: Pool) -> None:
+    The first one is computed: the optimizers then make their moments, and the device loads the kernels. The second one
+    is recorded, and replayed from then on.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+        self.optimizers = optimizers
         self.parts = [(optimizer, ws, group) for optimizer in optimizers for ws, group in optimizer.parts()]
-        sizes = [optimizer.num_numbers for optimizer, *_ in self.parts]
-        self.numbers = torch.zeros(sum(sizes), device=self.parts[0][1][0].device)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), recording(self.graph, pool):
-            for (optimizer, weights, group), numbers in zip(
-                self.parts, self.numbers.split(sizes), strict=True
-            ):
-                optimizer.update(weights, group, numbers)
-        self.lasting = [optimizer.lasting() for optimizer in optimizers]
+        # a row for each, of 16 bytes: a kernel is compiled anew for numbers that begin anywhere else
+        self.numbers = torch.zeros(len(self.parts), 4, device=self.parts[0][1][0].device)
+        self.is_warm = False
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.lasting: list[object] = []
 
-    def __call__(self) -> None:
-        """The next step."""
-        numbers = [x for optimizer, ws, group in self.parts for x in optimizer.next_numbers(ws, group)]
-        self.numbers.copy_(torch.tensor(numbers, pin_memory=True), non_blocking=True)
-        self.graph.replay()
+    @property
+    def can_be_recorded(self) -> bool:
+        """Whether the optimizers say so of their weights."""
+        return all(optimizer.can_be_recorded(weights) for optimizer, weights, _ in self.parts)
+
+    def __call__(self, pool: Pool) -> None:
+        """The next step. `pool`: memory that recorded passes have let go of."""
+        if self.is_warm and self.graph is None:
+            self._record(pool)
+        rows = [optimizer.next_numbers(weights, group) for optimizer, weights, group in self.parts]
+        numbers = torch.tensor([row + [0.0] * (4 - len(row)) for row in rows], pin_memory=True)
+        self.numbers.copy_(numbers, non_blocking=True)
+        if self.graph is None:
+            self._update()
+            self.is_warm = True
+        else:
+            self.graph.replay()
+
+    def _record(self, pool: Pool) -> None:
+        graph = torch.cuda.CUDAGraph()
+        with recording(graph, pool):
+            self._update()
+        self.graph = graph
+        self.lasting = [optimizer.lasting() for optimizer in self.optimizers]
+
+    @torch.no_grad()
+    def _update(self) -> None:
+        for (optimizer, weights, group), row in zip(self.parts, self.numbers, strict=True):
+            optimizer.update(weights, group, row[: optimizer.num_numbers])
 
 
 @contextmanager
@@ -147,13 +172,11 @@ class Recordings:
         self.failures = 0
         self._passes: RecordedPasses | None = None
         self._update: RecordedUpdate | None = None
-        self._has_moments = False
 
     def forget(self) -> bool:
         """Record anew, as weights, gradients or moments may lie elsewhere now. False: nothing was recorded."""
         had_any = self._passes is not None
         self._passes = self._update = None
-        self._has_moments = False
         if had_any:
             torch.cuda.empty_cache()
         return had_any
@@ -181,20 +204,15 @@ class Recordings:
         """Move the weights by the gradients; False: nothing was done."""
         if self.has_failed or self._passes is None or not self._passes.are_in_place():
             return False
-        if not self._has_moments:  # the optimizers make them in their first step
-            self._has_moments = True
-            return False
         if self._update is None:
-            ours = [optimizer for optimizer in self.optimizers if isinstance(optimizer, Optimizer)]
-            parts = [(optimizer, ws) for optimizer in ours for ws, _ in optimizer.parts()]
-            if not all(optimizer.can_be_recorded(weights) for optimizer, weights in parts):
-                return False
-            try:
-                self._update = RecordedUpdate(ours, self._passes.pool)
-            except RuntimeError as error:
-                self._give_up(error)
-                return False
-        self._update()
+            self._update = RecordedUpdate([each for each in self.optimizers if isinstance(each, Optimizer)])
+        if not self._update.can_be_recorded:
+            return False
+        try:
+            self._update(self._passes.pool)
+        except RuntimeError as error:
+            self._give_up(error)
+            return False
         return True
 
     def _give_up(self, error: RuntimeError) -> None:

@@ -1,5 +1,7 @@
 """What is recorded when, and what happens where it fails. That a replay computes the same is tested in tests/gpu."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -31,26 +33,42 @@ class Passes:
         return True
 
 
-class Update(recording.RecordedUpdate):
-    """Stands in for a recorded update: numbers come from a tensor, as in a replay."""
+class Graph:
+    """Stands in for a CUDA graph of an update."""
 
-    def __init__(self, optimizers, _pool):
-        self.parts = [(optimizer, ws, group) for optimizer in optimizers for ws, group in optimizer.parts()]
-        self.calls = 0
+    def __init__(self):
+        self.update, self.calls = None, 0
 
-    def __call__(self):
+    def replay(self):
         self.calls += 1
-        for optimizer, weights, group in self.parts:
-            numbers = optimizer.next_numbers(weights, group)
-            assert len(numbers) == optimizer.num_numbers
-            with torch.no_grad():
-                optimizer.update(weights, group, torch.tensor(numbers))
+        self.update()
+
+
+@contextmanager
+def record_nothing(_graph, _pool):
+    """Stands in for a recording, during which nothing is computed."""
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (AdamW, Muon):
+            patch.setattr(kind, "update", lambda *_: None)
+        yield
+
+
+class Update(recording.RecordedUpdate):
+    """Computes what is recorded."""
+
+    def _record(self, pool):
+        super()._record(pool)
+        self.graph.update = self._update
 
 
 @pytest.fixture
 def stand_ins(monkeypatch):
     monkeypatch.setattr(recording, "RecordedPasses", Passes)
     monkeypatch.setattr(recording, "RecordedUpdate", Update)
+    monkeypatch.setattr(recording, "recording", record_nothing)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    tensor = torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda data, **_: tensor(data))
     monkeypatch.setattr(AdamW, "can_be_recorded", lambda *_: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
 
@@ -82,7 +100,7 @@ def test_steps_with_numbers_from_a_tensor_equal_the_others(kind):
     recordings = Recordings(model, CPU, optimizers, micro_batch_size=2)
     take_steps(model, optimizers, recordings)
     assert recordings._passes.calls == 4 * 2  # the last micro-batch has one sequence, and no recording
-    assert recordings._update.calls == 3  # the first step makes the moments
+    assert recordings._update.graph.calls == 3  # the first step makes the moments
     theirs, their_optimizers = a_run(kind)
     take_steps(theirs, their_optimizers)
     for p, q in zip(model.parameters(), theirs.parameters(), strict=True):
@@ -97,7 +115,7 @@ def test_an_optimizer_that_cannot_be_recorded_steps_as_ever():
     recordings = Recordings(model, CPU, optimizers, micro_batch_size=5)
     take_steps(model, optimizers, recordings, micro_batch_size=5)
     assert recordings._passes.calls == 4
-    assert recordings._update is None
+    assert recordings._update.graph is None
 
 
 @pytest.mark.usefixtures("stand_ins")
@@ -111,11 +129,11 @@ def test_what_is_forgotten_is_recorded_anew():
     take_steps(model, optimizers, recordings, micro_batch_size=5)
     assert recordings._passes is not before[0]
     assert recordings._update is not before[1]
-    assert recordings._update.calls == 3
+    assert recordings._update.graph.calls == 3
 
 
 @pytest.mark.usefixtures("stand_ins")
-@pytest.mark.parametrize("what", ["RecordedPasses", "RecordedUpdate"])
+@pytest.mark.parametrize("what", ["RecordedPasses", "recording"])
 def test_where_it_fails_all_is_computed_without_it(what, monkeypatch):
     trials = []
 
