@@ -16,7 +16,7 @@ from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
 from bittygpt.report.page import write_report
 from bittygpt.stop_signals import stop_on_signal
 from bittygpt.terminal.console import duration, result, talk
-from bittygpt.terminal.ladder import Rung, rungs_of
+from bittygpt.terminal.ladder import Rung, place_on, rungs_of
 from bittygpt.terminal.loggers import Loggers, check_loggers, open_loggers
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
@@ -173,5 +173,8 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
         bits = "" if evals[-1]["val_bpb"] is None else f" ({evals[-1]['val_bpb']:.3f} bits per byte)"
         line += f"; val loss {evals[-1]['val_loss']:.4f}{bits}"
         line += f", best {best['val_loss']:.4f} at step {best['step']:,}"
+        ladder = next((event["ladder"] for event in reversed(events) if event.get("ladder")), [])
+        if place := place_on([Rung(**rung) for rung in ladder], evals[-1]["val_loss"]):
+            line += f"; {place}"
     result(line)
     talk(f"now: bittygpt sample --ckpt {run.path}")

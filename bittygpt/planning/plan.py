@@ -184,8 +184,11 @@ def plan_time(
 
 
 def plan_disk(config: "RunConfig", folder: Path, step: int, checkpoint: int, validates: bool) -> DiskPlan:
-    """What the checkpoints take below a folder: the newest `keep`, and the best one, which may be none of these."""
-    there = len(list_checkpoints(folder))
+    """What the checkpoints take below a folder: the newest `keep`, and the best one, which may be none of these.
+
+    A run that begins at step 0 finds none: with `--fresh`, those in the folder are kept beside it.
+    """
+    there = len(list_checkpoints(folder)) if step > 0 else 0
     made = due(step, last_step(config), config.train.save_every)
     kept = min(config.train.keep + validates, there + made)
     return DiskPlan(checkpoint, there, kept, free_bytes(folder))

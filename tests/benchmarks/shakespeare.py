@@ -176,12 +176,20 @@ def table(results: dict[str, list[dict]], target: float) -> list[str]:
     return lines
 
 
+def best_device() -> str:
+    """ "cuda" where PyTorch sees a GPU. Asked in a process of its own: to load it here would warm the caches."""
+    code = "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')"
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--text", type=Path, default=Path("data/tinyshakespeare.txt"))
     parser.add_argument("--peers", type=Path, default=Path("peers"), help="folder with nanoGPT/")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--json", type=Path, help="write all figures there too")
@@ -194,7 +202,7 @@ def main() -> None:
     text, checkout, device = (
         arguments.text.absolute(),
         arguments.peers.absolute() / "nanoGPT",
-        arguments.device,
+        best_device() if arguments.device == "auto" else arguments.device,
     )
     config = REPOSITORY / "configs" / f"{CONFIGS[device]}.yaml"
     for needed in (text, config):

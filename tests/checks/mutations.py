@@ -138,6 +138,13 @@ MUTATIONS = [
     M("twins-equal-formulas", "core.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
     M("twins-equal-formulas", "core.block_twin:SwiGLUTwin.backward", "(y_NF, up_NF", "(up_NF, y_NF"),
     M("compiled-equals-eager", NORM, " + eps", " + 0.1", elsewhere=True),
+    M(
+        "compiled-equals-eager",
+        "core.rope:turn_by_swapping",
+        "stack((-sin, sin)",
+        "stack((sin, -sin)",
+        elsewhere=True,
+    ),
     # the optimizer
     M("adamw-equals-torch", ADAM, "math.sqrt(1 - beta2**t)", "1.0"),
     M("adamw-equals-torch", ADAM, " / (1 - beta1**t)", ""),

@@ -55,7 +55,9 @@ def test_an_unfinished_run_is_planned_from_where_it_stands(trained, bittygpt):
     )
     assert plan["memory"]["first_weights"] == 0
     assert not plan["data"]["is_estimate"]
-    assert planned(bittygpt, "--fresh")["step"] == 0
+    fresh = planned(bittygpt, "--fresh")
+    assert fresh["step"] == 0
+    assert fresh["disk"]["there"] == 0, "the old run's checkpoints are kept beside the new one's"
     refused = bittygpt("train", "tiny.yaml", "optim.lr=0.5", "--plan", code=2)
     assert "does not fit the config" in refused.stderr
 
