@@ -173,8 +173,9 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
         bits = "" if evals[-1]["val_bpb"] is None else f" ({evals[-1]['val_bpb']:.3f} bits per byte)"
         line += f"; val loss {evals[-1]['val_loss']:.4f}{bits}"
         line += f", best {best['val_loss']:.4f} at step {best['step']:,}"
-        ladder = next((event["ladder"] for event in reversed(events) if event.get("ladder")), [])
-        if place := place_on([Rung(**rung) for rung in ladder], evals[-1]["val_loss"]):
+        ladders = [event["ladder"] for event in events if event.get("ladder")]  # one for each start
+        ladder = [Rung(**rung) for rung in ladders[-1]] if ladders else []
+        if place := place_on(ladder, evals[-1]["val_loss"]):
             line += f"; {place}"
     result(line)
     talk(f"now: bittygpt sample --ckpt {run.path}")

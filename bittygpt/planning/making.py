@@ -5,6 +5,7 @@ from typing import Any
 
 from bittygpt.core import TransformerLM
 from bittygpt.planning import plan
+from bittygpt.planning.busy import busy_note
 from bittygpt.planning.faults import disk_faults, memory_faults, rank_fault
 from bittygpt.planning.measuring import Measured, current_memory
 from bittygpt.planning.on_paper import Hardware, check_batch, plan_ranks
@@ -114,9 +115,15 @@ def _put_together(
         time=time,
         disk=disk,
         faults=tuple(faults),
-        notes=(*plan.frozen_note(paper), *((tokens.note,) if tokens.note else ())),
+        notes=tuple(
+            filter(None, (*plan.frozen_note(paper), tokens.note, _busy_note(device, rest["measured"])))
+        ),
         **rest,
     )
+
+
+def _busy_note(device: Device, measured: Measured | None) -> str:
+    return "" if measured is None or device.is_cuda else busy_note(measured.others)
 
 
 def _micro_batch_size(subject: Subject, paper: TransformerLM, device: Device) -> int:

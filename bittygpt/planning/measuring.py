@@ -9,6 +9,7 @@ from statistics import fmean
 import torch
 
 from bittygpt.data.batches import Batch
+from bittygpt.planning.busy import OtherPrograms
 from bittygpt.training.devices import Device
 from bittygpt.training.engine import Engine
 from bittygpt.training.evaluation import evaluate
@@ -27,7 +28,8 @@ class Measured:
 
     `start`: from the start of the process to the end of its first step, but for the time of one later step.
     `step`: gradients and update; `micro_batch` and `update` are its parts. `evaluation`: one forward pass of
-    `evaluation_size` sequences. `memory`: the most that was held, of the whole process on a CPU.
+    `evaluation_size` sequences. `memory`: the most that was held, of the whole process on a CPU. `others`: processors
+    that other programs kept busy meanwhile.
     """
 
     micro_batch_size: int
@@ -40,6 +42,7 @@ class Measured:
     evaluation: float
     evaluation_size: int
     memory: int
+    others: float = 0.0
 
 
 def measure(
@@ -69,8 +72,11 @@ def measure(
     if is_slow:
         say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
     else:
-        _step(engine, part, lr)
+        for _ in range(2 if engine.device.is_cuda else 1):  # until all is recorded there
+            _step(engine, part, lr)
+    others = OtherPrograms()
     gradients, updates = _time_steps(engine, part, lr, 1 if is_slow else FEWEST_STEPS)
+    others_busy = others.processors()
     whole_gradients = fmean(gradients) * accumulation / parts
     evaluation_size = evaluation_batch_size(engine.micro_batch_size, batch.ids.shape[1])
     evaluation = _time_evaluation(engine, batch, evaluation_size, vocab_size)
@@ -86,6 +92,7 @@ def measure(
         evaluation=evaluation,
         evaluation_size=evaluation_size,
         memory=round(engine.device.peak_memory_gb() * 1e9),
+        others=others_busy,
     )
 
 

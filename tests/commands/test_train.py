@@ -60,6 +60,7 @@ def test_a_finished_run_says_so_and_exits_0(trained):
     done = trained("train", "tiny.yaml")
     assert "is finished; --fresh starts it over" in done.stderr
     assert "finished after 12 steps" in done.stdout
+    assert "better than" in done.stdout or "next: uniform" in done.stdout
     assert (trained.folder / "runs/tiny/metrics.jsonl").read_bytes() == before
 
 
