@@ -87,9 +87,8 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
             losses = losses_and_gradients_(
                 logits, targets_N[rows], ignore_index, gradients=wants_hidden or wants_weight
             )
-            total = (
-                total + losses.sum()
-            )  # in place, PyTorch before 2.13 loses the gradient where it compiles this
+            # not in place: of a result that was, PyTorch before 2.13 loses the gradient where it compiles this
+            total = total + losses.sum()
             dlogits = logits
             if dhidden is not None:
                 _put_product(dhidden[rows], dlogits, weight)

@@ -47,12 +47,8 @@ class RecordedPasses:
 
     @property
     def pool(self) -> Pool:
-        """The memory of what is recorded. Another recording may use it, too, what is not held any more anew."""
+        """The memory of what is recorded. Another recording may use it, too, where nothing is held any more."""
         return self.graphs[False].pool()
-
-    def fit(self, micro: Batch) -> bool:
-        """Whether a micro-batch has the size of the recorded ones."""
-        return micro.ids.shape == self.micro.ids.shape
 
     def __call__(self, micro: Batch, num_valid: int) -> Tensor:
         """As `forward_and_backward`. The loss that it returns is overwritten by the next pass."""
@@ -105,14 +101,10 @@ class RecordedUpdate:
         self.parts = [(optimizer, ws, group) for optimizer in optimizers for ws, group in optimizer.parts()]
         # a row for each, of 16 bytes: a kernel is compiled anew for numbers that begin anywhere else
         self.numbers = torch.zeros(len(self.parts), 4, device=self.parts[0][1][0].device)
+        self.can_be_recorded = all(each.can_be_recorded(weights) for each, weights, _ in self.parts)
         self.is_warm = False
         self.graph: torch.cuda.CUDAGraph | None = None
         self.lasting: list[object] = []
-
-    @property
-    def can_be_recorded(self) -> bool:
-        """Whether the optimizers say so of their weights."""
-        return all(optimizer.can_be_recorded(weights) for optimizer, weights, _ in self.parts)
 
     def __call__(self, pool: Pool) -> None:
         """The next step. `pool`: memory that recorded passes have let go of."""
