@@ -41,16 +41,24 @@ class Adam(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._tables: dict[Tensor, Any] = {}  # by the first weight of a kind: where they all lie
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._tables = {}  # a copy's tensors lie elsewhere
+
     def lasting(self) -> list[object]:
         """The tables of addresses."""
         return list(self._tables.values())
 
     def can_be_recorded(self, weights: list[Tensor]) -> bool:
-        """Whether the kernel updates them all."""
-        return all(kernel_suits(tensors) for tensors in self._with_gradients_and_moments(weights))
+        """Whether the kernel updates them all. The table for it is then made."""
+        tensors = self._with_gradients_and_moments(weights)
+        if not all(map(kernel_suits, tensors)):
+            return False
+        self._table(tensors)
+        return True
 
     def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
-        """What decay leaves of the weights, lr / (1 - b1^t), and sqrt(1 - b2^t)."""
+        """What decay leaves of the weights, lr / (1 - b1^t), and sqrt(1 - b2^t). Counts the step t."""
         t = int(self.state[weights[0]].get("step", 0)) + 1  # the same for all of a kind
         for p in weights:
             self.state[p]["step"] = t
@@ -91,15 +99,21 @@ class Adam(Optimizer):
         decay: float,
     ) -> None:
         """The same on a GPU, in one pass over memory."""
-        from bittygpt.kernels.adam import Table, adam_
+        from bittygpt.kernels.adam import adam_
 
         weights = [weight for weight, *_ in tensors]
         if not isinstance(numbers, Tensor):
             numbers = torch.tensor(numbers).to(weights[0].device, non_blocking=True)
-        table = self._tables.get(weights[0])
+        adam_(self._table(tensors), weights, numbers, betas, eps, decay)
+
+    def _table(self, tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Any:
+        from bittygpt.kernels.adam import Table
+
+        first = tensors[0][0]
+        table = self._tables.get(first)
         if table is None or not table.is_of(tensors):
-            table = self._tables[weights[0]] = Table(tensors)
-        adam_(table, weights, numbers, betas, eps, decay)
+            table = self._tables[first] = Table(tensors)
+        return table
 
     def _update_on_lists(
         self,

@@ -148,7 +148,8 @@ def with_padding(weight_VD: Tensor) -> Tensor:
     if not weight_VD.is_cuda:
         return weight_VD
     weight_VD = weight_VD.to(product_dtype(weight_VD))
-    return F.pad(weight_VD, (0, 0, 0, -len(weight_VD) % VOCABULARY_MULTIPLE_GPU))
+    missing = -len(weight_VD) % VOCABULARY_MULTIPLE_GPU
+    return F.pad(weight_VD, (0, 0, 0, missing)) if missing else weight_VD
 
 
 def logits_with_padding(hidden_ND: Tensor, weight: Tensor, vocab_size: int) -> Tensor:

@@ -93,16 +93,23 @@ class Engine:
                 lambda size: self._try(batch, size),
                 lambda fits: self.ranks.all_agree(fits, self.device.torch_device),
             )
-        self._record()
+        self._recordings = self._new_recordings()
 
-    def _record(self) -> None:
-        """Have the steps recorded from now on, on one GPU."""
-        if self.device.is_cuda and self.ranks.world_size == 1:
-            self._recordings = Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
+    def _new_recordings(self) -> Recordings | None:
+        """Those of the steps from now on, on one GPU."""
+        if not self.device.is_cuda or self.ranks.world_size > 1:
+            return None
+        return Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
 
     def forget_recordings(self) -> bool:
-        """Record anew, as the optimizers' state was replaced, or their memory is needed. False: there are none."""
-        return self._recordings is not None and self._recordings.forget()
+        """Between two steps: record anew, as the optimizers' state was replaced, or memory is needed.
+
+        False: there are none.
+        """
+        if self._recordings is None:
+            return False
+        self.model.zero_grad(set_to_none=True)  # gradients hold recorded memory
+        return self._recordings.forget()
 
     def _let_buckets_settle(self, batch: Batch) -> None:
         """A pass whose gradients are dropped.
@@ -153,11 +160,13 @@ class Engine:
 
         while not runs(attempt):
             self.model.zero_grad(set_to_none=True)
+            if self._recordings is not None and self._recordings.end():
+                continue  # which leaves more memory
             smaller = next_smaller(self.micro_batch_size, self.sequences)
             if smaller is None or not self.is_auto or self.ranks.world_size > 1:
                 raise self.out_of_memory()
             self.micro_batch_size = smaller
-            self._record()
+            self._recordings = self._new_recordings()
         return results[0]
 
     def update(self, lr: float) -> None:

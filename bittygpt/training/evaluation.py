@@ -94,7 +94,8 @@ def _token_losses(
         attempt()
     elif not runs(attempt) and not (make_room() and runs(attempt)):
         if len(batch.ids) == 1:
-            raise torch.OutOfMemoryError("out of memory: not even one sequence can be evaluated")
+            attempt()  # for what it raises
+            return done[0]
         half = len(batch.ids) // 2
         parts = (batch.rows(0, half), batch.rows(half, len(batch.ids)))
         return torch.cat([_token_losses(model, part, device, may_halve, make_room) for part in parts])

@@ -70,7 +70,7 @@ class Trainer:
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
         self.meter = SpeedMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
-        self.pace = Pace(clock)
+        self.pace = Pace(clock, cold=2 if device.is_cuda else 1)  # there the second step is recorded
         self.course: Course = course_of(config, self.pace, clock, ranks.is_main)
         self.step = 0
         self._elapsed_before, self._started = 0.0, time.perf_counter()

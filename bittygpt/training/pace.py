@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 FEWEST, MOST = 20, 1000  # steps of late whose mean is the speed
-SETTLED = 3  # steps after which it means something; the first one does not count, it finds everything cold
+SETTLED = 3  # steps after which it means something; the first ones do not count, they find everything cold
 REMEMBERED = 3  # pauses of a kind whose mean is expected of the next
 MOST_SCALING = 4.0  # of them, for steps that have become slower
 SHORTEST = 1e-6  # seconds of a step
@@ -29,10 +29,10 @@ class Pause:
 
 
 class Pace:
-    """Watches a run. `clock` counts seconds, from when does not matter."""
+    """Watches a run. `clock` counts seconds, from when does not matter. The first `cold` steps tell nothing."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
+    def __init__(self, clock: Callable[[], float], cold: int = 1) -> None:
+        self.clock, self.cold = clock, cold
         self.pauses: dict[str, Pause] = {}
         self.known_before: float | None = None  # seconds of a step, of the process that stopped
         self.within = 0.0  # seconds that count as of late
@@ -45,7 +45,7 @@ class Pace:
         """A step begins, and the one before it ends, if there was one."""
         now = self.clock()
         if self._began is not None:
-            if self._number == 1:
+            if self._number == self.cold:
                 self._steps.clear()
             self._steps.append(max(0.0, now - self._began - self._paused))
             self._number += 1

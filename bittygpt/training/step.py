@@ -50,7 +50,9 @@ def forward_and_backward(
     model: nn.Module, micro: Batch, num_valid: int, device: Device, ranks: Ranks
 ) -> Tensor:
     """Add the gradients of a micro-batch's summed loss, divided by `num_valid`; gives that loss."""
-    loss = micro_batch_loss(model, micro, device) / num_valid
+    # on a GPU a tensor, as where it is recorded: a division by a number is rounded differently there
+    divisor = torch.full((), float(num_valid), device=device.torch_device) if device.is_cuda else num_valid
+    loss = micro_batch_loss(model, micro, device) / divisor
     (loss * ranks.world_size).backward()  # the exchange takes the mean over ranks; the loss is their sum
     return loss.detach()
 

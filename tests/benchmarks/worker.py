@@ -27,7 +27,7 @@ from bittygpt.training.devices import Device, choose_device, has_bf16
 NAMES = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "_addmm_activation", "mv")
 PRODUCTS = {f"aten::{name}" for name in NAMES}
 WARM_UP = 3
-RECORDED_BY = 2  # steps: passes in the first, the update in the second
+RECORDED_BY = 2  # steps: one is computed, the next one recorded
 
 
 def timed(work: Callable[[], object], device: Device) -> float:

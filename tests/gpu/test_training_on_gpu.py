@@ -109,8 +109,8 @@ def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled)
         recordings = Recordings(trained, device, optimizers, 2) if is_recorded else None
         results = steps_of(trained, optimizers, batches, device, recordings)
         if recordings is not None:
-            assert not recordings.has_failed
-            assert recordings._update.graph is not None
+            assert not recordings.has_ended
+            assert recordings.recorded_update.graph is not None
         return model, optimizers, results
 
     (mine, my_optimizers, found), (theirs, their_optimizers, expected) = run(True), run(False)
