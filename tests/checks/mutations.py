@@ -203,7 +203,7 @@ MUTATIONS = [
     M(
         "accumulation-equals-large-batch",
         PASSES,
-        "device) / num_valid",
+        "device) / divisor",
         "device) / max(1, micro.num_valid())",
     ),
     M("one-batch-is-learned", "training.step:update_weights", "= lr *", "= -lr *"),
