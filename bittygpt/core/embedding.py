@@ -33,6 +33,40 @@ class LookUpTwin(torch.autograd.Function):
         return rows.new_zeros(ctx.num_embeddings, rows.shape[1]).index_add_(0, ids.flatten(), rows), None
 
 
+# An operation of PyTorch's, so that `torch.compile` calls it as it stands.
+@torch.library.custom_op("bittygpt::sum_rows", mutates_args=())
+def sum_rows(rows_ND: Tensor, ids_N: Tensor, num_embeddings: int) -> Tensor:
+    """(V, D): of each token the sum of its rows, always in the same order, also on a GPU."""
+    sums = rows_ND.new_zeros(num_embeddings, rows_ND.shape[1])
+    return sums.index_put_((ids_N,), rows_ND, accumulate=True)
+
+
+@sum_rows.register_fake
+def _(rows_ND: Tensor, _: Tensor, num_embeddings: int) -> Tensor:
+    return rows_ND.new_empty(num_embeddings, rows_ND.shape[1])
+
+
+class OrderedLookUpTwin(torch.autograd.Function):
+    """weight[ids] for a compiler, which would sum up on a GPU in whatever order: no run would repeat."""
+
+    @staticmethod
+    def forward(ctx: Any, weight_VD: Tensor, ids: Tensor) -> Tensor:
+        ctx.save_for_backward(ids)
+        ctx.num_embeddings = len(weight_VD)
+        return weight_VD[ids]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (ids,) = ctx.saved_tensors
+        return sum_rows(grads[0].reshape(ids.numel(), -1), ids.flatten(), ctx.num_embeddings), None
+
+
+def is_compiled_for_gpu(weight: Tensor) -> bool:
+    """Whether this is read by a compiler, for a GPU."""
+    return weight.is_cuda and torch.compiler.is_compiling()
+
+
 class Embedding(nn.Module):
     """A table with one learned row of D numbers for each of V tokens.
 
@@ -51,4 +85,6 @@ class Embedding(nn.Module):
         """ids (...) int64 -> rows (..., D). An id outside 0..V-1 raises IndexError on the CPU."""
         if use_twin() and self.weight.is_cpu:
             return call(LookUpTwin, self.weight, ids)
+        if is_compiled_for_gpu(self.weight):
+            return call(OrderedLookUpTwin, self.weight, ids)
         return self.weight[ids]

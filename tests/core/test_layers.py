@@ -110,3 +110,28 @@ def test_initialisation_is_the_handbooks():
     assert table.std().item() == pytest.approx(0.9866, rel=0.02)
     assert table.abs().max() <= 3
     assert torch.equal(RMSNorm(5).weight, torch.ones(5))
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*should not be instantiated:DeprecationWarning"
+)  # PyTorch's own, compiling
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_an_embedding_compiled_for_a_gpu_has_torchs_gradient(backend, monkeypatch):
+    from bittygpt.core import embedding
+
+    monkeypatch.setattr(embedding, "is_compiled_for_gpu", lambda _: True)
+    ours, ids = Embedding(7, 4), torch.randint(0, 7, (3, 5))
+    weights = torch.randn(3, 5, 4)
+    torch.compiler.reset()
+    out = torch.compile(ours, backend=backend, fullgraph=True)(ids)
+    oracle = torch.nn.functional.embedding(ids, ours.weight)
+    torch.testing.assert_close(out, oracle)
+    gradients = (torch.autograd.grad((y * weights).sum(), ours.weight)[0] for y in (out, oracle))
+    torch.testing.assert_close(*gradients)
+
+
+def test_pytorch_knows_the_sum_of_rows():
+    from bittygpt.core.embedding import sum_rows
+
+    arguments = (torch.randn(5, 4), torch.randint(0, 7, (5,)), 7)
+    torch.library.opcheck(sum_rows, arguments, test_utils=("test_schema", "test_faketensor"))

@@ -74,14 +74,14 @@ def test_master_weights_and_moments_stay_float32():
     }
 
 
-def steps_of(model, optimizers, batches, device, recordings=None):
+def steps_of(model, optimizers, batches, device, recordings=None, after=0):
     """Losses and norms of a step for each batch, of two micro-batches each."""
     settings = {"grad_clip": 1.0, "micro_batch_size": 2, "device": device, "ranks": Ranks()}
     passes, update = ({}, {})
     if recordings is not None:
         passes, update = {"recorded": recordings.passes}, {"recorded": recordings.update}
     results = []
-    for number, batch in enumerate(batches):
+    for number, batch in enumerate(batches, after):
         results.append(compute_gradients(model, batch, **settings, **passes))
         update_weights(optimizers, 3e-3 / (1 + number), **update)
     return results
@@ -114,7 +114,7 @@ def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled)
         return model, optimizers, results
 
     (mine, my_optimizers, found), (theirs, their_optimizers, expected) = run(True), run(False)
-    # compiled, the embedding's gradient is summed up in another order each time, of which Adam makes whole steps
+    # compiled, on the device of this writing they differed by more than eager ones; why is not known yet
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 2e-2, "atol": 2e-3}
     if compiled:
         tolerance = {"rtol": 2e-2, "atol": 1e-2}
@@ -147,3 +147,34 @@ def test_what_was_restored_is_recorded_anew():
     for one, other in zip(found, expected, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
         assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-2)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("optimizer", [AdamW, Muon])
+def test_a_resumed_run_is_the_run_that_was_not_stopped(optimizer, compiled):
+    """Bit for bit, though its first step is computed where the other's was replayed."""
+    torch.compiler.reset()
+    device = choose_device("cuda", "bf16")
+    batches = [a_batch() for _ in range(7)]
+
+    def a_run(start):
+        model = copy.deepcopy(start)
+        inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
+        chosen = {id(p) for p in inner}
+        rest = [p for p in model.parameters() if id(p) not in chosen]
+        optimizers = [optimizer(inner, lr=3e-3), AdamW(rest, lr=3e-3)]
+        trained = torch.compile(model) if compiled else model
+        return model, trained, optimizers, Recordings(trained, device, optimizers, 2)
+
+    start = TransformerLM(CONFIG).cuda()
+    model, trained, optimizers, recordings = a_run(start)
+    whole = steps_of(trained, optimizers, batches, device, recordings)
+    stopped, trained, its_optimizers, its_recordings = a_run(start)
+    first = steps_of(trained, its_optimizers, batches[:4], device, its_recordings)
+    resumed, trained, new_optimizers, new_recordings = a_run(stopped)
+    for new, old in zip(new_optimizers, its_optimizers, strict=True):
+        new.load_state_dict(copy.deepcopy(old.state_dict()))
+    rest = steps_of(trained, new_optimizers, batches[4:], device, new_recordings, after=4)
+    assert [(r.loss, r.grad_norm) for r in whole] == [(r.loss, r.grad_norm) for r in first + rest]
+    for p, q in zip(model.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(p, q)
