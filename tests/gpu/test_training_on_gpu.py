@@ -114,10 +114,7 @@ def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled)
         return model, optimizers, results
 
     (mine, my_optimizers, found), (theirs, their_optimizers, expected) = run(True), run(False)
-    # compiled, on the device of this writing they differed by more than eager ones; why is not known yet
     tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 2e-2, "atol": 2e-3}
-    if compiled:
-        tolerance = {"rtol": 2e-2, "atol": 1e-2}
     for one, other in zip(found, expected, strict=True):
         assert (one.loss, one.grad_norm) == pytest.approx(
             (other.loss, other.grad_norm), rel=tolerance["rtol"]
