@@ -46,14 +46,8 @@ def _(rows_ND: Tensor, _: Tensor, num_embeddings: int) -> Tensor:
     return rows_ND.new_empty(num_embeddings, rows_ND.shape[1])
 
 
-class OrderedLookUpTwin(torch.autograd.Function):
-    """weight[ids] for a compiler, which would sum up on a GPU in whatever order: no run would repeat."""
-
-    @staticmethod
-    def forward(ctx: Any, weight_VD: Tensor, ids: Tensor) -> Tensor:
-        ctx.save_for_backward(ids)
-        ctx.num_embeddings = len(weight_VD)
-        return weight_VD[ids]
+class OrderedLookUpTwin(LookUpTwin):
+    """The same for a compiler, which would sum up on a GPU in whatever order: no run would repeat."""
 
     @staticmethod
     @once_differentiable
