@@ -14,6 +14,7 @@ from bittygpt.core.optimizer import Numbers, Optimizer
 from bittygpt.core.twins import use_kernel, use_twin
 
 ALIGNED = 16  # bytes, of which the kernel reads as many at once
+Tensors = tuple[Tensor, Tensor, Tensor, Tensor]  # a weight, its gradient, and its two means
 
 
 class Adam(Optimizer):
@@ -68,18 +69,16 @@ class Adam(Optimizer):
 
     def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
         """One step of weights of one kind: on a GPU all by one kernel, else on lists."""
-        tensors = self._with_gradients_and_moments(weights)
-        decay = 0.0 if self.decoupled else group["weight_decay"]  # added to the gradients
-        suited = [each for each in tensors if kernel_suits(each)]
+        suited: list[Tensors] = []
+        rest: list[Tensors] = []
+        for tensors in self._with_gradients_and_moments(weights):
+            (suited if kernel_suits(tensors) else rest).append(tensors)
         if suited:
-            self._update_by_kernel(suited, numbers, group["betas"], group["eps"], decay)
-        if len(suited) < len(tensors):
-            rest = [each for each in tensors if not kernel_suits(each)] if suited else tensors
-            self._update_on_lists(rest, numbers, group["betas"], group["eps"], decay)
+            self._update_by_kernel(suited, group, numbers)
+        if rest:
+            self._update_on_lists(rest, group, numbers)
 
-    def _with_gradients_and_moments(
-        self, weights: list[Tensor]
-    ) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def _with_gradients_and_moments(self, weights: list[Tensor]) -> list[Tensors]:
         for p in weights:
             if "exp_avg" not in self.state[p]:
                 for key in ("exp_avg", "exp_avg_sq"):
@@ -90,23 +89,20 @@ class Adam(Optimizer):
             for p, state in zip(weights, states, strict=True)
         ]
 
-    def _update_by_kernel(
-        self,
-        tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]],
-        numbers: Numbers,
-        betas: tuple[float, float],
-        eps: float,
-        decay: float,
-    ) -> None:
+    def _decay_in_gradients(self, group: dict[str, Any]) -> float:
+        return 0.0 if self.decoupled else float(group["weight_decay"])
+
+    def _update_by_kernel(self, tensors: list[Tensors], group: dict[str, Any], numbers: Numbers) -> None:
         """The same on a GPU, in one pass over memory."""
         from bittygpt.kernels.adam import adam_
 
         weights = [weight for weight, *_ in tensors]
         if not isinstance(numbers, Tensor):
             numbers = torch.tensor(numbers).to(weights[0].device, non_blocking=True)
-        adam_(self._table(tensors), weights, numbers, betas, eps, decay)
+        decay = self._decay_in_gradients(group)
+        adam_(self._table(tensors), weights, numbers, group["betas"], group["eps"], decay)
 
-    def _table(self, tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> Any:
+    def _table(self, tensors: list[Tensors]) -> Any:
         from bittygpt.kernels.adam import Table
 
         first = tensors[0][0]
@@ -115,17 +111,10 @@ class Adam(Optimizer):
             table = self._tables[first] = Table(tensors)
         return table
 
-    def _update_on_lists(
-        self,
-        tensors: list[tuple[Tensor, Tensor, Tensor, Tensor]],
-        numbers: Numbers,
-        betas: tuple[float, float],
-        eps: float,
-        decay: float,
-    ) -> None:
+    def _update_on_lists(self, tensors: list[Tensors], group: dict[str, Any], numbers: Numbers) -> None:
         """The formula above, on lists: of weights, their gradients, and their two means."""
         kept, step_size, root = map(float, numbers)
-        beta1, beta2 = betas
+        (beta1, beta2), decay = group["betas"], self._decay_in_gradients(group)
         weights, grads, m, v = (list(column) for column in zip(*tensors, strict=True))
         if weights[0].dtype != torch.float32:
             grads = [grad.float() for grad in grads]
@@ -139,7 +128,7 @@ class Adam(Optimizer):
         torch._foreach_addcmul_(v, grads, grads, value=1 - beta2)
         # sqrt(v / c) + eps = (sqrt(v) + eps sqrt(c)) / sqrt(c): the correction c costs no pass over the weights
         denominators = list(torch._foreach_sqrt(v))
-        torch._foreach_add_(denominators, eps * root)
+        torch._foreach_add_(denominators, group["eps"] * root)
         if weights[0].dtype != torch.float32:
             m, denominators = ([x.to(weights[0].dtype) for x in xs] for xs in (m, denominators))
         torch._foreach_addcdiv_(weights, m, denominators, value=-step_size * root)

@@ -106,15 +106,15 @@ class Table:
     def __init__(self, tensors: Sequence[tuple[Tensor, ...]]) -> None:
         self.addresses = _addresses(tensors)
         self.dtypes = tensors[0][0].dtype, tensors[0][1].dtype
-        self.device = tensors[0][0].device
+        device = tensors[0][0].device
         rows: list[list[int]] = []
         owners: list[int] = []
         for number, (addresses, (weight, *_)) in enumerate(zip(self.addresses, tensors, strict=True)):
             rows.append([*addresses, weight.numel(), len(owners)])
             owners += [number] * triton.cdiv(weight.numel(), BLOCK)
         self.num_programs = len(owners)
-        self.rows = torch.tensor(rows, dtype=torch.int64).to(self.device)
-        self.owners = torch.tensor(owners, dtype=torch.int32).to(self.device)
+        self.rows = torch.tensor(rows, dtype=torch.int64).to(device)
+        self.owners = torch.tensor(owners, dtype=torch.int32).to(device)
 
     def is_of(self, tensors: Sequence[tuple[Tensor, ...]]) -> bool:
         """Whether it says where these lie."""

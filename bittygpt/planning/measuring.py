@@ -72,8 +72,7 @@ def measure(
     if is_slow:
         say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
     else:
-        for _ in range(2 if engine.device.is_cuda else 1):  # until all is recorded there
-            _step(engine, part, lr)
+        _step(engine, part, lr)  # on a GPU it is recorded
     others = OtherPrograms()
     gradients, updates = _time_steps(engine, part, lr, 1 if is_slow else FEWEST_STEPS)
     others_busy = others.processors()

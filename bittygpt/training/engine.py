@@ -54,7 +54,12 @@ class Engine:
         self.micro_batch_size = self.sizes[0]
         self.compile_it = (
             compiling_pays(
-                *(model, device, train.max_steps, self.sequences, self.micro_batch_size, train.time_budget),
+                model,
+                device,
+                train.max_steps,
+                self.sequences,
+                self.micro_batch_size,
+                train.time_budget,
                 recorded=ranks.world_size == 1,
             )
             if train.compile == "auto"
@@ -66,7 +71,7 @@ class Engine:
             model.to(device.torch_device)
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
-        self._recordings: Recordings | None = None
+        self._recordings = self._new_recordings()
 
     def _is_to_be_sharded(self, parallel: str) -> bool:
         if self.ranks.world_size == 1 or parallel != "auto":
@@ -95,19 +100,18 @@ class Engine:
             )
         self._recordings = self._new_recordings()
 
-    def _new_recordings(self) -> Recordings | None:
-        """Those of the steps from now on, on one GPU."""
+    def _new_recordings(self) -> Recordings:
+        """Those of the steps from now on; on one GPU alone is anything recorded."""
+        recordings = Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
         if not self.device.is_cuda or self.ranks.world_size > 1:
-            return None
-        return Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
+            recordings.end()
+        return recordings
 
     def forget_recordings(self) -> bool:
         """Between two steps: record anew, as the optimizers' state was replaced, or memory is needed.
 
         False: there are none.
         """
-        if self._recordings is None:
-            return False
         self.model.zero_grad(set_to_none=True)  # gradients hold recorded memory
         return self._recordings.forget()
 
@@ -154,13 +158,13 @@ class Engine:
                     ranks=self.ranks,
                     stop_asked=stop_asked,
                     word=word,
-                    **({} if self._recordings is None else {"recorded": self._recordings.passes}),
+                    recorded=self._recordings.passes,
                 )
             )
 
         while not runs(attempt):
             self.model.zero_grad(set_to_none=True)
-            if self._recordings is not None and self._recordings.end():
+            if self._recordings.end():
                 continue  # which leaves more memory
             smaller = next_smaller(self.micro_batch_size, self.sequences)
             if smaller is None or not self.is_auto or self.ranks.world_size > 1:
@@ -171,8 +175,7 @@ class Engine:
 
     def update(self, lr: float) -> None:
         """Move the weights by the gradients."""
-        recordings = self._recordings
-        update_weights(self.optimizers, lr, **({} if recordings is None else {"recorded": recordings.update}))
+        update_weights(self.optimizers, lr, self._recordings.update)
 
     def out_of_memory(self) -> OutOfMemoryError:
         """The error that says where the memory went."""

@@ -20,6 +20,7 @@ from bittygpt.training.memory import is_out_of_memory
 from bittygpt.training.pace import Pace
 from bittygpt.training.prefetch import Prefetcher
 from bittygpt.training.process_clock import process_age
+from bittygpt.training.recording import RECORDED
 from bittygpt.training.reports import (
     EvalReport,
     InterruptedReport,
@@ -70,7 +71,7 @@ class Trainer:
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
         self.meter = SpeedMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
-        self.pace = Pace(clock, cold=2 if device.is_cuda else 1)  # there the second step is recorded
+        self.pace = Pace(clock, cold=RECORDED if device.is_cuda else 1)
         self.course: Course = course_of(config, self.pace, clock, ranks.is_main)
         self.step = 0
         self._elapsed_before, self._started = 0.0, time.perf_counter()

@@ -21,6 +21,8 @@ from bittygpt.training.cuda_graph import Pool, recording
 from bittygpt.training.devices import Device
 from bittygpt.training.step import micro_batch_loss
 
+RECORDED = 2  # the step that is; the one before is computed, those after are replayed
+
 
 class RecordedPasses:
     """Forward and backward pass of a micro-batch of one size: once as the first of a step, once as one that follows.

@@ -78,7 +78,11 @@ class Validation:
         self, engine: Engine, batches: Iterable[Batch], stop_asked: Callable[[], bool] = lambda: False
     ) -> Evaluation | None:
         return evaluate(
-            *(engine.model, batches, self.token_bytes, engine.device, engine.ranks),
+            engine.model,
+            batches,
+            self.token_bytes,
+            engine.device,
+            engine.ranks,
             stop_asked,
             make_room=engine.forget_recordings,
         )

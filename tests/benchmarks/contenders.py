@@ -102,8 +102,8 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
     optimizers = build_optimizers(model, settings, device.precision)
 
     recordings = Recordings(trained, device, optimizers, shape.batch)
-    recorded = {"recorded": recordings.passes} if device.is_cuda else {}
-    recorded_update = {"recorded": recordings.update} if device.is_cuda else {}
+    if not device.is_cuda:
+        recordings.end()
 
     def whole_step() -> None:
         compute_gradients(
@@ -113,9 +113,9 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
             micro_batch_size=shape.batch,
             device=device,
             ranks=Ranks(),
-            **recorded,
+            recorded=recordings.passes,
         )
-        update_weights(optimizers, LEARNING_RATE, **recorded_update)
+        update_weights(optimizers, LEARNING_RATE, recordings.update)
 
     return Contender(
         model,

@@ -34,6 +34,7 @@ CPU_RECIPE = [
     *("--max_iters=2000", "--lr_decay_iters=2000", "--dropout=0.0"),
 ]
 TARGETS = {"cpu": 1.88, "cuda": 1.4697}  # validation losses that nanoGPT's README has for these recipes
+VAL_LOSS = re.compile(r"^step.* val loss ([0-9.]+)", re.MULTILINE)  # as both sides say it
 RECIPES = {"cpu": CPU_RECIPE, "cuda": ["--device=cuda"]}
 
 
@@ -90,9 +91,7 @@ def ours(text: Path, folder: Path, device: str, progress: Progress) -> dict:
     config = REPOSITORY / "configs" / f"{CONFIGS[device]}.yaml"
     overrides = [f"data.train=[{text}]", f"train.device={device}"]
     command = [sys.executable, "-m", "bittygpt", "train", str(config), *overrides]
-    seconds, seen = run(
-        "bittygpt", command, folder, progress, re.compile(r"^step.* val loss ([0-9.]+)", re.MULTILINE)
-    )
+    seconds, seen = run("bittygpt", command, folder, progress, VAL_LOSS)
     run_folder = folder / "runs" / CONFIGS[device]
     events = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
     evaluation = [event for event in events if event["event"] == "eval"][-1]
@@ -140,9 +139,7 @@ def nanogpt(folder: Path, device: str, progress: Progress) -> dict:
     checkpoint = folder / "out-shakespeare-char" / "ckpt.pt"
     checkpoint.unlink(missing_ok=True)
     command = [sys.executable, "train.py", "config/train_shakespeare_char.py", *RECIPES[device]]
-    seconds, seen = run(
-        "nanoGPT", command, folder, progress, re.compile(r"^step.* val loss ([0-9.]+)", re.MULTILINE)
-    )
+    seconds, seen = run("nanoGPT", command, folder, progress, VAL_LOSS)
     progress.say("nanoGPT: evaluating its checkpoint over the whole split")
     evaluate = [sys.executable, str(EVALUATE), str(folder), str(checkpoint), "--device", device]
     done = subprocess.run(evaluate, capture_output=True, text=True, check=False)
@@ -177,7 +174,7 @@ def table(results: dict[str, list[dict]], target: float) -> list[str]:
 
 
 def best_device() -> str:
-    """ "cuda" where PyTorch sees a GPU. Asked in a process of its own: to load it here would warm the caches."""
+    """That of PyTorch, asked in a process of its own: this one stays small."""
     code = "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')"
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -22,12 +22,12 @@ from peer_models import peer
 from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, Shape
 
 from bittygpt.training.devices import Device, choose_device, has_bf16
+from bittygpt.training.recording import RECORDED
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 NAMES = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "_addmm_activation", "mv")
 PRODUCTS = {f"aten::{name}" for name in NAMES}
 WARM_UP = 3
-RECORDED_BY = 2  # steps: one is computed, the next one recorded
 
 
 def timed(work: Callable[[], object], device: Device) -> float:
@@ -97,7 +97,7 @@ class Training:
             self.contender.forget()
             self.make_room()
             torch.cuda.reset_peak_memory_stats()  # without what compiling took, but with what recording takes
-            for _ in range(RECORDED_BY):
+            for _ in range(RECORDED):
                 self.contender.whole_step()
         self.make_room()
 
