@@ -5,7 +5,8 @@
 A program takes one row and goes over it twice: forth for the largest logit and the sum, back for the gradient. A logit
 in bfloat16 so costs 6 bytes of traffic, where a float32 tensor operation for each sign costs about 44. The first pass
 takes largest and sum together (Milakov & Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3):
-whenever a larger logit turns up, the sum so far is scaled to it.
+whenever a larger logit turns up, the sum so far is scaled to it. Each lane does so for the logits that it comes by, and
+all lanes are put together once, after the loop: within it no thread waits for another.
 
 Shapes: N tokens, V vocabulary.
 """
@@ -36,21 +37,23 @@ def loss_kernel(
     valid = target != ignore_index
     lanes = tl.arange(0, BLOCK)
 
-    # The least float32 instead of -inf, for which exp(x - largest) would be NaN where x is -inf, too.
-    largest = tl.full((), -3.4028234663852886e38, tl.float32)
-    # Each lane adds up what it comes by, and all lanes are added together once, after the loop. The target's logit is
-    # picked up on the way: loaded apart, it might by then be overwritten by another thread of the program.
+    # The least float32 instead of -inf, for which x - largest would be NaN where x is -inf, too.
+    largest = tl.full((BLOCK,), -3.4028234663852886e38, tl.float32)
     sums = tl.zeros((BLOCK,), tl.float32)
+    # The target's logit is picked up on the way: loaded apart, it might by then be overwritten by another thread.
     target_logits = tl.zeros((BLOCK,), tl.float32)
     for first in range(0, vocab_size, BLOCK):
         columns = first + lanes
         x = tl.load(logits + columns, mask=columns < vocab_size, other=-float("inf")).to(tl.float32)
-        new_largest = tl.maximum(largest, tl.max(x, axis=0))
-        sums = sums * tl.exp(largest - new_largest) + tl.exp(x - new_largest)
+        # of exp(largest - new) and exp(x - new), where new is the larger of the two, one is always 1
+        above = x - largest
+        smaller = tl.exp(-tl.abs(above))
+        sums = tl.where(above > 0, sums * smaller + 1.0, sums + smaller)
+        largest = tl.maximum(largest, x)
         target_logits += tl.where(columns == target, x, 0.0)
-        largest = new_largest
-    sum_of_row = tl.sum(sums, axis=0)
-    loss = tl.log(sum_of_row) + (largest - tl.sum(target_logits, axis=0))
+    largest_of_row = tl.max(largest, axis=0)
+    log_sum = tl.log(tl.sum(sums * tl.exp(largest - largest_of_row), axis=0))
+    loss = log_sum + (largest_of_row - tl.sum(target_logits, axis=0))
     loss = tl.where((target >= 0) & (target < vocab_size), loss, float("nan"))  # no target goes wrong unseen
     tl.store(losses + row, tl.where(valid, loss, 0.0))
 
@@ -59,7 +62,7 @@ def loss_kernel(
         for block in range(tl.cdiv(vocab_size, BLOCK)):
             columns = (tl.cdiv(vocab_size, BLOCK) - 1 - block) * BLOCK + lanes
             x = tl.load(logits + columns, mask=columns < vocab_size, other=0.0).to(tl.float32)
-            dx = tl.exp(x - largest) / sum_of_row - tl.where(columns == target, 1.0, 0.0)
+            dx = tl.exp((x - largest_of_row) - log_sum) - tl.where(columns == target, 1.0, 0.0)
             dx = tl.where(valid, dx, 0.0)
             tl.store(logits + columns, dx.to(logits.dtype.element_ty), mask=columns < vocab_size)
 
