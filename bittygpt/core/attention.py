@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from bittygpt.core.activations import softmax
 from bittygpt.core.linear import Linear, side_by_side
 from bittygpt.core.rmsnorm import RMSNorm
-from bittygpt.core.rope import RotaryEmbedding
-from bittygpt.core.twins import formulas_are_alone
+from bittygpt.core.rope import RotaryEmbedding, TurnApartTwin
+from bittygpt.core.twins import formulas_are_alone, use_kernel
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device | None = None) -> Tensor:
@@ -101,6 +101,10 @@ class MultiHeadAttention(nn.Module):
         if projected.is_cpu and torch.is_autocast_enabled("cpu"):
             # there the fused kernel's backward pass takes four times as long in bfloat16
             projected = projected.float()
+        if self.rope is not None and self.q_norm is None and use_kernel(projected):
+            angles = self.rope.angles(x_BTD.shape[1])
+            turned = TurnApartTwin.apply(projected, angles, *self.heads[:2])
+            return self.output_proj(self.attend(*(x.transpose(1, 2) for x in turned)))
         q, k, v = projected.unflatten(-1, (-1, self.head_dim)).split(self.heads, dim=2)  # (B, T, H or G, d)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)

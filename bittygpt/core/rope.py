@@ -61,6 +61,36 @@ def multiply_pairs(x_BHTd: Tensor, factors: Tensor) -> Tensor:
     return torch.view_as_real(pairs * factors).flatten(-2).to(x_BHTd.dtype)
 
 
+class TurnApartTwin(torch.autograd.Function):
+    """Queries, keys and values, which a product has put side by side, apart and turned: on a GPU, in one pass each way.
+
+    (B, T, (H + 2G) d) -> (B, T, H, d), (B, T, G, d), (B, T, G, d). The values are not turned, and not copied.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, projected: Tensor, cos_sin: Tensor, num_heads: int, num_kv_heads: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        from bittygpt.kernels import rope as kernels
+
+        turn = kernels.turn_as_operation if torch.compiler.is_compiling() else kernels.turn
+        q, k = turn(projected, cos_sin, num_heads, num_kv_heads)
+        ctx.save_for_backward(cos_sin)
+        v = projected[..., -num_kv_heads * q.shape[-1] :].unflatten(-1, (num_kv_heads, -1))
+        return q, k, v
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        from bittygpt.kernels import rope as kernels
+
+        turn_back = (
+            kernels.turn_back_as_operation if torch.compiler.is_compiling() else kernels.turn_back
+        )
+        (cos_sin,) = ctx.saved_tensors
+        return turn_back(*grads, cos_sin), None, None, None
+
+
 class RotaryEmbedding(nn.Module):
     """A table of cosines and sines for positions 0..max_positions-1, and the turning itself.
 
