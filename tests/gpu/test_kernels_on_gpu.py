@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from bittygpt import kernels
-from bittygpt.core import Adam, AdamW, ModelConfig, TransformerLM
+from bittygpt.core import Adam, AdamW, ModelConfig, RotaryEmbedding, TransformerLM
 from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
 from bittygpt.core.twins import formulas_alone, use_kernel
 
@@ -94,9 +94,10 @@ def test_the_loss_without_logits_equals_its_formula(precision, compiled):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("qk_norm", [False, True])  # with it, RoPE is no kernel's
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled):
-    model = TransformerLM(ModelConfig(1000, 128, 256, 2, 4, num_kv_heads=2, qk_norm=True)).cuda()
+def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled, qk_norm):
+    model = TransformerLM(ModelConfig(1000, 128, 256, 2, 4, num_kv_heads=2, qk_norm=qk_norm)).cuda()
     ids, targets = (torch.randint(0, 1000, (4, 128), device="cuda") for _ in range(2))
     parameters = list(model.parameters())
     torch.compiler.reset()
@@ -108,6 +109,29 @@ def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled):
     assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
     for gradient, theirs in zip(found, expected, strict=True):
         assert F.cosine_similarity(gradient.flatten(), theirs.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("num_heads", "num_kv_heads", "head_dim"), [(12, 12, 64), (8, 2, 128), (6, 3, 48)])
+def test_queries_and_keys_are_turned_and_turned_back(num_heads, num_kv_heads, head_dim, dtype):
+    from bittygpt.kernels.rope import turn, turn_back
+
+    cos_sin = RotaryEmbedding(head_dim, 1024).cos_sin.cuda()
+    width = (num_heads + 2 * num_kv_heads) * head_dim
+    projected = torch.randn(3, 1024, width, device="cuda").to(dtype)
+    exact = projected.double().unflatten(-1, (-1, head_dim)).requires_grad_()
+    pairs = torch.view_as_complex(exact[:, :, : num_heads + num_kv_heads].unflatten(-1, (-1, 2)))
+    turned = torch.view_as_real(pairs * torch.view_as_complex(cos_sin.double())[:, None]).flatten(-2)
+    q, k = turn(projected, cos_sin, num_heads, num_kv_heads)
+    rounding = {"atol": 1e-6, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 1e-6, "rtol": 2**-8}
+    torch.testing.assert_close(torch.cat((q, k), dim=2).double(), turned.detach(), **rounding)
+
+    grads = [torch.randn_like(x) for x in (q, k, k)]
+    (expected,) = torch.autograd.grad(
+        (turned * torch.cat(grads[:2], dim=2)).sum() + (exact[:, :, -num_kv_heads:] * grads[2]).sum(), exact
+    )
+    found = turn_back(*(g.transpose(1, 2).contiguous().transpose(1, 2) for g in grads), cos_sin)
+    torch.testing.assert_close(found.double(), expected.flatten(-2), **rounding)
 
 
 @pytest.mark.parametrize(("ours", "oracle"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])

@@ -15,7 +15,13 @@ from bittygpt.training.distributed import Ranks
 from bittygpt.training.recording import Recordings
 from bittygpt.training.step import compute_gradients, update_weights
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    # PyTorch's own, of itself, when it compiles
+    pytest.mark.filterwarnings("ignore:.*does not have a deterministic|.*TensorFloat32"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
 CONFIG = ModelConfig(1000, 128, 256, 2, 4, num_kv_heads=2, qk_norm=True)
 
 
@@ -87,7 +93,6 @@ def steps_of(model, optimizers, batches, device, recordings=None, after=0):
     return results
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have a deterministic|.*TensorFloat32")
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", [AdamW, Muon])
@@ -114,13 +119,12 @@ def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled)
         return model, optimizers, results
 
     (mine, my_optimizers, found), (theirs, their_optimizers, expected) = run(True), run(False)
-    tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 2e-2, "atol": 2e-3}
+    tolerance = 1e-4 if precision == "fp32" else 2e-2
     for one, other in zip(found, expected, strict=True):
-        assert (one.loss, one.grad_norm) == pytest.approx(
-            (other.loss, other.grad_norm), rel=tolerance["rtol"]
-        )
-    for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(p, q, **tolerance)
+        assert (one.loss, one.grad_norm) == pytest.approx((other.loss, other.grad_norm), rel=tolerance)
+    for p, q, before in zip(mine.parameters(), theirs.parameters(), start.parameters(), strict=True):
+        # of the way gone, as Adam takes a step of full length even along a gradient that is nothing but rounding
+        assert (p - q).norm() < 5 * tolerance * (q - before).norm()
     steps = [
         [state.get("step") for o in optimizers for state in o.state.values()]
         for optimizers in (my_optimizers, their_optimizers)
