@@ -73,8 +73,8 @@ class TurnApartTwin(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         from bittygpt.kernels import rope as kernels
 
-        turn = kernels.turn_as_operation if torch.compiler.is_compiling() else kernels.turn
-        q, k = turn(projected, cos_sin, num_heads, num_kv_heads)
+        compute = kernels.turn_as_operation if torch.compiler.is_compiling() else kernels.turn
+        q, k = compute(projected, cos_sin, num_heads, num_kv_heads)
         ctx.save_for_backward(cos_sin)
         v = projected[..., -num_kv_heads * q.shape[-1] :].unflatten(-1, (num_kv_heads, -1))
         return q, k, v
@@ -84,11 +84,10 @@ class TurnApartTwin(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         from bittygpt.kernels import rope as kernels
 
-        turn_back = (
-            kernels.turn_back_as_operation if torch.compiler.is_compiling() else kernels.turn_back
-        )
+        compute = kernels.turn_back_as_operation if torch.compiler.is_compiling() else kernels.turn_back
         (cos_sin,) = ctx.saved_tensors
-        return turn_back(*grads, cos_sin), None, None, None
+        dq, dk, dv = grads
+        return compute(dq, dk, dv, cos_sin), None, None, None
 
 
 class RotaryEmbedding(nn.Module):

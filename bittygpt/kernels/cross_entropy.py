@@ -17,7 +17,9 @@ import triton.language as tl
 from torch import Tensor
 
 LARGEST_BLOCK = 4096  # logits in the registers of one program
-LOGITS_PER_WARP = 512
+LOGITS_PER_WARP = (
+    256  # with more, more rows are under way than the cache holds, and the second pass misses it
+)
 
 
 @triton.jit
@@ -35,36 +37,41 @@ def loss_kernel(
     logits += row * vocab_size
     target = tl.load(targets + row)
     valid = target != ignore_index
+    inside = (target >= 0) & (target < vocab_size)
+    target_logit = tl.load(logits + target, mask=inside, other=-float("inf")).to(tl.float32)
     lanes = tl.arange(0, BLOCK)
 
     # The least float32 instead of -inf, for which x - largest would be NaN where x is -inf, too.
     largest = tl.full((BLOCK,), -3.4028234663852886e38, tl.float32)
     sums = tl.zeros((BLOCK,), tl.float32)
-    # The target's logit is picked up on the way: loaded apart, it might by then be overwritten by another thread.
-    target_logits = tl.zeros((BLOCK,), tl.float32)
     for first in range(0, vocab_size, BLOCK):
         columns = first + lanes
-        x = tl.load(logits + columns, mask=columns < vocab_size, other=-float("inf")).to(tl.float32)
+        x = tl.load(
+            logits + columns, mask=columns < vocab_size, other=-float("inf"), eviction_policy="evict_last"
+        ).to(tl.float32)
         # of exp(largest - new) and exp(x - new), where new is the larger of the two, one is always 1
         above = x - largest
         smaller = tl.exp(-tl.abs(above))
         sums = tl.where(above > 0, sums * smaller + 1.0, sums + smaller)
         largest = tl.maximum(largest, x)
-        target_logits += tl.where(columns == target, x, 0.0)
     largest_of_row = tl.max(largest, axis=0)
     log_sum = tl.log(tl.sum(sums * tl.exp(largest - largest_of_row), axis=0))
-    loss = log_sum + (largest_of_row - tl.sum(target_logits, axis=0))
-    loss = tl.where((target >= 0) & (target < vocab_size), loss, float("nan"))  # no target goes wrong unseen
+    loss = log_sum + (largest_of_row - target_logit)
+    loss = tl.where(inside, loss, float("nan"))  # no target goes wrong unseen
     tl.store(losses + row, tl.where(valid, loss, 0.0))
 
     if GRADIENTS:
-        # from the end: what was read last is still in the cache
+        # from the end: what was read last is still in the cache, if what is written does not drive it out
         for block in range(tl.cdiv(vocab_size, BLOCK)):
             columns = (tl.cdiv(vocab_size, BLOCK) - 1 - block) * BLOCK + lanes
-            x = tl.load(logits + columns, mask=columns < vocab_size, other=0.0).to(tl.float32)
-            dx = tl.exp((x - largest_of_row) - log_sum) - tl.where(columns == target, 1.0, 0.0)
-            dx = tl.where(valid, dx, 0.0)
-            tl.store(logits + columns, dx.to(logits.dtype.element_ty), mask=columns < vocab_size)
+            x = tl.load(
+                logits + columns, mask=columns < vocab_size, other=0.0, eviction_policy="evict_first"
+            ).to(tl.float32)
+            dx = tl.where(valid, tl.exp((x - largest_of_row) - log_sum), 0.0).to(logits.dtype.element_ty)
+            tl.store(logits + columns, dx, mask=columns < vocab_size, eviction_policy="evict_first")
+        tl.debug_barrier()  # the target's gradient is written over what another thread has just written
+        dx = tl.where(valid, tl.exp((target_logit - largest_of_row) - log_sum) - 1.0, 0.0)
+        tl.store(logits + target, dx.to(logits.dtype.element_ty), mask=inside)
 
 
 def losses_and_gradients_(logits: Tensor, targets: Tensor, ignore_index: int, gradients: bool) -> Tensor:

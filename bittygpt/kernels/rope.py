@@ -131,7 +131,7 @@ turn_back_as_operation = torch.library.custom_op("bittygpt::turn_back", turn_bac
 
 
 @turn_as_operation.register_fake
-def _(side_by_side: Tensor, cos_sin: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor]:
+def _(side_by_side: Tensor, _: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor]:
     shape, head_dim = side_by_side.shape[:2], side_by_side.shape[2] // (num_heads + 2 * num_kv_heads)
     return (
         side_by_side.new_empty(*shape, num_heads, head_dim),
@@ -140,6 +140,6 @@ def _(side_by_side: Tensor, cos_sin: Tensor, num_heads: int, num_kv_heads: int) 
 
 
 @turn_back_as_operation.register_fake
-def _(dq: Tensor, dk: Tensor, dv: Tensor, cos_sin: Tensor) -> Tensor:
+def _(dq: Tensor, dk: Tensor, *_: Tensor) -> Tensor:
     batch, num_positions, num_heads, head_dim = dq.shape
     return dq.new_empty(batch, num_positions, (num_heads + 2 * dk.shape[2]) * head_dim)

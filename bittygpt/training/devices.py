@@ -4,9 +4,11 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from bittygpt.errors import ConfigError
 from bittygpt.training.device_table import DataSheet, data_sheet_of
@@ -63,6 +65,10 @@ class Device:
         """Wait until all that was started is done, so that a clock read next means something."""
         if self.is_cuda:
             torch.cuda.synchronize(self.torch_device)
+
+    def tensor_of(self, numbers: Sequence[float]) -> Tensor:
+        """Numbers (N,) float32 on the device, of whose work so far nothing is waited for."""
+        return torch.tensor(numbers, pin_memory=self.is_cuda).to(self.torch_device, non_blocking=True)
 
     def peak_memory_gb(self) -> float:
         """The most memory held so far, in GB (1e9 bytes): the GPU's, or the process's on the CPU."""

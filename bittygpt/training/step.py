@@ -83,7 +83,7 @@ def compute_gradients(
         parameter.grad = None
 
     told = [*map(float, word)] if ranks.is_main else [0.0] * len(word)
-    sums = torch.tensor([0.0, float(stop_asked), *told], device=device.torch_device)
+    sums = device.tensor_of([0.0, float(stop_asked), *told])
     for first in range(0, len(own.ids), micro_batch_size):
         micro = own.rows(first, first + micro_batch_size)
         is_last = first + micro_batch_size >= len(own.ids)

@@ -79,6 +79,8 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
     if name == FULL_LOGITS:
         transformer.chunked_linear_cross_entropy = linear_cross_entropy
     batch = random_batch(shape)
+    if device.is_cuda:  # as `train` has it
+        batch = Batch(batch.ids.pin_memory(), batch.targets.pin_memory())
     on_device = Batch(batch.ids.to(device.torch_device), batch.targets.to(device.torch_device))
     model = TransformerLM(
         ModelConfig(
