@@ -46,7 +46,8 @@ class Batch:
 
     def num_valid(self) -> int:
         """How many targets count."""
-        return int((self.targets != IGNORE_INDEX).sum())
+        # NumPy, as PyTorch would wake all its threads for it: 1 ms of every step of a small model on a GPU
+        return int(np.count_nonzero(self.targets.numpy() != IGNORE_INDEX))
 
     def hash(self) -> str:
         """16 hexadecimal digits that two equal batches share, for `metrics.jsonl`."""

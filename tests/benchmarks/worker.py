@@ -20,6 +20,7 @@ import torch._dynamo  # PyTorch's optimizers import it; here it counts as an imp
 from contenders import Contender, ours
 from peer_models import peer
 from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, Shape
+from torch.autograd import DeviceType
 
 from bittygpt.training.devices import Device, choose_device, has_bf16
 from bittygpt.training.recording import RECORDED
@@ -27,6 +28,12 @@ from bittygpt.training.recording import RECORDED
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 NAMES = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "_addmm_activation", "mv")
 PRODUCTS = {f"aten::{name}" for name in NAMES}
+# The same on CUDA, where a recorded step has kernels and no operations: by the names that its libraries give them.
+PRODUCT_KERNELS, ATTENTION_KERNELS = (
+    ("gemm", "nvjet", "cutlass", "xmma", "cublas"),
+    ("flash", "fmha", "cudnn", "attention"),
+)
+PRODUCT, ATTENTION = "product", "attention"
 WARM_UP = 3
 
 
@@ -163,19 +170,34 @@ def profiled(contender: Contender, device: Device, steps: int) -> dict[str, obje
     with torch.profiler.profile(activities=activities) as profile:
         under_it = timed(some_steps, device)
     after = timed(some_steps, device)
-    products, attention = 0.0, 0.0
+    sums = {PRODUCT: 0.0, ATTENTION: 0.0, "": 0.0}
     for event in profile.key_averages():
-        own = event.self_device_time_total if device.is_cuda else event.self_cpu_time_total
-        if event.key in PRODUCTS:
-            products += own / 1e3
-        elif event.key.startswith("aten::") and "attention" in event.key:
-            attention += own / 1e3
+        if device.is_cuda and event.device_type == DeviceType.CUDA:
+            sums[kind_of_kernel(event.key)] += event.self_device_time_total / 1e3
+        elif not device.is_cuda:
+            sums[kind_of_operation(event.key)] += event.self_cpu_time_total / 1e3
     return {
-        "products_ms": products / steps,
-        "attention_ms": attention / steps,
+        "products_ms": sums[PRODUCT] / steps,
+        "attention_ms": sums[ATTENTION] / steps,
         "profiled_step_ms": under_it / steps,
         "profiled_beside_ms": (before + after) / 2 / steps,
     }
+
+
+def kind_of_operation(name: str) -> str:
+    """Whether an operation of PyTorch's is a matrix product, fused attention, or "" neither."""
+    if name in PRODUCTS:
+        return PRODUCT
+    return ATTENTION if name.startswith("aten::") and "attention" in name else ""
+
+
+def kind_of_kernel(name: str) -> str:
+    """The same of a kernel."""
+    if any(
+        word in name.lower() for word in ATTENTION_KERNELS
+    ):  # first: attention's have a library's name, too
+        return ATTENTION
+    return PRODUCT if any(word in name.lower() for word in PRODUCT_KERNELS) else ""
 
 
 def main() -> None:
