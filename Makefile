@@ -6,7 +6,7 @@ export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train
-.PHONY: bench bench-shakespeare bench-tokens bench-generate bench-safety bench-plan sweep ablation
+.PHONY: bench bench-shakespeare bench-tokens bench-generate bench-safety bench-plan sweep ablation figures
 
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -73,6 +73,9 @@ bench-plan: install   ## what `train --plan` says beside what the run then measu
 
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu
+
+figures: install      ## the README's tables of figures, from what the benchmarks last wrote into runs/
+	$(BIN)/python tests/benchmarks/readme.py
 
 schema: install       ## configs/schema.json, from which editors complete
 	$(BIN)/python -m bittygpt.config > configs/schema.json

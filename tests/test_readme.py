@@ -98,3 +98,11 @@ def test_the_road_visits_every_file_of_core():
     unvisited = {"__init__.py", "optimizer.py"}  # what is shared by the optimizers explains nothing
     for path in (REPOSITORY / "bittygpt/core").glob("*.py"):
         assert path.name in unvisited or f"(bittygpt/core/{path.name})" in README, path.name
+
+
+def test_every_table_of_figures_is_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "tests" / "benchmarks")
+    import readme
+
+    assert {block[2] for block in readme.BLOCK.finditer(README)} == set(readme.TABLES)
+    assert readme.with_tables(README) == README, "`make figures` writes them anew"

@@ -102,6 +102,7 @@ class MultiHeadAttention(nn.Module):
             # there the fused kernel's backward pass takes four times as long in bfloat16
             projected = projected.float()
         if self.rope is not None and self.q_norm is None and use_kernel(projected):
+            # all that follows, up to attention, in one pass
             angles = self.rope.angles(x_BTD.shape[1])
             turned = TurnApartTwin.apply(projected, angles, *self.heads[:2])
             return self.output_proj(self.attend(*(x.transpose(1, 2) for x in turned)))

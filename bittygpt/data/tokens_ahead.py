@@ -1,9 +1,10 @@
 """The tokens of a config as far as they can be known without making them: those on disk, else an estimate."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, re
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import SourceMissingError
-from bittygpt.text.sources import Source, find_sources
+from bittygpt.text.sources import BUILTIN, Source, find_sources
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 NUM_BYTES = 256
 BYTES_PER_ENTRY = 24  # of vocab.json, about
 # Bytes of English text in a token, by the number of merges: of bitty's vocabularies of a few megabytes of stories,
-# news and plays. Between two the logarithm decides.
-BYTES_PER_TOKEN = (
+# news and plays; and those of the builtin stories, which have few words. Between two the logarithm decides.
+OF_ENGLISH = (
     (1, 1.0),
     (100, 1.6),
     (750, 2.5),
@@ -30,6 +31,16 @@ BYTES_PER_TOKEN = (
     (10_000, 4.0),
     (50_000, 4.4),
     (200_000, 4.7),
+)
+OF_STORIES = (
+    (1, 1.0),
+    (13, 1.2),
+    (43, 1.5),
+    (143, 2.0),
+    (343, 2.5),
+    (743, 3.1),
+    (1743, 3.85),
+    (3401, 4.15),  # then every word is a token
 )
 
 
@@ -123,19 +134,17 @@ def _estimate(config: "RunConfig") -> TokensAhead:
     else:
         assert tokenizer.vocab_size is not None  # `fill_derived` has seen to it
         vocab_size, vocabulary_bytes = tokenizer.vocab_size, BYTES_PER_ENTRY * tokenizer.vocab_size
-    per_token = bytes_per_token(vocab_size - NUM_BYTES - len(tokenizer.special_tokens))
-    fraction = 0.0 if config.data.val else config.data.val_fraction
-    text = {name: _text_bytes(config, name) for name in ("train", "val")}
-    train = None if text["train"] is None else round(text["train"] * (1 - fraction) / per_token)
-    val = None if text["val"] is None else round(text["val"] / per_token)
-    if not config.data.val:
-        val = None if text["train"] is None else round(text["train"] * fraction / per_token)
+    merges = vocab_size - NUM_BYTES - len(tokenizer.special_tokens)
+    text, val_text = (_expected_text(config, name, merges) for name in ("train", "val"))
+    train = val = None
+    what = "its size is not known before it is downloaded"
+    if text is not None:
+        fraction = 0.0 if config.data.val else config.data.val_fraction
+        train, val = round(text.tokens * (1 - fraction)), round(text.tokens * fraction)
+        what = f"at {text.num_bytes / max(1.0, text.tokens):.1f} bytes a token"
+    if config.data.val:
+        val = None if val_text is None else round(val_text.tokens)
     context = config.model.context_length
-    what = (
-        "its size is not known before it is downloaded"
-        if train is None
-        else f"at {per_token:.1f} bytes a token"
-    )
     return TokensAhead(
         vocab_size,
         vocabulary_bytes,
@@ -148,10 +157,23 @@ def _estimate(config: "RunConfig") -> TokensAhead:
     )
 
 
-def _text_bytes(config: "RunConfig", name: str) -> int | None:
-    """About how much text a split's sources hold; None where one has not been downloaded."""
+class ExpectedText(NamedTuple):
+    """About how much text a split has, and how many tokens it will be."""
+
+    num_bytes: int
+    tokens: float
+
+
+def _expected_text(config: "RunConfig", name: str, merges: int) -> ExpectedText | None:
+    """Of a split, encoded with so many merges; None where a source has not been downloaded."""
     sources = _sources(config, name)
-    return None if sources is None else sum(source.expected_bytes() for source in sources)
+    if sources is None:
+        return None
+    sizes = [(source.expected_bytes(), source.name == BUILTIN) for source in sources]
+    tokens = sum(
+        size / bytes_per_token(merges, OF_STORIES if is_builtin else OF_ENGLISH) for size, is_builtin in sizes
+    )
+    return ExpectedText(sum(size for size, _ in sizes), tokens)
 
 
 def _sources(config: "RunConfig", name: str) -> list[Source] | None:
@@ -169,7 +191,7 @@ def _sources(config: "RunConfig", name: str) -> list[Source] | None:
     return found
 
 
-def bytes_per_token(merges: int) -> float:
-    """About how many bytes of English text a token of a vocabulary with so many merges stands for."""
-    counts, lengths = zip(*BYTES_PER_TOKEN, strict=True)
+def bytes_per_token(merges: int, measured: Sequence[tuple[int, float]] = OF_ENGLISH) -> float:
+    """About how many bytes of text a token of a vocabulary with so many merges stands for."""
+    counts, lengths = zip(*measured, strict=True)
     return float(np.interp(math.log(max(1, merges)), np.log(counts), lengths))

@@ -23,7 +23,7 @@ from bittygpt.training.devices import Device
 from bittygpt.training.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trained
 from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.pace import Pause
-from bittygpt.training.time_budget import planned_steps
+from bittygpt.training.time_budget import closing_seconds, planned_steps
 from bittygpt.training.validation import evaluation_batch_size
 
 
@@ -168,7 +168,7 @@ def _ending_in_time(
     if evaluation:
         pauses["evaluation"] = Pause(train.eval_every, at_end=True, expected=evaluation)
     seconds = train.time_budget - subject.elapsed - plan.LAST_DRAWING
-    steps = planned_steps(seconds, start, step_seconds, pauses)
+    steps = planned_steps(seconds, start, step_seconds, pauses, closing_seconds(train))
     return subject.ending_at(min(subject.step + steps, train.max_steps or sys.maxsize))
 
 

@@ -22,8 +22,10 @@ from bittygpt.training.validation import Validation
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
+    from bittygpt.config.sections import TrainSection
 
 CLOSING_SECONDS = 0.3  # from the last pause to the end of the process: the last words
+WANDB_SECONDS = 2.0  # for Weights & Biases, after them, to send the rest and end its own process
 DRAWING_SECONDS = 0.5  # of loss.png and report.html, for as long as it was not measured
 NEVER = 10**12  # steps
 TOLERANCE = 0.01  # of the budget, after which an evaluation is broken off
@@ -43,6 +45,7 @@ class TimeCourse:
         assert config.train.time_budget is not None
         self.seconds, self.max_steps = config.train.time_budget, config.train.max_steps
         self.optim, self.pace, self.clock, self.is_main = config.optim, pace, clock, is_main
+        self.closing = closing_seconds(config.train)
         self.progress, self.warm_at = 0.0, 0.0
         self.total_steps = self.max_steps
         self._used_before = 0.0
@@ -151,11 +154,20 @@ class TimeCourse:
     def _seconds_for_steps(self) -> float:
         left = self.seconds - self.used()
         self.pace.within = HORIZON * left
-        return left - self.pace.end_seconds() - CLOSING_SECONDS
+        return left - self.pace.end_seconds() - self.closing
+
+
+def closing_seconds(train: "TrainSection") -> float:
+    """From the last pause to the end of the process."""
+    return CLOSING_SECONDS + (0.0 if train.wandb is None else WANDB_SECONDS)
 
 
 def planned_steps(
-    seconds: float, start_seconds: float, step_seconds: float, pauses: Mapping[str, Pause]
+    seconds: float,
+    start_seconds: float,
+    step_seconds: float,
+    pauses: Mapping[str, Pause],
+    closing: float = CLOSING_SECONDS,
 ) -> int:
     """How many steps a run with a budget of `seconds` takes whose start and whose every step takes so long.
 
@@ -163,5 +175,5 @@ def planned_steps(
     """
     pace = Pace(lambda: start_seconds)
     pace.pauses = dict(pauses)
-    left = seconds - start_seconds - pace.end_seconds() - DRAWING_SECONDS - CLOSING_SECONDS
+    left = seconds - start_seconds - pace.end_seconds() - DRAWING_SECONDS - closing
     return max(1, pace.steps_within(left, 1, step_seconds) if left > 0 else 1)

@@ -105,7 +105,8 @@ def main() -> None:
                 f"{loss:8.4f}{'*' if i == best(losses) else ' '}" for i, loss in enumerate(losses)
             )
             print(f"{titles[str(choice)]:{width}}{lr:12.2g}{cells}", flush=True)
-            results.append({"settings": choice, "lr": lr, "factors": factors, "val_loss": losses})
+            settings = [choice[i] for i in varied]
+            results.append({"settings": settings, "lr": lr, "factors": factors, "val_loss": losses})
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -17,8 +17,8 @@ Milliseconds are medians; `step` is timed whole, as the owner's loop makes it (o
 the parts in steps of their own, launched one operation after the other.
 of rate: floating-point operations of the step over its time, as a share of the matrix rate measured in turn with it
 (in the precision of the first line, so that products in bf16 may come to more than all of it).
-products, attention: what the profiler counts in matrix products (mm, addmm, bmm, …; on CUDA their kernels, by name) and in
-fused attention, which has two more products inside, as a share of steps right before and after it.
+products, attention: what the profiler counts in matrix products (mm, addmm, bmm, …; on CUDA their kernels, by name) and
+in fused attention, which has two more products inside, as a share of steps right before and after it.
 memory: peak in GB, of the whole process on a CPU, of PyTorch's tensors on CUDA; beside: what is left of it without
 the imports, the weights, as many gradients, and the optimizer's moments.
 times as much: medians (least to most) of rounds in which both took their turn; memory likewise, of one run each."""

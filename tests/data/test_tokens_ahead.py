@@ -9,7 +9,6 @@ from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.prepare import prepare_tokens
 from bittygpt.data.tokens_ahead import bytes_per_token, look_ahead
 from bittygpt.errors import DataError
-from bittygpt.text.stories import NUM_STORIES, story
 
 TEXT = "<|endoftext|>".join(f"story {i}: the cat sat on the mat and the mat was flat" for i in range(200))
 
@@ -78,10 +77,14 @@ def test_a_text_that_is_not_there_is_an_error(config):
         look_ahead(config("data.train=[nowhere.txt]"))
 
 
-def test_the_estimate_is_near_for_the_corpus_that_comes_along():
+def test_the_estimate_is_near_for_the_corpus_that_comes_along(config):
     """quickstart.yaml's: its manifest says 4,894,904 training tokens of 2,000 entries."""
-    sample = sum(len(story(0, i).encode()) for i in range(0, NUM_STORIES, NUM_STORIES // 200)) / 200
-    assert 0.95 * NUM_STORIES * sample / bytes_per_token(2000 - 257) == pytest.approx(4_894_904, rel=0.4)
+    ahead = look_ahead(config("data.train=[builtin:stories]", "tokenizer.vocab_size=2000"))
+    assert ahead.train == pytest.approx(4_894_904, rel=0.05)
+    assert "at 3.9 bytes a token" in ahead.note
+    both = look_ahead(config("data.train=['builtin:stories', text.txt]", "tokenizer.vocab_size=2000"))
+    other = 0.95 * len(TEXT) / bytes_per_token(2000 - 257)
+    assert both.train == pytest.approx(ahead.train + other, abs=2)
 
 
 def test_more_merges_make_longer_tokens():

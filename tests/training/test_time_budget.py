@@ -14,6 +14,7 @@ from bittygpt.training.time_budget import (
     CLOSING_SECONDS,
     DRAWING_SECONDS,
     TOLERANCE,
+    WANDB_SECONDS,
     TimeCourse,
     planned_steps,
 )
@@ -128,6 +129,11 @@ def test_at_a_constant_speed_the_learning_rate_is_that_of_so_many_steps():
     planned = config_of(None, max_steps=run.number, warmup_steps=50).optim
     expected = [learning_rate(step, planned, run.number) for step in range(1, run.number + 1)]
     assert run.lrs == pytest.approx(expected, abs=0.01)
+
+
+def test_a_logger_that_sends_the_rest_has_the_time_for_it():
+    runs = [Run(config_of(300, wandb=wandb), step=0.5).finish() for wandb in (None, "fables")]
+    assert runs[0].now - runs[1].now == pytest.approx(WANDB_SECONDS, abs=0.5)
 
 
 @pytest.mark.parametrize("factor", [2, 0.5, 5])
