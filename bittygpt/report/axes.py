@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 SIZE = 10_000  # units of a chart's drawing, both ways; what is drawn is stretched to the width of the page
 STEPS = (1, 2, 2.5, 5, 10)
+LEAST = 5e-324  # above zero
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,9 @@ class Axis:
     def place(self, value: float) -> float:
         """Where a value lies, 0 to 1."""
         if self.is_log:
-            return math.log(max(value, self.low * 1e-3) / self.low) / math.log(self.high / self.low)
+            # differences of logarithms, as a quotient may be beyond all numbers
+            low, high = math.log(self.low), math.log(self.high)
+            return (math.log(max(value, self.low * 1e-3, LEAST)) - low) / (high - low)
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, most: int = 6) -> list[tuple[float, str]]:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bittygpt.report.axes import Axis, axis_for, label
@@ -27,6 +27,7 @@ def test_ticks_are_numbers_that_a_person_would_choose(axis, labels):
     assert got == [text.replace("0k", "0k") if text != "0k" else "0" for text in labels]
 
 
+@example(values=[4.0, 2.2250738585072014e-308], from_zero=False, may_be_log=True, most=2)
 @given(
     st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20),
     st.booleans(),

@@ -93,11 +93,11 @@ def test_sizes_stamps_and_hashes(tmp_path):
         Source(BUILTIN, None, 10),
     )
     packed.path.write_bytes(b"x" * 40)
-    assert [source.size() for source in (plain, packed, builtin)] == [40, 40, 8600]
+    assert [source.size() for source in (plain, packed, builtin)] == [40, 40, 8200]
     assert [source.expected_bytes() for source in (plain, packed, builtin)] == [
         40,
         40 * COMPRESSION_RATIO,
-        8600,
+        8200,
     ]
     before, seen = (plain.stamp(), plain.hash(quiet)), []
     assert plain.hash(seen.append) == before[1]
