@@ -32,6 +32,14 @@ def train_step(model, optimizers, batch, micro_batch_size, device):
     return result
 
 
+def optimizers_of(model, kind, **settings):
+    """One of that kind for the matrices of the layers, and AdamW for the rest."""
+    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
+    chosen = {id(p) for p in inner}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [kind(inner, lr=3e-3, **settings), AdamW(rest, lr=3e-3)]
+
+
 def a_batch():
     return Batch(torch.randint(0, 1000, (4, 128)), torch.randint(0, 1000, (4, 128)))
 
@@ -60,10 +68,7 @@ def test_loss_and_gradients_equal_the_cpus(precision, compiled):
 def test_a_batch_is_learned(optimizer):
     device = choose_device("cuda", "auto")
     model = TransformerLM(CONFIG).cuda()
-    inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
-    chosen = {id(p) for p in inner}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    optimizers = [optimizer(inner, lr=3e-3, weight_decay=0.0), AdamW(rest, lr=3e-3)]
+    optimizers = optimizers_of(model, optimizer, weight_decay=0.0)
     batch = a_batch()
     losses = [train_step(model, optimizers, batch, 2, device).loss for _ in range(60)]
     assert losses[-1] < 0.2 * losses[0]
@@ -106,10 +111,7 @@ def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled)
     def run(is_recorded):
         torch.compiler.reset()
         model = copy.deepcopy(start)
-        inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
-        chosen = {id(p) for p in inner}
-        rest = [p for p in model.parameters() if id(p) not in chosen]
-        optimizers = [optimizer(inner, lr=3e-3, weight_decay=0.1), AdamW(rest, lr=3e-3)]
+        optimizers = optimizers_of(model, optimizer, weight_decay=0.1)
         trained = torch.compile(model) if compiled else model
         recordings = Recordings(trained, device, optimizers, 2) if is_recorded else None
         results = steps_of(trained, optimizers, batches, device, recordings)
@@ -160,10 +162,7 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(optimizer, compiled):
 
     def a_run(start):
         model = copy.deepcopy(start)
-        inner = [p for n, p in model.named_parameters() if p.ndim == 2 and n.startswith("layers.")]
-        chosen = {id(p) for p in inner}
-        rest = [p for p in model.parameters() if id(p) not in chosen]
-        optimizers = [optimizer(inner, lr=3e-3), AdamW(rest, lr=3e-3)]
+        optimizers = optimizers_of(model, optimizer)
         trained = torch.compile(model) if compiled else model
         return model, trained, optimizers, Recordings(trained, device, optimizers, 2)
 
