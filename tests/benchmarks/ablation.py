@@ -30,7 +30,7 @@ WITHOUT = {  # name: overrides of the config, or what is done to the program (`p
     "learning rate stays": ["optim.schedule=constant"],
     "no warm-up": ["optim.warmup_steps=0"],
     "weight decay 0.1": ["optim.weight_decay=0.1"],
-    "GELU for SwiGLU": ["model.activation=gelu", "model.d_ff=512"],
+    "GELU for SwiGLU": ["model.activation=gelu", "model.d_ff=672"],
     "one learning rate for all": "embedding",
     "products in float32": ["train.precision=fp32"],
     "formulas, no twins": "twins",
