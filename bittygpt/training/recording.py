@@ -39,6 +39,10 @@ class RecordedPasses:
         self.losses: dict[bool, Tensor] = {}
         self._record(adds=False)
         self.gradients = [cast(Tensor, p.grad) for p in self.parameters]
+        for (
+            parameter
+        ) in self.parameters:  # nothing has been computed: a first pass is not to add to what lies there
+            parameter.grad = None
 
     def fit(self, micro: Batch) -> bool:
         """Whether a micro-batch has the size of the recorded ones, and follows on them, if on any."""

@@ -10,7 +10,7 @@ from bittygpt.data.batches import Batch
 from bittygpt.training import recording
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.recording import RecordedUpdate, Recordings
+from bittygpt.training.recording import RecordedPasses, RecordedUpdate, Recordings
 from bittygpt.training.step import compute_gradients, forward_and_backward, update_weights
 
 CPU = Device(torch.device("cpu"), "fp32")
@@ -194,3 +194,21 @@ def test_an_update_that_fails_is_not_made_twice(monkeypatch):
     with pytest.raises(torch.OutOfMemoryError):
         take_steps(model, optimizers, recordings, micro_batch_size=5)
     assert {state["step"] for state in optimizers[0].state.values()} == {1}
+
+
+def test_the_first_pass_of_a_step_sets_the_gradients_also_right_after_it_was_recorded(monkeypatch):
+    """What a recording leaves as gradients has never been computed: nothing may be added to it."""
+    monkeypatch.setattr(Graph, "replay", lambda _: None)
+    model, _ = a_run(AdamW)
+    micro = Batch(*torch.randint(0, 11, (2, 2, 8)))
+    passes = RecordedPasses(model, CPU, micro, None)
+    for _ in range(2):
+        assert passes.fit(micro)
+        passes.prepare()
+        passes(micro, 3)
+        assert set(passes.graphs) == {False}
+        for p in model.parameters():
+            p.grad = None
+    passes(micro, 3)
+    passes.prepare()
+    assert set(passes.graphs) == {False, True}
