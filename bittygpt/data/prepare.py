@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ from bittygpt.data.vocabulary_of_corpus import make_vocabulary, save_vocabulary
 from bittygpt.data.workers import Workers, available_cores
 from bittygpt.data.writing import CorpusWriter
 from bittygpt.errors import DataError, SourceMissingError
+from bittygpt.file_lock import NAME as LOCK
+from bittygpt.file_lock import file_lock
 from bittygpt.files import make_folder, write_json
 from bittygpt.text.corpus import Corpus
 from bittygpt.text.documents import ReadOptions
@@ -37,6 +38,8 @@ Progress = Callable[[str, int, int], None]
 def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[PreparedTokens, bool]:
     """Make the tokens of a config, unless they are there already; go on where a call before stopped.
 
+    One process makes them at a time; others wait for it, and take what it has made.
+
     Returns:
         The tokens, and whether they had to be made.
 
@@ -47,27 +50,48 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
     folder = Path(config.data.dir).expanduser()
     settings = settings_of(config)
     known = read_manifest(folder)
-    journal = read_journal(folder) if known is None else None
-    earlier = known or (journal.identity if journal else None)
+    if known is None:
+        train, val = _sources(config, on_progress, may_download=True)
+        make_folder(folder, "data.dir")
+        waiting = f"waiting for another process, which is making the tokens in {folder}"
+        with file_lock(folder / LOCK, lambda: on_progress(waiting, 0, 0)):
+            known = read_manifest(folder)  # by now they may have been made
+            if known is None:
+                return _make(config, train, val, folder, settings, on_progress), True
     try:
-        train = find_sources(config.data.train, "data.train", on_progress, may_download=known is None)
-        val = find_sources(config.data.val, "data.val", on_progress, may_download=known is None)
+        train, val = _sources(config, on_progress, may_download=False)
     except SourceMissingError:
-        if known is None:
-            raise
         refuse_others(folder, known, settings, known["sources"], "the tokens")
         return PreparedTokens(folder, known), False  # tokens that were made elsewhere need no text
-    make_sources = partial(_describe, train, val, earlier, on_progress)
-    if known is not None:
-        refuse_others(folder, known, settings, make_sources(), "the tokens")
-        return PreparedTokens(folder, known), False
-    make_folder(folder, "data.dir")
+    refuse_others(folder, known, settings, _describe(train, val, known, on_progress), "the tokens")
+    return PreparedTokens(folder, known), False
+
+
+def _sources(
+    config: "RunConfig", on_progress: Progress, *, may_download: bool
+) -> tuple[list[Source], list[Source]]:
+    """Those of the training and of the validation split."""
+    train = find_sources(config.data.train, "data.train", on_progress, may_download=may_download)
+    return train, find_sources(config.data.val, "data.val", on_progress, may_download=may_download)
+
+
+def _make(
+    config: "RunConfig",
+    train: list[Source],
+    val: list[Source],
+    folder: Path,
+    settings: dict[str, Any],
+    on_progress: Progress,
+) -> PreparedTokens:
+    """Make the tokens, or those that a call before has not come to."""
+    journal = read_journal(folder)
+    earlier = journal.identity if journal else None
     options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
     val_fraction = 0.0 if val else config.data.val_fraction
     corpus = Corpus(tuple(train), tuple(val), val_fraction, options, folder)
     had_vocabulary = (folder / VOCABULARY).exists()
     with Workers(_number_of_workers(config, corpus)) as workers:  # they start while the sources are hashed
-        sources = make_sources()
+        sources = _describe(train, val, earlier, on_progress)
         if journal is None:
             journal, tokenizer = _begin(config, corpus, folder, settings, sources, workers, on_progress)
         else:
@@ -81,7 +105,7 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
             if not had_vocabulary and not (folder / JOURNAL).exists():
                 (folder / VOCABULARY).unlink()
             raise
-    return PreparedTokens(folder, manifest, tokenizer), True
+    return PreparedTokens(folder, manifest, tokenizer)
 
 
 def _describe(

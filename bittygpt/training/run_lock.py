@@ -1,7 +1,5 @@
 """One process per run: who holds a run's folder, and how a second one is told."""
 
-import errno
-import fcntl
 import json
 import os
 import socket
@@ -12,26 +10,27 @@ from datetime import datetime
 from pathlib import Path
 
 from bittygpt.errors import RunInUseError
+from bittygpt.file_lock import NAME, file_lock
 from bittygpt.files import make_folder
 from bittygpt.training.run_folder import RunFolder
 
-NAME = ".lock"
-_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # a file system without locks: then there are none
 PATIENCE = 3.0  # seconds: a killed holder needs a moment to be gone
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; a holder that dies, however it dies, lets go of it.
-
-    The lock is the system's own (flock) on a file that says who holds it. It goes with the folder when that is renamed.
+    """Hold a run's folder; the file of the lock says who holds it.
 
     Raises:
         RunInUseError: another process holds it, and still does after `PATIENCE` seconds.
     """
-    path = folder / NAME
-    file = _take(path, time.monotonic() + PATIENCE)
-    try:
+    path, deadline = folder / NAME, time.monotonic() + PATIENCE
+
+    def refuse_in_the_end() -> None:
+        if time.monotonic() > deadline:
+            raise RunInUseError(_who(path))
+
+    with file_lock(path, refuse_in_the_end) as file:
         holder = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -41,10 +40,6 @@ def run_lock(folder: Path) -> Iterator[None]:
             os.truncate(file, 0)
             os.pwrite(file, json.dumps(holder).encode(), 0)
         yield
-    finally:
-        if _is_at(file, path):
-            path.unlink()
-        os.close(file)
 
 
 @contextmanager
@@ -63,33 +58,6 @@ def hold_run(run: RunFolder, fresh: bool, say: Callable[[str], None]) -> Iterato
     make_folder(run.path, "run.dir")
     with run_lock(run.path):
         yield
-
-
-def _take(path: Path, deadline: float) -> int:
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)  # another process with --fresh may just have moved it
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            if time.monotonic() > deadline:
-                raise RunInUseError(_who(path)) from None
-            time.sleep(0.1)
-            continue
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        if _is_at(file, path):  # else its last holder has just removed it, or moved the folder
-            return file
-        os.close(file)
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _who(path: Path) -> str:

@@ -1,6 +1,7 @@
 """`bittygpt tokenize` through the real command line."""
 
 import gzip
+import hashlib
 import json
 import signal
 
@@ -176,3 +177,14 @@ def test_broken_records_are_an_error_or_counted(bittygpt, folder):
     done = bittygpt(*arguments, "data.on_bad_record=skip")
     assert "9 broken records were left out" in done.stdout
     assert json.loads((folder / "manifest.json").read_text())["skipped_records"] == 9
+
+
+def test_two_at_once_make_the_tokens_once(bittygpt, folder):
+    processes = [bittygpt.start("tokenize", "tiny.yaml", "--json") for _ in range(2)]
+    outputs = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for split in manifest["splits"].values():
+        for shard in split["shards"]:
+            assert hashlib.sha256((folder / shard["file"]).read_bytes()).hexdigest() == shard["sha256"]
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]

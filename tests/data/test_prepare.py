@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+import time
 
 import pytest
 
@@ -12,6 +14,7 @@ from bittygpt.data.prepare import prepare_tokens
 from bittygpt.data.report import describe_report
 from bittygpt.data.word_counts import count_words
 from bittygpt.errors import DataError
+from bittygpt.file_lock import file_lock
 
 END = "<|endoftext|>"
 TEXT = END.join(f"story {i}: the cat sat on the mat and the mat was flat" for i in range(200))
@@ -31,6 +34,31 @@ def test_the_vocabulary_is_that_of_all_of_data_train(make):
     assert made
     expected = train_bpe(count_words(TEXT.split(END), [END]), 300, [END])
     assert tokens.tokenizer.vocabulary == expected
+
+
+def test_a_second_process_waits_and_takes_what_the_first_has_made(tmp_path, make):
+    config, said, outcomes = load_config("c.yaml"), [], []
+    with file_lock(tmp_path / "tokens" / ".lock", pytest.fail):  # as another process would hold it
+        second = threading.Thread(
+            target=lambda: outcomes.append(prepare_tokens(config, lambda what, *_: said.append(what)))
+        )
+        second.start()
+        deadline = time.monotonic() + 30
+        while not any("waiting for another process" in what for what in said):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert sorted(p.name for p in (tmp_path / "tokens").iterdir()) == [".lock"], (
+            "nothing is written meanwhile"
+        )
+        first, made = make("data.dir=elsewhere")
+        for file in (tmp_path / "elsewhere").iterdir():
+            file.rename(tmp_path / "tokens" / file.name)
+    second.join()
+    ((tokens, made_again),) = outcomes
+    assert made
+    assert not made_again
+    assert tokens.hash() == first.hash()
+    assert not (tmp_path / "tokens" / ".lock").exists()
 
 
 def test_finished_tokens_are_taken_wherever_the_same_text_lies(make, tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bittygpt import file_lock
 from bittygpt.errors import RunInUseError
 from bittygpt.training import run_lock as module
 from bittygpt.training.run_folder import RunFolder
@@ -72,7 +73,7 @@ def test_a_run_that_is_held_is_not_moved(tmp_path):
 
 def test_a_lock_whose_file_went_with_the_holder_is_taken_anew(tmp_path, monkeypatch):
     """Between opening the file and locking it, its holder may end and remove it."""
-    flock, times = module.fcntl.flock, []
+    flock, times = file_lock.fcntl.flock, []
 
     def removed_first(file, operation):
         if not times:
@@ -80,7 +81,7 @@ def test_a_lock_whose_file_went_with_the_holder_is_taken_anew(tmp_path, monkeypa
         times.append(1)
         flock(file, operation)
 
-    monkeypatch.setattr(module.fcntl, "flock", removed_first)
+    monkeypatch.setattr(file_lock.fcntl, "flock", removed_first)
     with run_lock(tmp_path):
         assert (tmp_path / ".lock").exists()
     assert len(times) == 2
@@ -88,8 +89,8 @@ def test_a_lock_whose_file_went_with_the_holder_is_taken_anew(tmp_path, monkeypa
 
 def test_a_file_system_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     def refuse(*_):
-        raise OSError(module.errno.ENOLCK, "No locks available")
+        raise OSError(file_lock.errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    monkeypatch.setattr(file_lock.fcntl, "flock", refuse)
     with run_lock(tmp_path):
         pass
