@@ -126,7 +126,9 @@ class OptimSection(Section):
         description="Decay of the running mean of the gradient (muon's and sgd's momentum), and of its square.",
     )
     eps: Positive = Field(1e-8, description="Added to the root of the mean square gradient.")
-    weight_decay: NonNegative = Field(0.1, description="Share of a weight taken off per step, times lr.")
+    weight_decay: NonNegative = Field(
+        0.1, description="Share of a weight taken off per step, times lr (sgd, adam: added to its gradient)."
+    )
     grad_clip: NonNegative = Field(1.0, description="Highest norm of the whole gradient; 0: no clipping.")
 
 

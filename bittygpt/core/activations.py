@@ -32,12 +32,13 @@ def silu(x: Tensor) -> Tensor:
 
 def gelu(x: Tensor) -> Tensor:
     """x · Phi(x), Phi being the normal distribution function (Hendrycks & Gimpel 2016); exact, not the tanh form."""
-    return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+    x32 = x.float()  # 1 + erf has no digits left in bfloat16 where erf is near -1
+    return (x32 * 0.5 * (1.0 + torch.erf(x32 / math.sqrt(2.0)))).to(x.dtype)
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0). Oracle: `torch.nn.functional.relu`."""
-    return x.clamp(min=0)
+    """max(x, 0), with a slope of 0 at 0. Oracle: `torch.nn.functional.relu`."""
+    return torch.where(x <= 0, 0.0, x)
 
 
 def relu2(x: Tensor) -> Tensor:

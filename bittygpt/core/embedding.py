@@ -23,7 +23,7 @@ class LookUpTwin(torch.autograd.Function):
     def forward(ctx: Any, weight_VD: Tensor, ids: Tensor) -> Tensor:
         ctx.save_for_backward(ids)
         ctx.num_embeddings = len(weight_VD)
-        return weight_VD[ids]
+        return weight_VD.index_select(0, ids.flatten()).view(*ids.shape, -1)  # refuses an id below 0
 
     @staticmethod
     @once_differentiable
@@ -76,7 +76,10 @@ class Embedding(nn.Module):
         nn.init.trunc_normal_(self.weight, mean=0.0, std=std, a=-3 * std, b=3 * std)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """ids (...) int64 -> rows (..., D). An id outside 0..V-1 raises IndexError on the CPU."""
+        """ids (...) int64 -> rows (..., D).
+
+        On a CPU an id outside 0..V-1 raises IndexError; the formula alone counts a negative one from the end.
+        """
         if use_twin() and self.weight.is_cpu:
             return call(LookUpTwin, self.weight, ids)
         if is_compiled_for_gpu(self.weight):

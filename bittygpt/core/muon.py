@@ -19,10 +19,11 @@ NEWTON_SCHULZ_STEPS = 5
 def orthogonalize(
     matrix: Tensor, steps: int = NEWTON_SCHULZ_STEPS, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """About U Vᵀ of each matrix's U S Vᵀ: its singular values brought to between 0.7 and 1.2. (..., m, n) -> the same.
+    """About U Vᵀ of each matrix's U S Vᵀ: its singular values brought to between 0.7 and 1.2. (..., m, n) -> same.
 
     Each Newton-Schulz step maps a singular value s to a s + b s³ + c s⁵; the coefficients give up exactness at 1 for
-    a steep rise at 0, so that five steps do. Needs only matrix products: `dtype` bfloat16 is enough for them.
+    a steep rise at 0, so that five steps do. Those below a 700th of the matrix's norm do not come that far, and zeros
+    stay zeros. Needs only matrix products: `dtype` bfloat16 is enough for them.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrix.to(dtype).view(-1, *matrix.shape[-2:])

@@ -12,7 +12,7 @@ from bittygpt.core.optimizer import Numbers, Optimizer
 class SGD(Optimizer):
     """u <- momentum · u + g,  w <- w - lr · u  (Sutskever et al. 2013, in PyTorch's form: lr outside of u).
 
-    `weight_decay` is added to the gradient, which for SGD is the same as shrinking the weights.
+    `weight_decay` is added to the gradient, which without momentum is the same as shrinking the weights.
     Oracle: `torch.optim.SGD`, parameters and state.
     """
 

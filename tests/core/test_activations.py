@@ -47,3 +47,16 @@ def test_softmax_works_in_float32_and_gives_back_the_dtype(f):
     x = torch.randn(2, 1000).bfloat16()
     oracle = {softmax: torch.softmax, log_softmax: torch.log_softmax}[f]
     assert torch.equal(f(x), oracle(x.float(), -1).bfloat16())
+
+
+def test_relu_has_no_slope_at_zero():
+    ours, theirs = (torch.tensor([-1.0, 0.0, 2.0], requires_grad=True) for _ in range(2))
+    relu(ours).sum().backward()
+    F.relu(theirs).sum().backward()
+    assert ours.grad.tolist() == theirs.grad.tolist() == [0.0, 0.0, 1.0]
+    assert relu(torch.tensor(torch.nan)).isnan()
+
+
+def test_gelu_in_bfloat16_keeps_its_left_tail():
+    x = torch.linspace(-4, 4, 200).bfloat16()
+    torch.testing.assert_close(gelu(x), F.gelu(x), rtol=0.01, atol=1e-6)

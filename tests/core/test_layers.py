@@ -13,6 +13,12 @@ from bittygpt.core.feed_forward import GATES, PLAIN, default_d_ff, make_feed_for
 SHAPES = [(1,), (3,), (2, 5), (2, 3, 4)]
 
 
+@pytest.mark.parametrize("ids", [[-1], [11]])
+def test_an_embedding_refuses_ids_that_it_has_no_row_for(ids):
+    with pytest.raises(IndexError):
+        Embedding(11, 6)(torch.tensor(ids))
+
+
 @pytest.mark.usefixtures("both_forms")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_embedding_equals_torch(shape):
