@@ -24,7 +24,6 @@ from bittygpt.training.allocator import keep_freed_memory
 from bittygpt.training.checkpoint_folder import newest_good
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import Ranks, process_group, ranks_from_environment
-from bittygpt.training.divergence import MOST_REWINDS, WITHIN_STEPS
 from bittygpt.training.error_board import error_board
 from bittygpt.training.loop import Trainer
 from bittygpt.training.reports import DivergedReport, InterruptedReport, SampleDueReport
@@ -123,8 +122,8 @@ def _follow(
     finally:
         loggers.close()
     if log is not None:
-        log.write_status("finished")
         log.draw()
+        log.write_status("finished")  # last: a run that says so has all its files
 
 
 def _sync(log: RunLog, loggers: Loggers) -> None:
@@ -140,8 +139,8 @@ def _to_stdout(event: dict[str, Any]) -> None:
 def _divergence_message(report: DivergedReport, run: RunFolder) -> str:
     good = newest_good(run.checkpoints, lambda _: None)
     return (
-        f"training diverged: at step {report.step} {report.reason}, after {MOST_REWINDS} rewinds within "
-        f"{WITHIN_STEPS:,} steps; the last good checkpoint is {good or 'none, it was too early'}; "
+        f"training diverged: at step {report.step} {report.reason}; "
+        f"the last good checkpoint is {good or 'none, it was too early'}; "
         "try a lower optim.lr, a longer optim.warmup_steps or a smaller optim.grad_clip"
     )
 

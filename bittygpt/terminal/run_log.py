@@ -61,12 +61,11 @@ class RunLog:
         self.ladder = ladder or [Rung("uniform", math.log(trainer.tokenizer.vocab_size))]
         self.run, self.trainer, self.display, self.listeners = run, trainer, display, listeners
         self.write_page = write_page
-        self.last_loss: float | None = None
         self.unwritten: list[dict[str, Any]] = []
-        self.last_checkpoint = str(newest_good(run.checkpoints, lambda _: None) or "") or None
         self.next_drawing = time.monotonic() + DRAW_EVERY
         self.has_drawn = False
         self.beginning: dict[str, Any] | None = None
+        self._look_back()
         self.write_status("running")
 
     def begin(self) -> None:
@@ -87,6 +86,14 @@ class RunLog:
             "version": bittygpt.__version__,
             "elapsed": trainer.elapsed(),
         }
+
+    def _look_back(self) -> None:
+        """What status.json says of the steps that are done, as the disk has it: something was undone, or never seen."""
+        losses = [
+            e["loss"] for e in self.run.events() if e["event"] == "step" and e["step"] <= self.trainer.step
+        ]
+        self.last_loss: float | None = losses[-1] if losses else None
+        self.last_checkpoint = str(newest_good(self.run.checkpoints, lambda _: None) or "") or None
 
     def take(self, report: Report) -> None:
         """One report."""
@@ -110,6 +117,8 @@ class RunLog:
             ]
             self.run.forget_after(report.rewind.to, len(self.trainer.guard.rewinds) - 1)
             self._log({"event": "rewind", "step": report.rewind.to, **dataclasses.asdict(report.rewind)})
+            self._look_back()
+            self.write_status("running")
             self.display.say(describe_trouble(report))
         elif isinstance(report, SavedReport):
             self.last_checkpoint = str(report.path)
@@ -123,6 +132,7 @@ class RunLog:
             self.display.say(describe_trouble(report))
         elif isinstance(report, InterruptedReport | DivergedReport):
             self._log_report(report)
+            self._look_back()
 
     def _log_report(self, report: Report) -> None:
         event = {"event": KINDS[type(report)], **dataclasses.asdict(report)}

@@ -80,7 +80,7 @@ def set_damaged_aside(folder: Path, say: Callable[[str], None]) -> None:
             f"{path}: {fault}, and no other checkpoint of the run is good; --fresh starts over (the old run is kept)"
         )
     for path, fault in damaged:
-        aside = _set_aside(path, "damaged")
+        aside = set_aside(path, "damaged")
         say(f"{path}: {fault}; kept as {aside.name}, and the checkpoint before it is taken")
 
 
@@ -119,10 +119,11 @@ def set_diverged_aside(folder: Path, before: int, every: int) -> None:
     target = next((n for n, path in candidates if find_fault(path) is None), None)
     for number, path in checkpoints:
         if target is not None and number > target:
-            _set_aside(path, "diverged")
+            set_aside(path, "diverged")
 
 
-def _set_aside(path: Path, why: str) -> Path:
+def set_aside(path: Path, why: str) -> Path:
+    """Give a checkpoint a name by which no one finds it; gives its new path."""
     aside = path.with_name(f"{why}-{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)

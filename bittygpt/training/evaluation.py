@@ -25,6 +25,11 @@ class Evaluation:
     bits_per_byte: float | None
     num_tokens: int
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether the weights still say anything."""
+        return abs(self.loss) < float("inf")
+
 
 @torch.no_grad()
 def evaluate(

@@ -28,7 +28,7 @@ from bittygpt.training.reports import (
     Report,
     SmallerMicroBatchReport,
 )
-from bittygpt.training.rewinding import rewind
+from bittygpt.training.rewinding import give_up, rewind
 from bittygpt.training.sample_times import due_samples
 from bittygpt.training.saving import Saver
 from bittygpt.training.speed import SpeedMeter
@@ -184,9 +184,11 @@ class Trainer:
         self.guard.restore(state.get("divergence", NOTHING_YET))
 
     def _evaluate(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
-        """Evaluate, and let go of the checkpoint that was the best until now; True: the run was stopped meanwhile."""
+        """Evaluate, and let go of the checkpoint that was the best until now; True: the run ends here."""
         with self.pace.pause("evaluation"):
             result = self.validation.run(self.engine, lambda: stop_asked() or self.course.is_late())
+            if result is not None and not result.is_finite:
+                return (yield from give_up(self, result.loss))
             if result is not None:
                 self.val_losses[self.step] = result.loss
                 self.saver.remove_old(self.val_losses)

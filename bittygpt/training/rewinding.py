@@ -4,7 +4,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from bittygpt.data.batches import Batch
-from bittygpt.training.divergence import TEXT_TOKENS
+from bittygpt.training.divergence import MOST_REWINDS, TEXT_TOKENS, WITHIN_STEPS
 from bittygpt.training.reports import DivergedReport, Report, RewindReport
 from bittygpt.training.step import StepResult
 
@@ -22,7 +22,7 @@ def rewind(
     """
     guard, at = trainer.guard, trainer.step + 1
     if not guard.may_rewind(at):
-        yield DivergedReport(at, reason)
+        yield DivergedReport(at, f"{reason}, after {MOST_REWINDS} rewinds within {WITHIN_STEPS:,} steps")
         return True
     if guard.state_is_suspect(at):
         _go_back(trainer)
@@ -32,6 +32,13 @@ def rewind(
     yield RewindReport(made)
     trainer.meter.restart(trainer.step)
     return False
+
+
+def give_up(trainer: "Trainer", val_loss: float) -> Generator[Report, None, bool]:
+    """An evaluation has found the weights ruined, by the update before it: the run ends without them; True."""
+    trainer.saver.set_aside(trainer.step)
+    yield DivergedReport(trainer.step, f"the validation loss is {val_loss:.4g}")
+    return True
 
 
 def _go_back(trainer: "Trainer") -> None:

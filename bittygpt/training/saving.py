@@ -14,6 +14,7 @@ from bittygpt.training.checkpoint_folder import (
     checkpoint_path,
     newest_good,
     remove_old,
+    set_aside,
     set_diverged_aside,
     to_be_removed,
 )
@@ -163,6 +164,11 @@ class Saver:
             optimizer.state.clear()
         self.engine.forget_recordings()
         return {"step": 0, "divergence": NOTHING_YET}
+
+    def set_aside(self, step: int) -> None:
+        """Let no one go on from the checkpoint of a step: what it holds is ruined."""
+        if self.ranks.is_main and (path := checkpoint_path(self.folder, step)).exists():
+            set_aside(path, "diverged")
 
     def _room(self, val_losses: Mapping[int, float]) -> int:
         doomed = to_be_removed(self.folder, self.keep - 1, val_losses)

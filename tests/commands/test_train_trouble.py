@@ -155,6 +155,19 @@ def test_nans_for_ever_are_exit_3(bittygpt):
     assert status(bittygpt)["state"] == "diverged"
 
 
+def test_a_validation_loss_that_is_nan_is_exit_3_and_names_what_is_good(bittygpt):
+    """The only update is followed by nothing but its evaluation: no training loss can show what it has done."""
+    ruined = ("optim.name=sgd", "optim.lr=1e20", "optim.warmup_steps=0", "train.max_steps=1")
+    done = bittygpt("train", "tiny.yaml", *ruined, code=3)
+    assert "training diverged: at step 1 the validation loss is nan" in done.stderr
+    assert "the last good checkpoint is none" in done.stderr
+    assert (status(bittygpt)["state"], status(bittygpt)["checkpoint"]) == ("diverged", None)
+    assert bittygpt.events()[-1]["event"] == "diverged"
+    assert not list((bittygpt.folder / "runs/tiny/checkpoints").glob("step-*"))
+    again = bittygpt("train", "tiny.yaml", *ruined, code=3)
+    assert "at step 1 the validation loss is nan" in again.stderr
+
+
 @pytest.fixture
 def small_disk(bittygpt):
     """`runs` lies on a file system of 4 MB; only root may make one.

@@ -3,6 +3,7 @@
 import errno
 import json
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,9 @@ from bittygpt.training.reports import (
     LowSpaceReport,
     OutOfTimeReport,
     RewindReport,
+    SavedReport,
     SmallerMicroBatchReport,
+    StepReport,
 )
 from bittygpt.training.run_folder import RunFolder
 
@@ -38,6 +41,10 @@ def log(tmp_path):
 
 def evaluation(step):
     return EvalReport(step, 1.5, 0.5, 1.0)
+
+
+def step_report(step, loss):
+    return StepReport(step, 100, loss, 1.0, 1e-3, 10.0, None, 0.0, 1.0, "ab", 1.0)
 
 
 def steps(log):
@@ -127,6 +134,29 @@ def test_a_rewind_drops_the_steps_gone_back_over_and_stays_itself(log, capsys):
     assert "'Once upon a time'" in said
     log.run.forget_after(1, rewinds=0)
     assert steps(log) == [1]
+
+
+def test_after_a_rewind_the_status_names_what_is_left(log):
+    for step in (1, 2, 3):
+        log.take(step_report(step, loss=4.0 - step))
+    log.take(SavedReport(3, log.run.checkpoints / "step-00000003"))
+    assert (log.run.read_status()["loss"], Path(log.run.read_status()["checkpoint"]).name) == (
+        1.0,
+        "step-00000003",
+    )
+    rewind = Rewind(4, 1, 2, 5, "the loss is nan", None, 1.0, "ab", "Once")
+    log.trainer.guard.rewinds.append(rewind)
+    log.trainer.step = 1
+    log.take(RewindReport(rewind))  # which has set the checkpoint aside
+    assert log.run.read_status()["loss"] == 3.0
+    assert log.run.read_status()["checkpoint"] is None
+
+
+def test_a_status_knows_the_loss_of_the_step_that_is_gone_on_from(log):
+    for step in (1, 2, 3, 4):
+        log.take(step_report(step, loss=4.0 - step))
+    again = RunLog(log.run, log.trainer, TrainingDisplay(9, 0, show=True))  # resumed at step 3
+    assert again.run.read_status()["loss"] == 1.0
 
 
 @pytest.mark.parametrize(

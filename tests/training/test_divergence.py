@@ -149,6 +149,25 @@ def test_a_run_that_diverges_for_ever_stops(make_trainer, finish):
     assert any(not torch.equal(p, before[name]) for name, p in weights(trainer).items())
 
 
+@pytest.mark.parametrize("step", [4, 8])
+def test_weights_that_only_the_validation_finds_ruined_end_the_run(make_trainer, finish, monkeypatch, step):
+    trainer = make_trainer()
+    validate = trainer.validation.run
+
+    def run(*others):
+        result = validate(*others)
+        return dataclasses.replace(result, loss=math.nan) if trainer.step == step else result
+
+    monkeypatch.setattr(trainer.validation, "run", run)
+    reports = finish(trainer)
+    (diverged,) = reports.DivergedReport
+    assert (diverged.step, diverged.reason) == (step, "the validation loss is nan")
+    assert step not in trainer.val_losses
+    assert all(math.isfinite(report.val_loss) for report in getattr(reports, "EvalReport", []))
+    assert next(n for n, _ in list_checkpoints(trainer.saver.folder)) == step - 2
+    assert (trainer.saver.folder / f"diverged-step-{step:08d}").is_dir()
+
+
 def test_rewinds_of_long_ago_do_not_count(make_trainer):
     guard, batch = DivergenceGuard(), make_trainer().batches.batch(1)
     for at in (10, 20, 30):
