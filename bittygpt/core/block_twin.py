@@ -1,4 +1,4 @@
-"""The block's twin on a CPU: each of its two halves from the norm to the sum, forward and backward by hand.
+"""The block's twin on a CPU: from the norm to RoPE, and with SwiGLU its whole second half, backward by hand.
 
 What a block computes, and why, stands in `transformer.py`. Left to autograd it keeps, copies and adds more than it
 need: here the weights lie where they are, a sum is part of the product before it, the two gradients that meet at x

@@ -15,7 +15,7 @@ from bittygpt.training.evaluation import Evaluation, evaluate
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
-MOST_TOKENS = 8192  # that one pass evaluates: logits of more would fill a small memory
+MOST_TOKENS = 8192  # that one pass evaluates: activations of more would fill a small memory
 
 
 def evaluation_batch_size(micro_batch_size: int, context_length: int) -> int:

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/plan.py [--text FILE] [--configs quickstart shakespeare wide] [--rounds N] [--json FILE]
 
-Each config is shortened by overrides, so that a run takes half a minute. The tokens are made first; then the plan, then
+Overrides make each run take about half a minute. The tokens are made first; then the plan, then
 the run, each a process of its own, round after round: a machine that is shared changes its speed between the two, and
 one plan beside one run may show nothing but that. A figure is right if the median of planned / measured lies between
 0.9 and 1.1. Where others had much of the machine meanwhile, neither side means much (OMP_NUM_THREADS=1 suffers least).
