@@ -15,7 +15,7 @@ from bittygpt.config import load_config
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
 from bittygpt.report.page import write_report
 from bittygpt.stop_signals import stop_on_signal
-from bittygpt.terminal.console import duration, result, talk
+from bittygpt.terminal.console import duration, result_of_run, talk
 from bittygpt.terminal.ladder import Rung, place_on, rungs_of
 from bittygpt.terminal.loggers import Loggers, check_loggers, open_loggers
 from bittygpt.terminal.run_log import RunLog
@@ -133,7 +133,7 @@ def _sync(log: RunLog, loggers: Loggers) -> None:
 
 
 def _to_stdout(event: dict[str, Any]) -> None:
-    result(json.dumps(event))
+    result_of_run(json.dumps(event))
 
 
 def _divergence_message(report: DivergedReport, run: RunFolder) -> str:
@@ -150,7 +150,7 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
     status = run.read_status()
     if as_json:
         checkpoint = newest_good(run.checkpoints, lambda _: None)
-        result(
+        result_of_run(
             json.dumps(
                 {
                     "event": "finished",
@@ -176,5 +176,5 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
         ladder = [Rung(**rung) for rung in ladders[-1]] if ladders else []
         if place := place_on(ladder, evals[-1]["val_loss"]):
             line += f"; {place}"
-    result(line)
+    result_of_run(line)
     talk(f"now: bittygpt sample --ckpt {run.path}")

@@ -53,6 +53,9 @@ def _special_tokens_complete(special_tokens: tuple[str, ...]) -> str | None:
     twice = [token for i, token in enumerate(special_tokens) if token in special_tokens[:i]]
     if twice:
         return f"{twice[0]} stands twice; keep one of them"
+    for token in special_tokens:
+        if len(token.encode("utf-8", "replace")) == 1:
+            return f"{token!r} is a single byte, which has an entry of its own; take a longer one"
     if END_OF_TEXT not in special_tokens:
         return f"{END_OF_TEXT} is missing, which ends every document; add it"
     return None

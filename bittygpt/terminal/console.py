@@ -1,5 +1,6 @@
 """Talk goes to stderr, results to stdout. In a pipe there are no colours, bars or cursor moves, only plain lines."""
 
+import os
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -28,6 +29,15 @@ def talk(message: str) -> None:
 def result(text: str) -> None:
     """A line of the result, on stdout, as it is."""
     print(text, flush=True)
+
+
+def result_of_run(text: str) -> None:
+    """The same from a run, which is worth more than its reader: where that has gone, the run goes on without."""
+    try:
+        result(text)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        talk("nobody reads stdout any more; the run goes on")
 
 
 def printable(text: str) -> str:

@@ -141,6 +141,18 @@ def test_json_lines_are_the_metrics_and_an_end(bittygpt):
     assert lines[-1]["state"] == "finished"
 
 
+def test_a_run_whose_reader_leaves_goes_on(bittygpt):
+    process = bittygpt.start("train", "tiny.yaml", "--json", "train.max_steps=60")
+    assert json.loads(process.stdout.readline())["event"] == "start"
+    process.stdout.close()
+    with process.stderr:
+        said = process.stderr.read()
+    assert process.wait(timeout=60) == 0, said
+    assert said.count("nobody reads stdout any more") == 1
+    assert bittygpt.events()[-1]["step"] == 60
+    assert json.loads((bittygpt.folder / "runs/tiny/status.json").read_text())["state"] == "finished"
+
+
 def test_divergence_is_exit_3_with_the_last_good_checkpoint(bittygpt):
     overrides = [
         "optim.name=sgd",

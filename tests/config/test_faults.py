@@ -136,6 +136,11 @@ def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
             "a stands twice; keep one of them",
         ),
         (
+            "tokenizer",
+            "special_tokens: [<|endoftext|>, a]",
+            "'a' is a single byte, which has an entry of its own; take a longer one",
+        ),
+        (
             "train",
             "ignore_tokens: [<|pad|>]",
             "'<|pad|>' is not among tokenizer.special_tokens; add it there or remove it here",
