@@ -10,7 +10,7 @@ from bittygpt.config import RunConfig, config_to_yaml, fit_differences, load_con
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
-from bittygpt.errors import ConfigError
+from bittygpt.errors import ConfigError, OutOfMemoryError
 from bittygpt.files import write_text
 from bittygpt.terminal.console import duration, talk
 from bittygpt.terminal.preparation import PreparationProgress
@@ -21,6 +21,8 @@ from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
+from bittygpt.training.memory import is_out_of_memory, out_of_memory
+from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.run_folder import RunFolder
 
 
@@ -56,12 +58,33 @@ def set_up(
             talk(f"{run.path} is finished; --fresh starts it over")
         return None
 
+    try:
+        trainer = _build(config, run, tokens, device, ranks, checkpoint)
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise _too_large(config, tokens, device) from error
+        raise
+    if ranks.is_main:
+        write_text(run.config, config_to_yaml(config))
+        _introduce(trainer, run)
+    ranks.wait()
+    return trainer
+
+
+def _build(
+    config: RunConfig,
+    run: RunFolder,
+    tokens: PreparedTokens,
+    device: Device,
+    ranks: Ranks,
+    checkpoint: Path | None,
+) -> Trainer:
+    """The trainer, its model as the checkpoint has it, if there is one."""
     torch.manual_seed(config.run.seed)
     model = TransformerLM(_model_config(config, tokens.tokenizer.vocab_size))
     if checkpoint is None and config.train.init_from:
         start_from(model, tokens.tokenizer, config.train.init_from, talk)
     freeze_all_but(model, config.train.trainable)
-    yaml = config_to_yaml(config)
     trainer = Trainer(
         config,
         model,
@@ -72,15 +95,18 @@ def set_up(
         device,
         ranks,
         run.checkpoints,
-        yaml,
+        config_to_yaml(config),
     )
     if checkpoint is not None:
         trainer.resume(checkpoint)
-    if ranks.is_main:
-        write_text(run.config, yaml)
-        _introduce(trainer, run)
-    ranks.wait()
     return trainer
+
+
+def _too_large(config: RunConfig, tokens: PreparedTokens, device: Device) -> OutOfMemoryError:
+    """The error for a model for which there is no room, let alone for its training."""
+    with torch.device("meta"):  # shapes without numbers
+        model = TransformerLM(_model_config(config, tokens.tokenizer.vocab_size))
+    return out_of_memory(model, 1, moments_per_weight(config.optim.name), device)
 
 
 def _model_config(config: RunConfig, vocab_size: int) -> ModelConfig:
