@@ -181,9 +181,8 @@ class SwiGLUTwin(torch.autograd.Function):
         dresult_ND = grads[0].reshape(normed.shape)
         dproduct_ND = dresult_ND.to(h_ND.dtype)
         dy_NF = dproduct_ND @ w2
-        dgate_NF = torch.lerp(y_NF, up_NF, s_NF, out=s_NF).mul_(
-            dy_NF
-        )  # s is overwritten: no second pass back
+        # s is overwritten, as one pass back is all that training makes; PyTorch refuses a second one
+        dgate_NF = torch.lerp(y_NF, up_NF, s_NF, out=s_NF).mul_(dy_NF)
         dup_NF = dy_NF.mul_(activated_NF)
         dh_ND = (dgate_NF @ w1).addmm_(dup_NF, w3).float()
         dx_ND, dgain_D = norm_gradients(dh_ND, normed, inverse_rms, gain_D, beside=dresult_ND)

@@ -132,7 +132,8 @@ class RunLog:
             self.display.say(describe_trouble(report))
         elif isinstance(report, InterruptedReport | DivergedReport):
             self._log_report(report)
-            self._look_back()
+            if isinstance(report, DivergedReport):  # a checkpoint may have been set aside
+                self._look_back()
 
     def _log_report(self, report: Report) -> None:
         event = {"event": KINDS[type(report)], **dataclasses.asdict(report)}

@@ -39,9 +39,8 @@ class RecordedPasses:
         self.losses: dict[bool, Tensor] = {}
         self._record(adds=False)
         self.gradients = [cast(Tensor, p.grad) for p in self.parameters]
-        for (
-            parameter
-        ) in self.parameters:  # nothing has been computed: a first pass is not to add to what lies there
+        # nothing has been computed: the first pass is not to add to what lies there
+        for parameter in self.parameters:
             parameter.grad = None
 
     def fit(self, micro: Batch) -> bool:
