@@ -122,8 +122,8 @@ def _follow(
     finally:
         loggers.close()
     if log is not None:
+        log.write_status("finished")
         log.draw()
-        log.write_status("finished")  # last: a run that says so has all its files
 
 
 def _sync(log: RunLog, loggers: Loggers) -> None:
