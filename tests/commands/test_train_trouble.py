@@ -92,7 +92,11 @@ def test_a_closed_terminal_is_a_wish_to_stop(bittygpt):
         stdin=side,
         stdout=side,
         stderr=side,
-        preexec_fn=lambda: (os.setsid(), fcntl.ioctl(0, termios.TIOCSCTTY, 0)),
+        preexec_fn=lambda: (
+            os.setsid(),
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where the tests run under nohup
+        ),
     )
     os.close(side)
     shown = b""
