@@ -20,7 +20,7 @@ ALLOWED = {
     "kernels": {"kernels"},
     "core": {"core", "kernels"},
     "config": {"config", "errors"},
-    "text": {"text", "errors", "files"},
+    "text": {"text", "errors", "files", "file_lock"},
     "data": {"data", "text", "core", "errors", "files", "file_lock", "config"},
     # of other programs: `training` reads them, `export` writes them
     "layouts": {"layouts", "data", "core", "errors"},

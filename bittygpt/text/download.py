@@ -1,6 +1,5 @@
 """A text by http(s): fetched once into a cache, going on where a broken transfer stopped."""
 
-import fcntl
 import hashlib
 import http.client
 import json
@@ -14,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag, urlparse
 
 from bittygpt.errors import DataError
+from bittygpt.file_lock import file_lock
 from bittygpt.files import sha256_of, write_json
 
 Progress = Callable[[str, int, int], None]
@@ -41,9 +41,8 @@ def fetch(url: str, on_progress: Progress) -> Path:
     if _is_whole(target):
         _check_hash(url, target, on_progress)
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with open(target.with_name(target.name + ".lock"), "wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be fetching the same text: wait for it
+    # another process may be fetching the same text: wait for it
+    with file_lock(target.with_name(target.name + ".lock"), lambda: None):
         if not _is_whole(target):
             _Transfer(url, target, on_progress).run()
     return target
