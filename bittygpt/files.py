@@ -90,3 +90,10 @@ def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
             if on_bytes is not None:
                 on_bytes(file.tell())
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """$BITTYGPT_CACHE, else $XDG_CACHE_HOME/bittygpt, else ~/.cache/bittygpt."""
+    if folder := os.environ.get("BITTYGPT_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bittygpt"

@@ -17,7 +17,7 @@ MIDDLE = {
     *("checks", "sampling", "export", "terminal", "report"),
 }
 ALLOWED = {
-    "kernels": {"kernels"},
+    "kernels": {"kernels", "files"},
     "core": {"core", "kernels"},
     "config": {"config", "errors"},
     "text": {"text", "errors", "files", "file_lock"},

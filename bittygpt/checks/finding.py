@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bittygpt.core.twins import formulas_alone
+from bittygpt.core.twins import formulas_alone, without_c
 
 if TYPE_CHECKING:
     from bittygpt.checks.subject import Subject
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PART, MODEL = 2e-5, 2e-4
 FORMS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "twins": nullcontext,
+    "twins without C": without_c,
     "formulas": formulas_alone,
 }
 
@@ -130,13 +131,13 @@ def paired(ours: Named, theirs: Named, where: str = "") -> Pairs:
     return {f"{name}{where}": (ours[name], right) for name, right in theirs.items()}
 
 
-def same_in_both_forms(
+def same_in_all_forms(
     ours: Callable[[Named], Tensor],
     theirs: Callable[[Named], Tensor],
     inputs: Mapping[str, Tensor],
     limit: float = PART,
 ) -> Finding:
-    """Ours, once with the faster twins and once by the formulas alone, against theirs: values and gradients."""
+    """Ours with the faster twins, with those in PyTorch's operations, and by the formulas alone, against theirs."""
     pairs: Pairs = {}
     for form, chosen in FORMS.items():
         with chosen():
@@ -152,7 +153,7 @@ def module_equals(
     arguments: Sequence[Tensor] = (),
     **inputs: Tensor,
 ) -> Finding:
-    """A module against a function of the same weights (by their names) and inputs, in both forms.
+    """A module against a function of the same weights (by their names) and inputs, in all forms.
 
     `inputs` are those that get a gradient, in the order of the module's arguments; `arguments` follow them.
     """
@@ -163,4 +164,4 @@ def module_equals(
         result: Tensor = torch.func.functional_call(module, weights, (*values, *arguments))
         return result
 
-    return same_in_both_forms(ours, theirs, {**inputs, **dict(module.named_parameters())}, limit)
+    return same_in_all_forms(ours, theirs, {**inputs, **dict(module.named_parameters())}, limit)

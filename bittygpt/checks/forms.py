@@ -18,7 +18,7 @@ from bittygpt.checks.parts import rope_of
 from bittygpt.checks.subject import CONTEXT, Subject
 from bittygpt.core import Embedding, MultiHeadAttention, RMSNorm
 from bittygpt.core.feed_forward import make_feed_forward
-from bittygpt.core.twins import formulas_alone
+from bittygpt.core.twins import formulas_alone, without_c
 from bittygpt.sampling.generate import SamplingOptions, generate
 
 
@@ -62,10 +62,12 @@ def _twin_of(
         return result
 
     everything = {**inputs, **dict(module.named_parameters())}
-    found = value_and_gradients(compute, everything)
     with formulas_alone():
         right = value_and_gradients(compute, everything)
-    return equal(paired(found, right), MODEL, file)
+    found = value_and_gradients(compute, everything)
+    with without_c():
+        without = value_and_gradients(compute, everything)
+    return equal(paired(found, right) | paired(without, right, " without C"), MODEL, file)
 
 
 @check("cached generation equals the full pass", look_in="sampling/decoder.py")

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bittygpt.checks.finding import (
+    FORMS,
     Check,
     Finding,
     Named,
@@ -12,7 +13,7 @@ from bittygpt.checks.finding import (
     check,
     equal,
     paired,
-    same_in_both_forms,
+    same_in_all_forms,
     value_and_gradients,
 )
 from bittygpt.checks.reference import ACTIVATIONS
@@ -45,16 +46,14 @@ def scores(subject: Subject) -> Tensor:
 def softmax_equals_torch(subject: Subject) -> Finding:
     """Without the largest score taken off first, exp(1000) is infinite, and infinity by infinity is no number."""
     x = scores(subject)
-    return same_in_both_forms(lambda n: softmax(n["x"]), lambda n: torch.softmax(n["x"], -1), {"x": x})
+    return same_in_all_forms(lambda n: softmax(n["x"]), lambda n: torch.softmax(n["x"], -1), {"x": x})
 
 
 @check("log_softmax equals torch's, likewise", look_in="core/activations.py")
 def log_softmax_equals_torch(subject: Subject) -> Finding:
     """The logarithm of softmax, but without its zeros, whose logarithm is -infinity."""
     x = scores(subject)
-    return same_in_both_forms(
-        lambda n: log_softmax(n["x"]), lambda n: torch.log_softmax(n["x"], -1), {"x": x}
-    )
+    return same_in_all_forms(lambda n: log_softmax(n["x"]), lambda n: torch.log_softmax(n["x"], -1), {"x": x})
 
 
 @check("silu, gelu, relu and relu2 equal torch's", look_in="core/activations.py")
@@ -85,7 +84,7 @@ def cross_entropy_equals_torch(subject: Subject) -> Finding:
     def theirs(n: Named) -> Tensor:
         return all_of(lambda how: F.cross_entropy(n["logits"], targets, reduction=how))
 
-    return same_in_both_forms(ours, theirs, {"logits": logits})
+    return same_in_all_forms(ours, theirs, {"logits": logits})
 
 
 @check("ignored targets count in no sum or mean", look_in="core/cross_entropy.py")
@@ -123,11 +122,15 @@ def chunked_loss(subject: Subject) -> Finding:
 
     inputs = {"hidden": hidden, "weight": weight}
     right = value_and_gradients(theirs, inputs)
-    found = value_and_gradients(
-        lambda n: chunked_linear_cross_entropy(n["hidden"], n["weight"], targets), inputs
-    )
-    pairs = paired(found, right)
-    pairs["sum of each token's loss"] = chunked_token_losses(hidden, weight, targets).sum(), right["value"]
+    right["sum of each token's loss"] = right["value"]
+    pairs: Pairs = {}
+    for form, chosen in FORMS.items():
+        with chosen():
+            found = value_and_gradients(
+                lambda n: chunked_linear_cross_entropy(n["hidden"], n["weight"], targets), inputs
+            )
+            found["sum of each token's loss"] = chunked_token_losses(hidden, weight, targets).sum()
+        pairs |= paired(found, right, f" by the {form}")
     return equal(pairs)
 
 

@@ -18,7 +18,7 @@ from bittygpt.checks.finding import (
     difference,
     module_equals,
     number,
-    same_in_both_forms,
+    same_in_all_forms,
     size,
 )
 from bittygpt.checks.subject import CONTEXT, Subject
@@ -149,7 +149,7 @@ def loss_equals_torch(subject: Subject) -> Finding:
         loss: Tensor = torch.func.functional_call(model, n, (ids,), {"targets_BT": targets})
         return loss
 
-    return same_in_both_forms(ours, theirs, dict(model.named_parameters()), MODEL)
+    return same_in_all_forms(ours, theirs, dict(model.named_parameters()), MODEL)
 
 
 @check("tied embeddings are one table, others two", look_in="core/transformer.py")

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from bittygpt.checks.finding import Check, Finding, check, equal, paired, worst_of
+from bittygpt.checks.finding import FORMS, Check, Finding, Named, Pairs, check, equal, paired, worst_of
 from bittygpt.checks.subject import Subject
 from bittygpt.config import OptimSection
 from bittygpt.core import (
@@ -48,8 +49,14 @@ def against(subject: Subject, ours: Build, theirs: Build) -> Finding:
     shapes = [(130, 512), (6, 20), (7,)]
     starts = [subject.normal(*shape) for shape in shapes]
     gradients = [[subject.normal(*shape) * 10.0 ** (step - 2) for shape in shapes] for step in range(STEPS)]
-    pairs = zip(after_steps(ours, starts, gradients), after_steps(theirs, starts, gradients), strict=True)
-    return equal({f"a weight of shape {shape}": pair for shape, pair in zip(shapes, pairs, strict=True)})
+    right = after_steps(theirs, starts, gradients)
+    pairs: Pairs = {}
+    for form, chosen in FORMS.items():
+        with chosen():
+            found = after_steps(ours, starts, gradients)
+        for shape, pair in zip(shapes, zip(found, right, strict=True), strict=True):
+            pairs[f"a weight of shape {shape} by the {form}"] = pair
+    return equal(pairs)
 
 
 @check("AdamW equals torch's", look_in="core/adamw.py")
@@ -121,20 +128,24 @@ def muon_equals_formula(subject: Subject) -> Finding:
 def clipping_equals_torch(subject: Subject) -> Finding:
     """Gradients of very different sizes keep their proportions; those below the limit stay as they are."""
     gradients = [0.1 * subject.normal(5, 4), 3 * subject.normal(6), subject.normal(2, 3)]
-    pairs = {}
-    for limit in (1.0, 1e6):
-        ours, theirs = ([torch.zeros_like(g, requires_grad=True) for g in gradients] for _ in range(2))
-        for mine, other, gradient in zip(ours, theirs, gradients, strict=True):
-            mine.grad, other.grad = gradient.clone(), gradient.clone()
-        pairs[f"norm before clipping to {limit:g}"] = (
-            clip_grad_norm(ours, limit),
-            torch.nn.utils.clip_grad_norm_(theirs, limit),
-        )
-        for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-            assert mine.grad is not None
-            assert other.grad is not None
-            pairs[f"gradient {number} clipped to {limit:g}"] = mine.grad, other.grad
+    pairs: Pairs = {}
+    for (form, chosen), limit in product(FORMS.items(), (1.0, 1e6)):
+        right = clipped(torch.nn.utils.clip_grad_norm_, gradients, limit)
+        with chosen():
+            found = clipped(clip_grad_norm, gradients, limit)
+        pairs |= paired(found, right, f" with a limit of {limit:g}, by the {form}")
     return equal(pairs)
+
+
+def clipped(
+    clip: Callable[[list[Tensor], float], Tensor], gradients: Sequence[Tensor], limit: float
+) -> Named:
+    """The norm before clipping, and each gradient after it."""
+    weights = [torch.zeros_like(g, requires_grad=True) for g in gradients]
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient.clone()
+    norm = clip(weights, limit)
+    return {"norm": norm} | {f"gradient {n}": w.grad for n, w in enumerate(weights) if w.grad is not None}
 
 
 def closed_form(optim: OptimSection, total: int, steps: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from bittygpt.checks.finding import (
     check,
     equal,
     module_equals,
-    same_in_both_forms,
+    same_in_all_forms,
     worst_of,
 )
 from bittygpt.checks.subject import CONTEXT, Subject
@@ -85,10 +85,10 @@ def rope_equals_complex_rotation(subject: Subject) -> Finding:
         subject.normal(2, 3, CONTEXT, rope.head_dim),
         torch.arange(CONTEXT, device=subject.device.torch_device),
     )
-    near = same_in_both_forms(
+    near = same_in_all_forms(
         lambda n: rope(n["x"]), lambda n: reference.rotate(n["x"], positions, theta), {"x": x}
     )
-    later = same_in_both_forms(
+    later = same_in_all_forms(
         lambda n: rope(n["x"][:, :, :4], positions[5:9]),
         lambda n: reference.rotate(n["x"][:, :, :4], positions[5:9], theta),
         {"x": x},
@@ -132,7 +132,7 @@ def attention_formula(subject: Subject) -> Finding:
     """softmax(Q Kᵀ / sqrt(d)) V with a mask; without the root, softmax saturates as heads grow wide."""
     q, k, v = (2 * subject.normal(2, 4, 9, 16) for _ in range(3))
     mask = torch.ones(9, 9, dtype=torch.bool, device=q.device).tril()
-    return same_in_both_forms(
+    return same_in_all_forms(
         lambda n: scaled_dot_product_attention(n["q"], n["k"], n["v"], mask),
         lambda n: F.scaled_dot_product_attention(n["q"], n["k"], n["v"], mask),
         {"q": q, "k": k, "v": v},
@@ -185,7 +185,7 @@ def block_is_two_residual_sums(subject: Subject) -> Finding:
         middle = n["x"] + block.attn(reference.norm(n["x"], dict(block.named_parameters()), "ln1", shape))
         return middle + block.ffn(reference.norm(middle, dict(block.named_parameters()), "ln2", shape))
 
-    return same_in_both_forms(lambda n: block(n["x"]), theirs, {"x": x}, PART)
+    return same_in_all_forms(lambda n: block(n["x"]), theirs, {"x": x}, PART)
 
 
 CHECKS: tuple[Check, ...] = (

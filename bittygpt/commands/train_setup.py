@@ -8,6 +8,7 @@ import torch
 from bittygpt.commands.tokenize import describe
 from bittygpt.config import RunConfig, config_to_yaml, fit_differences, load_config
 from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.core.twins import use_c
 from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
 from bittygpt.errors import ConfigError, OutOfMemoryError
@@ -145,6 +146,8 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'})"
         + (f", {trainer.batches.epoch(steps):.2f} passes over the text" if steps else "")
     )
+    if device.torch_device.type == "cpu" and not use_c(torch.float32):
+        talk("without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC): slower")
     if trainer.validation.tokens.num_tokens < 2:
         talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
     if trainer.step:

@@ -5,13 +5,15 @@ Kingma & Ba 2015, algorithm 1; decoupled weight decay: Loshchilov & Hutter 2019,
 
 import math
 from collections.abc import Hashable, Iterable
+from itertools import chain
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from bittygpt.core.optimizer import Numbers, Optimizer
-from bittygpt.core.twins import use_kernel, use_twin
+from bittygpt.core.twins import use_c, use_kernel, use_twin
+from bittygpt.kernels import cpu
 
 ALIGNED = 16  # bytes, of which the kernel reads as many at once
 Tensors = tuple[Tensor, Tensor, Tensor, Tensor]  # a weight, its gradient, and its two means
@@ -116,6 +118,10 @@ class Adam(Optimizer):
         kept, step_size, root = map(float, numbers)
         (beta1, beta2), decay = group["betas"], self._decay_in_gradients(group)
         weights, grads, m, v = (list(column) for column in zip(*tensors, strict=True))
+        if use_c(torch.float32, (*weights, *grads)) and all(x.is_contiguous() for x in chain(*tensors)):
+            columns = weights, grads, m, v
+            cpu.adam_(columns, kept, decay, group["betas"], group["eps"] * root, step_size * root)
+            return
         if weights[0].dtype != torch.float32:
             grads = [grad.float() for grad in grads]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from bittygpt.core.feed_forward import SwiGLU
+from bittygpt.core.feed_forward import SwiGLU, silu_gate, silu_gate_gradients
 from bittygpt.core.linear import product_dtype
 from bittygpt.core.rmsnorm import norm_gradients, normalized
 from bittygpt.core.twins import use_twin
@@ -94,16 +94,16 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         dtype = product_dtype(x_BTD)
         weights = in_precision(dtype, wq, wk, wv)
-        normed, inverse_rms = normalized(x_BTD.flatten(0, 1), eps)
-        h_ND = (normed * gain_D).to(dtype)
+        x_ND = x_BTD.flatten(0, 1)
+        h_ND, inverse_rms = normalized(x_ND, gain_D, eps, dtype)
         heads: list[Tensor] = []
         head_norms: list[Tensor | None] = []
         for weight, gain_d in zip(weights, (q_gain_d, k_gain_d, None), strict=True):
             head = (h_ND @ weight.T).float().view(*x_BTD.shape[:2], -1, head_dim)
             if gain_d is not None:
-                head, head_inverse_rms = normalized(head, eps)
-                head_norms += [head, head_inverse_rms]
-                head = head * gain_d
+                head_norms.append(head)
+                head, head_inverse_rms = normalized(head, gain_d, eps, head.dtype)
+                head_norms.append(head_inverse_rms)
             heads.append(head)
         ctx.back = None  # not among what is saved for the backward pass: one table serves all layers
         if turns is not None:
@@ -111,13 +111,13 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
             for head in heads[:2]:
                 pairs = as_pairs(head)
                 pairs.mul_(there[:, : pairs.shape[-1]])
-        ctx.save_for_backward(normed, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, *head_norms)
+        ctx.save_for_backward(x_ND, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, *head_norms)
         return x_BTD, *(head.transpose(1, 2) for head in heads)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        normed, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, *head_norms = ctx.saved_tensors
+        x_ND, inverse_rms, gain_D, h_ND, wq, wk, wv, q_gain_d, k_gain_d, *head_norms = ctx.saved_tensors
         dx_BTD, *dheads = grads
         head_gains: list[Tensor | None] = []
         dprojected: list[Tensor] = []
@@ -133,10 +133,8 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
                 head_gains.append(None)
             dprojected.append(dhead.view(h_ND.shape[0], -1).to(h_ND.dtype))
         dq, dk, dv = dprojected
-        dh_ND = (dq @ wq).addmm_(dk, wk).addmm_(dv, wv).float()
-        dx_ND, dgain_D = norm_gradients(
-            dh_ND, normed, inverse_rms, gain_D, beside=dx_BTD.reshape(normed.shape)
-        )
+        dh_ND = (dq @ wq).addmm_(dk, wk).addmm_(dv, wv)
+        dx_ND, dgain_D = norm_gradients(dh_ND, x_ND, inverse_rms, gain_D, beside=dx_BTD.reshape(x_ND.shape))
         wanted = ctx.needs_input_grad[2:5]
         dweights = (weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True))
         return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
@@ -148,12 +146,7 @@ def as_pairs(x_BTHd: Tensor) -> Tensor:
 
 
 class SwiGLUTwin(torch.autograd.Function):
-    """x + w2 (silu(w1 n) * w3 n) with n = norm(x).
-
-    With a = silu(gate) = gate · s, s = sigmoid(gate), and y = a · up, which the last product keeps anyway:
-
-        dup = dy · a          dgate = dy · up · (a + s (1 - a)) = dy · (y + s (up - y))
-    """
+    """x + w2 (silu(w1 n) * w3 n) with n = norm(x)."""
 
     @staticmethod
     def forward(
@@ -161,31 +154,26 @@ class SwiGLUTwin(torch.autograd.Function):
     ) -> Tensor:
         dtype = product_dtype(x_BTD)
         w1, w3, w2 = in_precision(dtype, w1, w3, w2)
-        normed, inverse_rms = normalized(x_BTD.flatten(0, 1), eps)
-        h_ND = (normed * gain_D).to(dtype)
+        x_ND = x_BTD.flatten(0, 1)
+        h_ND, inverse_rms = normalized(x_ND, gain_D, eps, dtype)
         gate_NF, up_NF = h_ND @ w1.T, h_ND @ w3.T
-        s_NF = torch.sigmoid(gate_NF)
-        activated_NF = gate_NF.mul_(s_NF)
-        y_NF = activated_NF * up_NF
-        ctx.save_for_backward(normed, inverse_rms, gain_D, h_ND, w1, w3, w2, activated_NF, s_NF, up_NF, y_NF)
+        y_NF = silu_gate(gate_NF, up_NF)
+        ctx.save_for_backward(x_ND, inverse_rms, gain_D, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF)
         if dtype != x_BTD.dtype:
             return x_BTD + (y_NF @ w2.T).view_as(x_BTD)
         result = torch.empty_like(x_BTD)  # a tensor of its own: FSDP2 warns of a view as a layer's result
-        torch.addmm(x_BTD.flatten(0, 1), y_NF, w2.T, out=result.flatten(0, 1))
+        torch.addmm(x_ND, y_NF, w2.T, out=result.flatten(0, 1))
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        normed, inverse_rms, gain_D, h_ND, w1, w3, w2, activated_NF, s_NF, up_NF, y_NF = ctx.saved_tensors
-        dresult_ND = grads[0].reshape(normed.shape)
+        x_ND, inverse_rms, gain_D, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF = ctx.saved_tensors
+        dresult_ND = grads[0].reshape(x_ND.shape)
         dproduct_ND = dresult_ND.to(h_ND.dtype)
-        dy_NF = dproduct_ND @ w2
-        # s is overwritten, as one pass back is all that training makes; PyTorch refuses a second one
-        dgate_NF = torch.lerp(y_NF, up_NF, s_NF, out=s_NF).mul_(dy_NF)
-        dup_NF = dy_NF.mul_(activated_NF)
-        dh_ND = (dgate_NF @ w1).addmm_(dup_NF, w3).float()
-        dx_ND, dgain_D = norm_gradients(dh_ND, normed, inverse_rms, gain_D, beside=dresult_ND)
+        dgate_NF, dup_NF = silu_gate_gradients(dproduct_ND @ w2, gate_NF, up_NF)
+        dh_ND = (dgate_NF @ w1).addmm_(dup_NF, w3)
+        dx_ND, dgain_D = norm_gradients(dh_ND, x_ND, inverse_rms, gain_D, beside=dresult_ND)
         w1_wanted, w3_wanted, w2_wanted = ctx.needs_input_grad[2:5]
         return (
             dx_ND.view(grads[0].shape),

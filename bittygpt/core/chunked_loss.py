@@ -22,7 +22,8 @@ from torch.autograd.function import once_differentiable
 
 from bittygpt.core.cross_entropy import IGNORE_INDEX, cross_entropy
 from bittygpt.core.linear import product_dtype
-from bittygpt.core.twins import call, formulas_are_alone, use_kernel
+from bittygpt.core.twins import call, formulas_are_alone, use_c, use_kernel
+from bittygpt.kernels import cpu
 
 # Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show. On a
 # GPU it would with more chunks than four, too: there products are so fast that every other pass over memory does.
@@ -51,6 +52,8 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
 
         compute = kernels.as_operation if torch.compiler.is_compiling() else kernels.losses_and_gradients_
         return compute(logits_NV, targets_N, ignore_index, gradients)
+    if use_c(logits_NV.dtype, products=(logits_NV,)) and logits_NV.is_contiguous():
+        return cpu.losses_and_gradients_(logits_NV, targets_N, ignore_index, gradients)
     targets_N1 = targets_N.unsqueeze(1)
     valid = targets_N1 != ignore_index
     chosen = targets_N1.masked_fill(~valid, 0)

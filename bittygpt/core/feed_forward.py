@@ -14,7 +14,8 @@ from torch.autograd.function import once_differentiable
 
 from bittygpt.core.activations import Activation, gelu, relu, relu2, silu
 from bittygpt.core.linear import Linear, side_by_side
-from bittygpt.core.twins import call, use_twin
+from bittygpt.core.twins import call, use_c, use_twin
+from bittygpt.kernels import cpu
 
 GATES: dict[str, Activation] = {"swiglu": silu, "geglu": gelu, "reglu": relu}
 PLAIN: dict[str, Activation] = {"gelu": gelu, "relu": relu, "relu2": relu2}
@@ -78,6 +79,27 @@ class SiLUGateTwin(torch.autograd.Function):
         slope = torch.lerp(activated, torch.ones_like(activated[..., :1]), s)
         torch.mul(slope.mul_(up), dy, out=dgate)
         return gradient
+
+
+def silu_gate(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) · up, on a CPU in one pass."""
+    if use_c(gate.dtype, products=(gate, up)):
+        return cpu.swiglu(gate, up)
+    return (gate * torch.sigmoid(gate)).mul_(up)
+
+
+def silu_gate_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of gate and of up, by hand; what dy holds afterwards is undefined. With s = sigmoid(gate),
+
+    dgate = dy · up · s (1 + gate (1 - s))          dup = dy · gate s
+    """
+    if use_c(gate.dtype, products=(dy, gate, up)):
+        return cpu.swiglu_gradients(dy, gate, up)
+    s = torch.sigmoid(gate)
+    activated = gate * s
+    # s (1 + gate (1 - s)) = s + a (1 - s) = a + s (1 - a) with a = gate s: from a to 1 by a share of s
+    slope = torch.lerp(activated, torch.ones_like(activated[..., :1]), s)
+    return slope.mul_(up).mul_(dy), activated.mul_(dy)
 
 
 class SwiGLU(GatedFeedForward):

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from bittygpt.core.twins import use_c
+from bittygpt.kernels import cpu
+
 
 @torch.no_grad()
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
@@ -23,6 +26,12 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     grads = [p.grad for p in parameters if p.grad is not None]
     if not grads:
         return torch.zeros(())
+    if use_c(torch.float32, grads) and all(grad.is_contiguous() for grad in grads):
+        length = cpu.norm(grads)
+        factor = max_norm / (length + 1e-6)
+        if max_norm > 0 and factor < 1:
+            cpu.scale_(grads, factor)
+        return torch.tensor(length)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))
     if max_norm > 0:
         torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))

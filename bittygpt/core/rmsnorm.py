@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bittygpt.core.twins import call, use_twin
+from bittygpt.core.twins import call, use_c, use_twin
+from bittygpt.kernels import cpu
 
 
 def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
@@ -22,25 +23,32 @@ def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
     return (x32 * inverse_rms * gain_D.float()).to(x.dtype)
 
 
-def normalized(x32: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """x (..., D) float32 -> x r (..., D) and r (..., 1), with r = 1 / sqrt(mean(x²) + eps)."""
+def normalized(x: Tensor, gain_D: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """x (..., D) -> g · x r in that precision, and r (..., 1) float32, with r = 1 / sqrt(mean(x²) + eps)."""
+    x32 = x.float()
+    if use_c(dtype, float32=(x32, gain_D)):
+        return cpu.rms_norm(x32, gain_D, eps, dtype)
     length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
     mean_and_eps = torch.rsub(
         length.square_(), eps, alpha=-1 / x32.shape[-1]
     )  # eps + |x|² / D in one operation
     inverse_rms = mean_and_eps.rsqrt_()
-    return x32 * inverse_rms, inverse_rms
+    return (x32 * inverse_rms).mul_(gain_D).to(dtype), inverse_rms
 
 
 def norm_gradients(
-    dy: Tensor, normed: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None = None
+    dy: Tensor, x: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """The gradients of x and of the gain, by hand. With the gradient e = g · dy of the vector before the gain,
 
         dx = r (e - x r mean(e · x r))          dg = sum over all vectors of dy · x r
 
-    `beside` is what reaches x by another way, and is added to dx. All float32, (..., D).
+    `beside` is what reaches x by another way, and is added to dx. (..., D); both results float32.
     """
+    x32 = x.float()
+    if use_c(dy.dtype, float32=(x32, gain_D), products=(dy,)):
+        return cpu.rms_norm_gradients(dy, x32, inverse_rms, gain_D, beside)
+    normed, dy = x32 * inverse_rms, dy.float()
     dy_normed = dy * normed
     dgain = dy_normed.flatten(0, -2).sum(dim=0)
     total = (dy_normed @ gain_D.float()).unsqueeze(-1)  # of e · x r, over the features
@@ -56,15 +64,15 @@ class RMSNormTwin(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
-        normed, inverse_rms = normalized(x.float(), eps)
-        ctx.save_for_backward(normed, gain_D, inverse_rms)
-        return (normed * gain_D).to(x.dtype)
+        y, inverse_rms = normalized(x, gain_D, eps, x.dtype)
+        ctx.save_for_backward(x, gain_D, inverse_rms)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        normed, gain_D, inverse_rms = ctx.saved_tensors
-        dx, dgain = norm_gradients(grads[0].float(), normed, inverse_rms, gain_D)
+        x, gain_D, inverse_rms = ctx.saved_tensors
+        dx, dgain = norm_gradients(grads[0], x, inverse_rms, gain_D)
         return dx.to(grads[0].dtype), dgain, None
 
 

@@ -5,16 +5,16 @@ stands beside the formula in the same file, and tests hold the two together. `to
 fuses them itself, for the device at hand. What it does not fuse well has a twin in `kernels`, compiled or not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bittygpt.kernels import work_on
+from bittygpt.kernels import cpu, work_on
 
-_formulas_alone = False
+_formulas_alone = _without_c = False
 
 
 def use_twin() -> bool:
@@ -25,6 +25,25 @@ def use_twin() -> bool:
 def use_kernel(tensor: Tensor) -> bool:
     """Whether a kernel from `kernels` is to compute, on this tensor's device."""
     return not _formulas_alone and work_on(tensor)
+
+
+def use_c(precision: torch.dtype, float32: Sequence[Tensor] = (), products: Sequence[Tensor] = ()) -> bool:
+    """Whether a kernel from kernels/cpu.c is to compute, on these tensors: of float32, of that precision of products.
+
+    It goes by addresses: not for tensors of other kinds, which may have none (a FakeTensor) or not all (a DTensor).
+    """
+    return (
+        use_twin()
+        and not _without_c
+        and all(is_plain(x, torch.float32) for x in float32)
+        and all(is_plain(x, precision) for x in products)
+        and cpu.work_in(precision)
+    )
+
+
+def is_plain(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether it is a tensor like any other, on the CPU, of a type."""
+    return x.is_cpu and x.dtype == dtype and type(x) in (Tensor, nn.Parameter)
 
 
 def formulas_are_alone() -> bool:
@@ -41,6 +60,17 @@ def formulas_alone() -> Iterator[None]:
         yield
     finally:
         _formulas_alone = before
+
+
+@contextmanager
+def without_c() -> Iterator[None]:
+    """Within it PyTorch's operations compute what kernels/cpu.c would: as where there is no C compiler."""
+    global _without_c
+    before, _without_c = _without_c, True
+    try:
+        yield
+    finally:
+        _without_c = before
 
 
 def call(twin: type[torch.autograd.Function], *arguments: Any) -> Tensor:

@@ -14,18 +14,11 @@ from urllib.parse import unquote, urldefrag, urlparse
 
 from bittygpt.errors import DataError
 from bittygpt.file_lock import file_lock
-from bittygpt.files import sha256_of, write_json
+from bittygpt.files import cache_folder, sha256_of, write_json
 
 Progress = Callable[[str, int, int], None]
 ATTEMPTS = 4  # in a row without a byte
 TIMEOUT = 60  # seconds without a byte
-
-
-def cache_folder() -> Path:
-    """$BITTYGPT_CACHE, else $XDG_CACHE_HOME/bittygpt, else ~/.cache/bittygpt."""
-    if folder := os.environ.get("BITTYGPT_CACHE"):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bittygpt"
 
 
 def fetch(url: str, on_progress: Progress) -> Path:

@@ -136,7 +136,13 @@ MUTATIONS = [
         "self.token_embeddings.weight.clone() if",
     ),
     M("twins-equal-formulas", "core.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
-    M("twins-equal-formulas", "core.block_twin:SwiGLUTwin.backward", "(y_NF, up_NF", "(up_NF, y_NF"),
+    M(
+        "twins-equal-formulas",
+        "core.feed_forward:silu_gate_gradients",
+        "slope.mul_(up)",
+        "slope",
+        elsewhere=True,
+    ),
     M("compiled-equals-eager", NORM, " + eps", " + 0.1", elsewhere=True),
     M(
         "compiled-equals-eager",
@@ -215,4 +221,22 @@ MUTATIONS = [
         "like(parameter, 0 * tensor)",
     ),
     M("evaluation-is-the-mean", "training.evaluation:evaluate", "total / max(1, tokens)", "total / 999"),
+]
+
+# In kernels/cpu.c: what is replaced by what, and the check that must fail.
+C_MUTATIONS = [
+    ("twins-equal-formulas", "squares / D + eps", "squares + eps"),
+    ("twins-equal-formulas", "total / D * r * r", "total / D * r"),
+    ("twins-equal-formulas", "own[d] += along", "own[d] = along"),
+    ("twins-equal-formulas", " + beside[n * D + d]", ""),
+    ("twins-equal-formulas", "rounded(g * sigmoid(g) * read(up[i]))", "rounded(sigmoid(g) * read(up[i]))"),
+    ("twins-equal-formulas", "1.0f + g * (1.0f - s)", "1.0f + g * s"),
+    ("twins-equal-formulas", "rounded(slope * g * s)", "rounded(slope * s)"),
+    ("chunked-loss", "if (gradients) memset", "if (!gradients) memset"),
+    ("chunked-loss", "row[targets[n]] = rounded(of_target);", ""),
+    ("adam-equals-torch", " + decay * weight", ""),
+    ("adamw-equals-torch", "w[i] * kept", "w[i]"),
+    ("adamw-equals-torch", "slope * slope * one_minus_beta2", "slope * slope"),
+    ("clipping-equals-torch", "own += squares", "own = squares"),
+    ("clipping-equals-torch", "g[i] *= factor", "g[i] = factor"),
 ]

@@ -7,8 +7,9 @@ from bittygpt.checks.runner import THEMES, make
 from bittygpt.core import AdamW, MultiHeadAttention
 from bittygpt.core.feed_forward import SiLUGateTwin
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.kernels import c_compiler
 from bittygpt.sampling.kv_cache import KeyValueCache
-from tests.checks.mutations import MUTATIONS
+from tests.checks.mutations import C_MUTATIONS, MUTATIONS
 
 CHECKS = {check.name: check for checks in THEMES.values() for check in checks}
 NOT_MADE_WITHOUT_TOKENS = {"own-tokens-fit"}
@@ -31,6 +32,22 @@ def test_a_mistake_in_the_source_is_caught_by_the_right_line(subject, monkeypatc
     if not mutation.elsewhere:
         assert outcome.look_in.split(":")[0] == mutation.file
     torch.compiler.reset()
+
+
+@pytest.mark.skipif(not c_compiler._compiler(), reason="there is no C compiler")
+@pytest.mark.parametrize(("check", "old", "new"), C_MUTATIONS)
+def test_a_mistake_in_cpu_c_is_caught(subject, monkeypatch, tmp_path, check, old, new):
+    source = c_compiler.SOURCE.read_text()
+    assert source.count(old) == 1, f"cpu.c holds {old!r} {source.count(old)} times: plant this mistake anew"
+    (tmp_path / "wrong.c").write_text(source.replace(old, new))
+    monkeypatch.setenv("BITTYGPT_CACHE", str(tmp_path))
+    monkeypatch.setattr(c_compiler, "SOURCE", tmp_path / "wrong.c")
+    monkeypatch.setattr(c_compiler, "_try", lambda *_: None)
+    c_compiler._library.cache_clear()
+    try:
+        assert make(CHECKS[check], subject()).state == "failed"
+    finally:
+        c_compiler._library.cache_clear()
 
 
 def without_norms_of_queries_and_keys(monkeypatch):

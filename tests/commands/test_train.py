@@ -91,6 +91,16 @@ def test_in_bf16_a_resumed_run_is_the_run_that_nothing_stopped(bittygpt):
     assert what_must_agree(bittygpt) == what_must_agree(bittygpt, "whole")
 
 
+@pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
+def test_without_a_c_compiler_the_losses_are_the_same_and_it_is_said(bittygpt, trained):
+    assert "without kernels for the CPU" not in bittygpt("train", "tiny.yaml", "run.name=with").stderr
+    bittygpt.environment["CC"] = "none"
+    said = bittygpt("train", "tiny.yaml").stderr
+    assert "without kernels for the CPU, which take Linux and a C compiler" in said
+    losses = [[e["loss"] for e in runs.events() if e["event"] == "step"] for runs in (bittygpt, trained)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_a_checkpoint_and_exits_75(bittygpt, number):
     long = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000"]

@@ -68,7 +68,7 @@ def multi_head_oracle(attention, x, heads, kv_heads, theta):
     return F.linear(torch.cat(outputs, -1), attention.output_proj.weight)
 
 
-@pytest.mark.usefixtures("both_forms")
+@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_multi_head_attention_equals_its_spelling_out(qk_norm, kv_heads):

@@ -9,6 +9,7 @@ from bittygpt.core import ModelConfig, RotaryEmbedding, TransformerBlock
 from bittygpt.core.block_twin import use_block_twin
 from bittygpt.core.twins import formulas_alone
 
+pytestmark = pytest.mark.usefixtures("both_twins")
 PLAIN = ModelConfig(vocab_size=5, context_length=16, d_model=24, num_layers=1, num_heads=4, d_ff=40)
 KINDS = {
     "plain": {},

@@ -28,7 +28,7 @@ def oracle(hidden, weight, targets):
     return F.cross_entropy(logits, targets.flatten(), reduction="sum")
 
 
-@pytest.mark.usefixtures("any_chunk", "both_forms")
+@pytest.mark.usefixtures("any_chunk", "all_forms")
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_the_sum_and_its_gradients_equal_torchs(scale):
     hidden, weight, targets = inputs()
@@ -40,7 +40,7 @@ def test_the_sum_and_its_gradients_equal_torchs(scale):
         torch.testing.assert_close(mine, expected, atol=1e-4 * scale, rtol=1e-4)
 
 
-@pytest.mark.usefixtures("any_chunk")
+@pytest.mark.usefixtures("any_chunk", "both_twins")
 def test_each_tokens_loss_equals_torchs():
     hidden, weight, targets = inputs()
     logits = F.linear(hidden, weight).flatten(0, -2)
@@ -48,7 +48,7 @@ def test_each_tokens_loss_equals_torchs():
     torch.testing.assert_close(chunked_token_losses(hidden, weight, targets), expected.detach())
 
 
-@pytest.mark.usefixtures("any_chunk")
+@pytest.mark.usefixtures("any_chunk", "both_twins")
 def test_under_autocast_the_products_are_bfloat16_and_the_sums_float32():
     hidden, weight, targets = inputs()
     with torch.autocast("cpu", dtype=torch.bfloat16):

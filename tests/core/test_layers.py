@@ -19,7 +19,7 @@ def test_an_embedding_refuses_ids_that_it_has_no_row_for(ids):
         Embedding(11, 6)(torch.tensor(ids))
 
 
-@pytest.mark.usefixtures("both_forms")
+@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_embedding_equals_torch(shape):
     ours, theirs = Embedding(11, 6), nn.Embedding(11, 6)
@@ -47,7 +47,7 @@ def test_linear_equals_torch(shape, dtype):
         torch.testing.assert_close(mine, oracle)
 
 
-@pytest.mark.usefixtures("both_forms")
+@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("eps", [1e-5, 1e-1])
@@ -67,7 +67,7 @@ def test_rmsnorm_equals_torch(shape, dtype, eps):
     torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
 
 
-@pytest.mark.usefixtures("both_forms")
+@pytest.mark.usefixtures("all_forms")
 def test_rmsnorm_squares_in_float32():
     x = torch.full((4,), 1e3, dtype=torch.float16)  # 1e6, its square, is no float16
     assert torch.equal(RMSNorm(4)(x), torch.ones(4, dtype=torch.float16))
@@ -76,7 +76,7 @@ def test_rmsnorm_squares_in_float32():
 ACTIVATION_ORACLES = {"swiglu": F.silu, "geglu": F.gelu, "reglu": F.relu, "gelu": F.gelu, "relu": F.relu}
 
 
-@pytest.mark.usefixtures("both_forms")
+@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("name", [*GATES, *PLAIN])
 def test_feed_forward_equals_torch(name):
     layer = make_feed_forward(6, 10, name)

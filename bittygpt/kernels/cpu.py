@@ -1,0 +1,118 @@
+"""The kernels of cpu.c, called with tensors. Each says there which formula of `core` it is the twin of.
+
+Tensors are on the CPU and float32, or where it is said in the precision of matrix products: float32 or bfloat16.
+Shapes: N rows, D features, V vocabulary.
+"""
+
+import ctypes
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bittygpt.kernels.c_compiler import library
+
+
+def work_in(precision: torch.dtype) -> bool:
+    """Whether there are kernels for products in a precision; the first question may have them compiled."""
+    return library(precision) is not None
+
+
+def rms_norm(x: Tensor, gain_D: Tensor, eps: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """x (..., D) -> gain · x r in that precision, and r (..., 1)."""
+    x, gain_D = x.contiguous(), gain_D.contiguous()
+    y = torch.empty(x.shape, dtype=precision)
+    inverse_rms = x.new_empty(*x.shape[:-1], 1)
+    _run("rms_norm", precision, inverse_rms.numel(), x.shape[-1], x, gain_D, eps, y, inverse_rms)
+    return y, inverse_rms
+
+
+def rms_norm_gradients(
+    dy: Tensor, x: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """dy (precision of products), x and beside (..., D), r (..., 1) -> the gradients of x and of the gain."""
+    dy, x, gain_D = dy.contiguous(), x.contiguous(), gain_D.contiguous()
+    beside = None if beside is None else beside.contiguous()
+    dx, dgain_D = torch.empty_like(x), torch.empty_like(gain_D)
+    partial = x.new_empty(torch.get_num_threads(), x.shape[-1])
+    inputs = dy, x, inverse_rms, gain_D, beside
+    _run("rms_norm_gradients", dy.dtype, inverse_rms.numel(), x.shape[-1], *inputs, dx, dgain_D, partial)
+    return dx, dgain_D
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) · up, all in the precision of products."""
+    gate, up = gate.contiguous(), up.contiguous()
+    y = torch.empty_like(gate)
+    _run("swiglu", gate.dtype, gate.numel(), gate, up, y)
+    return y
+
+
+def swiglu_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of gate and up, all in the precision of products; dy may be overwritten."""
+    dy, gate, up = dy.contiguous(), gate.contiguous(), up.contiguous()
+    dgate, dup = torch.empty_like(gate), dy
+    _run("swiglu_gradients", gate.dtype, gate.numel(), dy, gate, up, dgate, dup)
+    return dgate, dup
+
+
+def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: int, gradients: bool) -> Tensor:
+    """The losses (N,) of logits in the precision of products, and with `gradients` their sum's over the logits.
+
+    Raises:
+        IndexError: a target that is none of the V.
+    """
+    losses_N, targets_N = torch.empty(targets_N.shape), targets_N.contiguous()
+    arguments = logits_NV, targets_N, ignore_index, gradients, losses_N
+    wrong = _run("losses_and_gradients", logits_NV.dtype, *logits_NV.shape, *arguments)
+    if wrong >= 0:
+        raise IndexError(f"target {targets_N[wrong].item()} is none of the {logits_NV.shape[1]} tokens")
+    return losses_N
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """The length of all of them as one vector."""
+    partial = torch.empty(torch.get_num_threads(), dtype=torch.float64)
+    return math.sqrt(_run("sum_of_squares", torch.float32, *_table(tensors), _sizes(tensors), partial))
+
+
+def scale_(tensors: Sequence[Tensor], factor: float) -> None:
+    """All of them times a number, in place."""
+    _run("scale", torch.float32, *_table(tensors), _sizes(tensors), factor)
+    torch.autograd.graph.increment_version(tensors)
+
+
+def adam_(
+    columns: Sequence[Sequence[Tensor]],
+    kept: float,
+    decay: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    step_size: float,
+) -> None:
+    """A step of weights, in place; `columns` are they, their gradients, and their means of gradient and square."""
+    weights = columns[0]
+    addresses = [_table(column)[1] for column in columns]
+    beta1, beta2 = betas
+    rates = 1 - beta1, beta2, 1 - beta2  # subtracted here, in float64
+    numbers = kept, decay, *rates, epsilon, step_size
+    _run("adam", torch.float32, len(weights), *addresses, _sizes(weights), *numbers)
+    # done behind autograd's back: told of it, a backward pass that still needs the old weights fails
+    torch.autograd.graph.increment_version(weights)
+
+
+def _table(tensors: Sequence[Tensor]) -> tuple[int, object]:
+    """How many there are, and where each lies."""
+    return len(tensors), (ctypes.c_void_p * len(tensors))(*(x.data_ptr() for x in tensors))
+
+
+def _sizes(tensors: Sequence[Tensor]) -> object:
+    return (ctypes.c_int64 * len(tensors))(*(x.numel() for x in tensors))
+
+
+def _run(name: str, precision: torch.dtype, *arguments: object) -> Any:
+    """Call a kernel; a tensor is handed over as the address of its first number."""
+    kernel = getattr(library(precision), name)
+    return kernel(*(x.data_ptr() if isinstance(x, Tensor) else x for x in arguments))
