@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from bittygpt.core.feed_forward import SwiGLU, silu_gate, silu_gate_gradients
 from bittygpt.core.linear import product_dtype
 from bittygpt.core.rmsnorm import norm_gradients, normalized
+from bittygpt.core.rope import turn_heads
 from bittygpt.core.twins import use_twin
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
         wv: Tensor,
         q_gain_d: Tensor | None,
         k_gain_d: Tensor | None,
-        turns: tuple[Tensor, Tensor] | None,
+        turns: Tensor | None,
         head_dim: int,
         eps: float,
     ) -> tuple[Tensor, ...]:
@@ -105,12 +106,10 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
                 head, head_inverse_rms = normalized(head, gain_d, eps, head.dtype)
                 head_norms.append(head_inverse_rms)
             heads.append(head)
-        ctx.back = None  # not among what is saved for the backward pass: one table serves all layers
+        ctx.turns = turns  # not among what is saved for the backward pass: one table serves all layers
         if turns is not None:
-            there, ctx.back = turns
             for head in heads[:2]:
-                pairs = as_pairs(head)
-                pairs.mul_(there[:, : pairs.shape[-1]])
+                turn_heads(head, turns, out=head)
         ctx.save_for_backward(x_ND, inverse_rms, gain_D, h_ND, *weights, q_gain_d, k_gain_d, *head_norms)
         return x_BTD, *(head.transpose(1, 2) for head in heads)
 
@@ -123,9 +122,8 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
         dprojected: list[Tensor] = []
         for dhead_BHTd, gain_d in zip(dheads, (q_gain_d, k_gain_d, None), strict=True):
             dhead = dhead_BHTd.transpose(1, 2).contiguous()  # (B, T, H, d), as it mostly lies already
-            if ctx.back is not None and len(dprojected) < 2:  # not the values
-                pairs = as_pairs(dhead)
-                dhead = torch.view_as_real(pairs * ctx.back[:, : pairs.shape[-1]]).view(dhead.shape)
+            if ctx.turns is not None and len(dprojected) < 2:  # not the values
+                dhead = turn_heads(dhead, ctx.turns, back=True)
             if gain_d is not None:
                 dhead, dgain_d = norm_gradients(dhead, head_norms.pop(0), head_norms.pop(0), gain_d)
                 head_gains.append(dgain_d)
@@ -138,11 +136,6 @@ class QueriesKeysValuesTwin(torch.autograd.Function):
         wanted = ctx.needs_input_grad[2:5]
         dweights = (weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True))
         return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
-
-
-def as_pairs(x_BTHd: Tensor) -> Tensor:
-    """(B, T, H, d) float32, contiguous -> the same memory as (B, T, H d/2) complex numbers."""
-    return torch.view_as_complex(x_BTHd.view(*x_BTHd.shape[:2], -1, 2))
 
 
 class SwiGLUTwin(torch.autograd.Function):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from bittygpt.core.twins import call, formulas_are_alone, use_twin
+from bittygpt.core.twins import call, formulas_are_alone, use_c, use_twin
+from bittygpt.kernels import cpu
 
 
 def turn(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
@@ -59,6 +60,25 @@ def multiply_pairs(x_BHTd: Tensor, factors: Tensor) -> Tensor:
     """Each pair of x (..., T, d), taken as a complex number, times its factor (T, d/2) complex64."""
     pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * factors).flatten(-2).to(x_BHTd.dtype)
+
+
+def turn_heads(x_BTHd: Tensor, turns_TP: Tensor, back: bool = False, out: Tensor | None = None) -> Tensor:
+    """All heads of x, dense float32, turned by the table of `RotaryEmbedding.turns`, or turned back; on a CPU.
+
+    With `out`, which may be x, the result is written there.
+    """
+    out = torch.empty_like(x_BTHd) if out is None else out
+    if use_c(torch.float32, (x_BTHd, out)):
+        return cpu.turn(x_BTHd, turns_TP, back, out)
+    pairs, result = as_pairs(x_BTHd), as_pairs(out)
+    turns_TP = turns_TP[:, : pairs.shape[-1]]
+    torch.mul(pairs, turns_TP.conj() if back else turns_TP, out=result)
+    return out
+
+
+def as_pairs(x_BTHd: Tensor) -> Tensor:
+    """(B, T, H, d) float32, dense -> the same memory as (B, T, H d/2) complex numbers."""
+    return torch.view_as_complex(x_BTHd.view(*x_BTHd.shape[:2], -1, 2))
 
 
 class TurnApartTwin(torch.autograd.Function):
@@ -109,7 +129,7 @@ class RotaryEmbedding(nn.Module):
             raise ValueError(f"RoPE turns pairs of features: head_dim must be even, and is {head_dim}")
         self.head_dim, self.max_positions, self.theta = head_dim, max_positions, theta
         self.register_buffer("cos_sin", self._table(None), persistent=False)
-        self._turns: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._turns: dict[tuple[int, int], Tensor] = {}
 
     def _table(self, device: torch.device | None) -> Tensor:
         pair = torch.arange(0, self.head_dim, 2, dtype=torch.float64, device=device)
@@ -136,14 +156,13 @@ class RotaryEmbedding(nn.Module):
         """The part of the table (T, d/2, 2) for the positions given, by default the first ones."""
         return self.cos_sin[:num_positions] if positions_T is None else self.cos_sin[positions_T]
 
-    def turns(self, num_positions: int, num_heads: int) -> tuple[Tensor, Tensor]:
-        """What turns the first positions of all heads, and what turns them back: complex numbers (T, H d/2), each.
+    def turns(self, num_positions: int, num_heads: int) -> Tensor:
+        """What turns the first positions of all heads: complex numbers (T, H d/2).
 
         The table once for each head: a product with it is a single loop, which with short heads takes half the time.
         """
         shape = num_positions, num_heads
         if shape not in self._turns:
             with torch.inference_mode(False):  # what is made in that mode cannot be used in training
-                there = torch.view_as_complex(self.angles(num_positions)).repeat(1, num_heads)
-                self._turns[shape] = there, there.conj_physical()
+                self._turns[shape] = torch.view_as_complex(self.angles(num_positions)).repeat(1, num_heads)
         return self._turns[shape]

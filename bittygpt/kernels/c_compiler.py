@@ -34,6 +34,7 @@ NUMBER, ADDRESS, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
 KERNELS: dict[str, tuple[type, ...]] = {
     "rms_norm": (NUMBER, NUMBER, ADDRESS, ADDRESS, FLOAT, ADDRESS, ADDRESS),
     "rms_norm_gradients": (NUMBER, NUMBER, *[ADDRESS] * 8),
+    "turn": (*[NUMBER] * 4, ADDRESS, ADDRESS, FLOAT, ADDRESS),
     "swiglu": (NUMBER, *[ADDRESS] * 3),
     "swiglu_gradients": (NUMBER, *[ADDRESS] * 5),
     "losses_and_gradients": (NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER, ctypes.c_int, ADDRESS),

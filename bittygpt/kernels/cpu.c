@@ -122,6 +122,23 @@ void rms_norm_gradients(int64_t N, int64_t D, const number *dh, const float *x, 
         for (int64_t d = 0; d < D; d++) dgain[d] += partial[t * D + d];
 }
 
+/* core/rope.py: y is x, each pair turned by the angle whose cosine and sine are given; `back` is 1, or -1 to turn back.
+   x, y (N, width), which may be the same; row n is at position n mod T of the table (T, stride). */
+void turn(int64_t N, int64_t width, int64_t T, int64_t stride, const float *x, const float *cos_sin, float back,
+          float *y) {
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(N * width))
+    for (int64_t n = 0; n < N; n++) {
+        const float *angles = cos_sin + n % T * stride, *row = x + n * width;
+        float *result = y + n * width;
+#pragma omp simd
+        for (int64_t i = 0; i < width / 2; i++) {
+            float c = angles[2 * i], s = back * angles[2 * i + 1], even = row[2 * i], odd = row[2 * i + 1];
+            result[2 * i] = even * c - odd * s;
+            result[2 * i + 1] = even * s + odd * c;
+        }
+    }
+}
+
 /* core/feed_forward.py: y = silu(gate) up, n of each. */
 void swiglu(int64_t n, const number *gate, const number *up, number *y) {
 #pragma omp parallel for simd schedule(static) if (parallel : WORTH_THREADS(n))

@@ -42,6 +42,14 @@ def rms_norm_gradients(
     return dx, dgain_D
 
 
+def turn(x_BTHd: Tensor, turns_TP: Tensor, back: bool, out: Tensor) -> Tensor:
+    """RoPE on all heads (B, T, H, d), dense; a row of the table, complex64, may be for more heads than these."""
+    rows, width = x_BTHd.shape[0] * x_BTHd.shape[1], x_BTHd.shape[2] * x_BTHd.shape[3]
+    table = x_BTHd.shape[1], 2 * turns_TP.shape[1]
+    _run("turn", torch.float32, rows, width, *table, x_BTHd, turns_TP, -1.0 if back else 1.0, out)
+    return out
+
+
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) · up, all in the precision of products."""
     gate, up = gate.contiguous(), up.contiguous()

@@ -229,6 +229,8 @@ C_MUTATIONS = [
     ("twins-equal-formulas", "total / D * r * r", "total / D * r"),
     ("twins-equal-formulas", "own[d] += along", "own[d] = along"),
     ("twins-equal-formulas", " + beside[n * D + d]", ""),
+    ("twins-equal-formulas", "even * c - odd * s", "even * c + odd * s"),
+    ("twins-equal-formulas", "back * angles", "angles"),
     ("twins-equal-formulas", "rounded(g * sigmoid(g) * read(up[i]))", "rounded(sigmoid(g) * read(up[i]))"),
     ("twins-equal-formulas", "1.0f + g * (1.0f - s)", "1.0f + g * s"),
     ("twins-equal-formulas", "rounded(slope * g * s)", "rounded(slope * s)"),
