@@ -53,12 +53,13 @@ def _run() -> int:
 
 
 def share_cores() -> None:
-    """Have PyTorch's threads sleep when there has been nothing to do for half a millisecond; before it is imported.
+    """Have PyTorch's threads sleep when there has been nothing to do for about half a millisecond; before its import.
 
     By themselves they turn round and round for many milliseconds, and hold the core that another program's threads,
     for which they may be waiting, are waiting for: two runs on the same cores then take many times as long, not two.
     """
-    if "OMP_WAIT_POLICY" not in os.environ:
+    # elsewhere a turn takes next to no time, and they would sleep between all operations
+    if sys.platform == "linux" and os.uname().machine == "x86_64" and "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 

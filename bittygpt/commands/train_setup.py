@@ -147,7 +147,7 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         + (f", {trainer.batches.epoch(steps):.2f} passes over the text" if steps else "")
     )
     if device.torch_device.type == "cpu" and not use_c(torch.float32):
-        talk("without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC): slower")
+        talk("slower without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC)")
     if trainer.validation.tokens.num_tokens < 2:
         talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
     if trainer.step:

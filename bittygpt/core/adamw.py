@@ -118,7 +118,9 @@ class Adam(Optimizer):
         kept, step_size, root = map(float, numbers)
         (beta1, beta2), decay = group["betas"], self._decay_in_gradients(group)
         weights, grads, m, v = (list(column) for column in zip(*tensors, strict=True))
-        if use_c(torch.float32, (*weights, *grads)) and all(x.is_contiguous() for x in chain(*tensors)):
+        if use_c(torch.float32, (*weights, *grads, *m, *v)) and all(
+            x.is_contiguous() for x in chain(*tensors)
+        ):
             columns = weights, grads, m, v
             cpu.adam_(columns, kept, decay, group["betas"], group["eps"] * root, step_size * root)
             return

@@ -2,7 +2,7 @@
 
 What a block computes, and why, stands in `transformer.py`. Left to autograd it keeps, copies and adds more than it
 need: here the weights lie where they are, a sum is part of the product before it, the two gradients that meet at x
-become one in the norm's own last step, and RoPE and SiLU turn what the product has just written in place.
+become one in the norm's own last step, and RoPE turns what the product has just written in place.
 
 Under autocast products are in its precision; norms, RoPE, attention and the residual sum stay float32.
 

@@ -62,7 +62,7 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
     largest = logits32.amax(dim=1, keepdim=True)
     exponentials = logits32.sub_(largest).exp_()
     sums = exponentials.sum(dim=1, keepdim=True)
-    losses = (sums.log() + largest - target_logits).masked_fill(~valid, 0.0)
+    losses = (sums.log() + (largest - target_logits)).masked_fill(~valid, 0.0)
     if gradients:
         dlogits = exponentials.mul_(valid / sums)
         dlogits.scatter_add_(1, chosen, -valid.float())

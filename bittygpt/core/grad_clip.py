@@ -31,7 +31,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
         factor = max_norm / (length + 1e-6)
         if max_norm > 0 and factor < 1:
             cpu.scale_(grads, factor)
-        return torch.tensor(length)
+        return torch.tensor(length, dtype=torch.float32, device=grads[0].device)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))
     if max_norm > 0:
         torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))

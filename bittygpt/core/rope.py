@@ -69,7 +69,7 @@ def turn_heads(x_BTHd: Tensor, turns_TP: Tensor, back: bool = False, out: Tensor
     """
     out = torch.empty_like(x_BTHd) if out is None else out
     if use_c(torch.float32, (x_BTHd, out)):
-        return cpu.turn(x_BTHd, turns_TP, back, out)
+        return cpu.turn_heads(x_BTHd, turns_TP, back, out)
     pairs, result = as_pairs(x_BTHd), as_pairs(out)
     turns_TP = turns_TP[:, : pairs.shape[-1]]
     torch.mul(pairs, turns_TP.conj() if back else turns_TP, out=result)

@@ -1,7 +1,8 @@
-"""Kernels of our own, in Triton: what a GPU does in one pass over memory where a list of tensor operations takes many.
-
-`torch.compile` fuses most of a model by itself; a kernel is here only where it cannot. Each is the twin of a formula
+"""Kernels of our own: one pass over memory where a list of tensor operations takes many. Each is the twin of a formula
 in `core`, computes the same numbers, and is tested against it.
+
+For a GPU in Triton: `torch.compile` fuses most of a model there by itself; a kernel is here only where it cannot. For
+a CPU in C, in `cpu.c`.
 
 Nothing imports Triton before a tensor lies on a GPU: PyTorch for CUDA brings it along, PyTorch for CPUs does not.
 """

@@ -32,6 +32,7 @@ TIME_LIMIT = 120  # seconds; it takes less than one
 # what each of the kernels takes, and what those give that give something
 NUMBER, ADDRESS, FLOAT = ctypes.c_int64, ctypes.c_void_p, ctypes.c_float
 KERNELS: dict[str, tuple[type, ...]] = {
+    "threads": (),
     "rms_norm": (NUMBER, NUMBER, ADDRESS, ADDRESS, FLOAT, ADDRESS, ADDRESS),
     "rms_norm_gradients": (NUMBER, NUMBER, *[ADDRESS] * 8),
     "turn": (*[NUMBER] * 4, ADDRESS, ADDRESS, FLOAT, ADDRESS),
@@ -42,7 +43,7 @@ KERNELS: dict[str, tuple[type, ...]] = {
     "scale": (NUMBER, ADDRESS, ADDRESS, FLOAT),
     "adam": (NUMBER, *[ADDRESS] * 5, *[FLOAT] * 7),
 }
-RESULTS = {"losses_and_gradients": NUMBER, "sum_of_squares": ctypes.c_double}
+RESULTS = {"threads": ctypes.c_int, "losses_and_gradients": NUMBER, "sum_of_squares": ctypes.c_double}
 
 
 class CannotCompileError(Exception):
@@ -59,19 +60,20 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 @functools.cache
 def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    compiler = _compiler()
-    if sys.platform != "linux" or not compiler:
-        return None
-    try:
-        found = _load([*compiler, *FLAGS, *DEFINITIONS[dtype]])
-        for name, arguments in KERNELS.items():
-            kernel = getattr(found, name)
-            kernel.argtypes, kernel.restype = arguments, RESULTS.get(name)
-        _try(found, dtype)
-        return found
-    except (CannotCompileError, OSError) as error:
-        _warn(str(error))
-        return None
+    reason = ""
+    for compiler in _compilers() if sys.platform == "linux" else []:
+        try:
+            found = _load([*compiler, *FLAGS, *DEFINITIONS[dtype]])
+            for name, arguments in KERNELS.items():
+                kernel = getattr(found, name)
+                kernel.argtypes, kernel.restype = arguments, RESULTS.get(name)
+            _try(found, dtype)
+            return found
+        except (CannotCompileError, OSError) as error:
+            reason = reason or str(error)
+    if reason:
+        _warn(reason)
+    return None
 
 
 @functools.cache  # what is the matter with one precision is the matter with the other
@@ -79,13 +81,14 @@ def _warn(reason: str) -> None:
     warnings.warn(f"PyTorch's operations instead of compiled ones on the CPU: {reason}", stacklevel=4)
 
 
-def _compiler() -> list[str]:
-    """The command: $CC, else cc or gcc; empty where there is none. (Clang's threads are not those of PyTorch.)"""
+def _compilers() -> list[list[str]]:
+    """The commands that are there: $CC, else cc and gcc. (cc may be clang, whose threads are not those of PyTorch.)"""
     named = shlex.split(os.environ.get("CC", ""))
-    for command in [named] if named else [["cc"], ["gcc"]]:
-        if path := shutil.which(command[0]):
-            return [path, *command[1:]]
-    return []
+    return [
+        [path, *command[1:]]
+        for command in ([named] if named else [["cc"], ["gcc"]])
+        if (path := shutil.which(command[0]))
+    ]
 
 
 def _load(command: list[str]) -> ctypes.CDLL:
@@ -100,10 +103,7 @@ def _load(command: list[str]) -> ctypes.CDLL:
         target.parent.mkdir(parents=True, exist_ok=True)
         _compile(command, target)
         return ctypes.CDLL(str(target))
-    except (
-        OSError,
-        RuntimeError,
-    ):  # no home, or one that cannot be written to, or that no program is run from
+    except (OSError, RuntimeError, CannotCompileError):  # no home, or it is full, or closed to programs
         with tempfile.TemporaryDirectory(prefix="bittygpt-") as folder:
             _compile(command, Path(folder) / file_name)
             return ctypes.CDLL(str(Path(folder) / file_name))
@@ -138,6 +138,9 @@ def _compile(command: list[str], target: Path) -> None:
         if run.returncode:
             said = run.stderr.strip().splitlines() or ["it said nothing"]
             raise CannotCompileError(f"{command[0]} ended with {run.returncode}: {said[0]}")
+        os.chmod(temporary, 0o755)  # others may share the folder
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, target)
     except subprocess.TimeoutExpired:
         raise CannotCompileError(f"{command[0]} took more than {TIME_LIMIT} seconds") from None
@@ -148,16 +151,15 @@ def _compile(command: list[str], target: Path) -> None:
 def _try(found: ctypes.CDLL, dtype: torch.dtype) -> None:
     """Raise CannotCompileError unless it uses PyTorch's threads, and has the loss of two equal logits right."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(threads + 1)
-    own_threads = found.threads() != threads + 1
-    torch.set_num_threads(threads)
+    own_threads = False
+    for number in (threads + 1, threads + 2, threads):
+        torch.set_num_threads(number)
+        own_threads |= found.threads() != number
     if own_threads:  # they and PyTorch's would wait for each other
         raise CannotCompileError("its threads would not be those of PyTorch")
-    logits, targets, losses = (
-        torch.zeros(1, 2, dtype=dtype),
-        torch.zeros(1, dtype=torch.int64),
-        torch.empty(1),
-    )
+    logits = torch.zeros(1, 2, dtype=dtype, device="cpu")
+    targets = torch.zeros(1, dtype=torch.int64, device="cpu")
+    losses = torch.empty(1, dtype=torch.float32, device="cpu")
     found.losses_and_gradients(1, 2, logits.data_ptr(), targets.data_ptr(), -100, 1, losses.data_ptr())
     numbers, expected = [*losses.tolist(), *logits[0].tolist()], [math.log(2), -0.5, 0.5]
     if not all(math.isclose(x, y, rel_tol=1e-5) for x, y in zip(numbers, expected, strict=True)):

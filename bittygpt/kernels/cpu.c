@@ -2,7 +2,7 @@
 
    Each is the twin of a formula in core/, named beside it, and is tested against that. Tensors lie dense, row after
    row. `number` is the precision of matrix products: c_compiler.py compiles this file once for each, for the machine
-   at hand. All arithmetic is in float; rows are shared out to PyTorch's own threads, always in the same way.
+   at hand. Arithmetic is in float; rows are shared out to PyTorch's own threads, always in the same way.
 
    No -ffast-math: a NaN must come out as one, or no diverged run would be noticed. */
 
@@ -14,7 +14,7 @@
 #ifdef BFLOAT16
 typedef uint16_t number; /* the upper half of a float */
 
-static inline float read(number x) {
+static inline float as_float(number x) {
     uint32_t bits = (uint32_t)x << 16;
     float result;
     memcpy(&result, &bits, sizeof result);
@@ -29,7 +29,7 @@ static inline number rounded(float x) { /* to the nearest, of two as near to the
 }
 #else
 typedef float number;
-static inline float read(number x) { return x; }
+static inline float as_float(number x) { return x; }
 static inline number rounded(float x) { return x; }
 #endif
 
@@ -101,7 +101,7 @@ void rms_norm_gradients(int64_t N, int64_t D, const number *dh, const float *x, 
             float r = inverse_rms[n], total = 0;
 #pragma omp simd reduction(+ : total)
             for (int64_t d = 0; d < D; d++) {
-                float along = read(dh_row[d]) * row[d] * r;
+                float along = as_float(dh_row[d]) * row[d] * r;
                 own[d] += along;
                 total += along * gain[d];
             }
@@ -109,10 +109,10 @@ void rms_norm_gradients(int64_t N, int64_t D, const number *dh, const float *x, 
             if (beside)
 #pragma omp simd
                 for (int64_t d = 0; d < D; d++)
-                    result[d] = r * gain[d] * read(dh_row[d]) - share * row[d] + beside[n * D + d];
+                    result[d] = r * gain[d] * as_float(dh_row[d]) - share * row[d] + beside[n * D + d];
             else
 #pragma omp simd
-                for (int64_t d = 0; d < D; d++) result[d] = r * gain[d] * read(dh_row[d]) - share * row[d];
+                for (int64_t d = 0; d < D; d++) result[d] = r * gain[d] * as_float(dh_row[d]) - share * row[d];
         }
 #pragma omp single
         used = omp_get_num_threads();
@@ -143,8 +143,8 @@ void turn(int64_t N, int64_t width, int64_t T, int64_t stride, const float *x, c
 void swiglu(int64_t n, const number *gate, const number *up, number *y) {
 #pragma omp parallel for simd schedule(static) if (parallel : WORTH_THREADS(n))
     for (int64_t i = 0; i < n; i++) {
-        float g = read(gate[i]);
-        y[i] = rounded(g * sigmoid(g) * read(up[i]));
+        float g = as_float(gate[i]);
+        y[i] = rounded(g * sigmoid(g) * as_float(up[i]));
     }
 }
 
@@ -152,8 +152,8 @@ void swiglu(int64_t n, const number *gate, const number *up, number *y) {
 void swiglu_gradients(int64_t n, const number *dy, const number *gate, const number *up, number *dgate, number *dup) {
 #pragma omp parallel for simd schedule(static) if (parallel : WORTH_THREADS(n))
     for (int64_t i = 0; i < n; i++) {
-        float g = read(gate[i]), s = sigmoid(g), slope = read(dy[i]);
-        dgate[i] = rounded(slope * read(up[i]) * s * (1.0f + g * (1.0f - s)));
+        float g = as_float(gate[i]), s = sigmoid(g), slope = as_float(dy[i]);
+        dgate[i] = rounded(slope * as_float(up[i]) * s * (1.0f + g * (1.0f - s)));
         dup[i] = rounded(slope * g * s);
     }
 }
@@ -177,17 +177,17 @@ int64_t losses_and_gradients(int64_t N, int64_t V, number *logits, const int64_t
             wrong = n;
             continue;
         }
-        float target_logit = read(row[targets[n]]), largest = read(row[0]), sum = 0;
+        float target_logit = as_float(row[targets[n]]), largest = as_float(row[0]), sum = 0;
 #pragma omp simd reduction(max : largest)
-        for (int64_t v = 0; v < V; v++) largest = read(row[v]) > largest ? read(row[v]) : largest;
+        for (int64_t v = 0; v < V; v++) largest = as_float(row[v]) > largest ? as_float(row[v]) : largest;
 #pragma omp simd reduction(+ : sum)
-        for (int64_t v = 0; v < V; v++) sum += exponential(read(row[v]) - largest);
-        losses[n] = logf(sum) + largest - target_logit;
+        for (int64_t v = 0; v < V; v++) sum += exponential(as_float(row[v]) - largest);
+        losses[n] = logf(sum) + (largest - target_logit);
         if (!gradients) continue;
         float share = 1.0f / sum;
         float of_target = exponential(target_logit - largest) * share - 1.0f;
 #pragma omp simd
-        for (int64_t v = 0; v < V; v++) row[v] = rounded(exponential(read(row[v]) - largest) * share);
+        for (int64_t v = 0; v < V; v++) row[v] = rounded(exponential(as_float(row[v]) - largest) * share);
         row[targets[n]] = rounded(of_target);
     }
     return wrong;

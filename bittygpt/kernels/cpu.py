@@ -23,8 +23,8 @@ def work_in(precision: torch.dtype) -> bool:
 def rms_norm(x: Tensor, gain_D: Tensor, eps: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
     """x (..., D) -> gain · x r in that precision, and r (..., 1)."""
     x, gain_D = x.contiguous(), gain_D.contiguous()
-    y = torch.empty(x.shape, dtype=precision)
-    inverse_rms = x.new_empty(*x.shape[:-1], 1)
+    _must(gain_D.shape == x.shape[-1:], x, gain_D)
+    y, inverse_rms = torch.empty_like(x, dtype=precision), x.new_empty(*x.shape[:-1], 1)
     _run("rms_norm", precision, inverse_rms.numel(), x.shape[-1], x, gain_D, eps, y, inverse_rms)
     return y, inverse_rms
 
@@ -33,26 +33,46 @@ def rms_norm_gradients(
     dy: Tensor, x: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """dy (precision of products), x and beside (..., D), r (..., 1) -> the gradients of x and of the gain."""
-    dy, x, gain_D = dy.contiguous(), x.contiguous(), gain_D.contiguous()
+    dy, x, inverse_rms, gain_D = (each.contiguous() for each in (dy, x, inverse_rms, gain_D))
     beside = None if beside is None else beside.contiguous()
+    all_rows = dy.shape == x.shape and inverse_rms.shape == (*x.shape[:-1], 1)
+    _must(all_rows and gain_D.shape == x.shape[-1:], dy, x, inverse_rms, gain_D)
     dx, dgain_D = torch.empty_like(x), torch.empty_like(gain_D)
-    partial = x.new_empty(torch.get_num_threads(), x.shape[-1])
+    if beside is not None:
+        _must(beside.shape == x.shape and beside.dtype == x.dtype, beside, x)
+    partial = x.new_empty(_threads(dy.dtype), x.shape[-1])
     inputs = dy, x, inverse_rms, gain_D, beside
     _run("rms_norm_gradients", dy.dtype, inverse_rms.numel(), x.shape[-1], *inputs, dx, dgain_D, partial)
     return dx, dgain_D
 
 
-def turn(x_BTHd: Tensor, turns_TP: Tensor, back: bool, out: Tensor) -> Tensor:
-    """RoPE on all heads (B, T, H, d), dense; a row of the table, complex64, may be for more heads than these."""
-    rows, width = x_BTHd.shape[0] * x_BTHd.shape[1], x_BTHd.shape[2] * x_BTHd.shape[3]
-    table = x_BTHd.shape[1], 2 * turns_TP.shape[1]
-    _run("turn", torch.float32, rows, width, *table, x_BTHd, turns_TP, -1.0 if back else 1.0, out)
+def turn_heads(x_BTHd: Tensor, turns_TP: Tensor, back: bool, out: Tensor) -> Tensor:
+    """RoPE on all heads, dense; a row of the table, dense complex64, may be for more heads than these."""
+    num_sequences, length, *head = x_BTHd.shape
+    width, stride = math.prod(head), 2 * turns_TP.shape[1]
+    _must(
+        turns_TP.shape[0] == length and width <= stride and out.shape == x_BTHd.shape, x_BTHd, turns_TP, out
+    )
+    _must(x_BTHd.is_contiguous() and turns_TP.is_contiguous() and out.is_contiguous(), x_BTHd, turns_TP, out)
+    table = length, stride
+    _run(
+        "turn",
+        x_BTHd.dtype,
+        num_sequences * length,
+        width,
+        *table,
+        x_BTHd,
+        turns_TP,
+        -1.0 if back else 1.0,
+        out,
+    )
     return out
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) · up, all in the precision of products."""
     gate, up = gate.contiguous(), up.contiguous()
+    _must(gate.shape == up.shape, gate, up)
     y = torch.empty_like(gate)
     _run("swiglu", gate.dtype, gate.numel(), gate, up, y)
     return y
@@ -61,6 +81,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def swiglu_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Those of gate and up, all in the precision of products; dy may be overwritten."""
     dy, gate, up = dy.contiguous(), gate.contiguous(), up.contiguous()
+    _must(dy.shape == gate.shape == up.shape, dy, gate, up)
     dgate, dup = torch.empty_like(gate), dy
     _run("swiglu_gradients", gate.dtype, gate.numel(), dy, gate, up, dgate, dup)
     return dgate, dup
@@ -72,7 +93,9 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
     Raises:
         IndexError: a target that is none of the V.
     """
-    losses_N, targets_N = torch.empty(targets_N.shape), targets_N.contiguous()
+    targets_N = targets_N.contiguous()
+    _must(targets_N.dtype == torch.int64 and targets_N.shape == logits_NV.shape[:1], logits_NV, targets_N)
+    losses_N = torch.empty_like(targets_N, dtype=torch.float32)
     arguments = logits_NV, targets_N, ignore_index, gradients, losses_N
     wrong = _run("losses_and_gradients", logits_NV.dtype, *logits_NV.shape, *arguments)
     if wrong >= 0:
@@ -82,7 +105,7 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
 
 def norm(tensors: Sequence[Tensor]) -> float:
     """The length of all of them as one vector."""
-    partial = torch.empty(torch.get_num_threads(), dtype=torch.float64)
+    partial = tensors[0].new_empty(_threads(torch.float32), dtype=torch.float64)
     return math.sqrt(_run("sum_of_squares", torch.float32, *_table(tensors), _sizes(tensors), partial))
 
 
@@ -102,6 +125,8 @@ def adam_(
 ) -> None:
     """A step of weights, in place; `columns` are they, their gradients, and their means of gradient and square."""
     weights = columns[0]
+    for row in zip(*columns, strict=True):
+        _must(all(x.shape == row[0].shape for x in row), *row)
     addresses = [_table(column)[1] for column in columns]
     beta1, beta2 = betas
     rates = 1 - beta1, beta2, 1 - beta2  # subtracted here, in float64
@@ -109,6 +134,22 @@ def adam_(
     _run("adam", torch.float32, len(weights), *addresses, _sizes(weights), *numbers)
     # done behind autograd's back: told of it, a backward pass that still needs the old weights fails
     torch.autograd.graph.increment_version(weights)
+
+
+def _must(shapes_agree: bool, *tensors: Tensor) -> None:
+    """C would read whatever lies behind a tensor that is too small.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if not shapes_agree:
+        shown = ", ".join(f"{tuple(x.shape)} {x.dtype}" for x in tensors)
+        raise ValueError(f"shapes or types that do not go together: {shown}")
+
+
+def _threads(precision: torch.dtype) -> int:
+    """How many may take part in a call."""
+    return int(_run("threads", precision))
 
 
 def _table(tensors: Sequence[Tensor]) -> tuple[int, object]:

@@ -33,6 +33,7 @@ WITHOUT = {  # name: overrides of the config, or what is done to the program (`p
     "GELU for SwiGLU": ["model.activation=gelu", "model.d_ff=672"],
     "one learning rate for all": "embedding",
     "products in float32": ["train.precision=fp32"],
+    "PyTorch's operations for C": "c",
     "formulas, no twins": "twins",
 }
 
@@ -43,6 +44,10 @@ def patched(name: str) -> object:
         from bittygpt.training import optimizers
 
         optimizers.embedding_lr_scale = lambda _: 1.0
+    if name == "c":
+        from bittygpt.core.twins import without_c
+
+        return without_c()
     if name == "twins":
         from bittygpt.core.twins import formulas_alone
 

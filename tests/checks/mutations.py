@@ -85,7 +85,12 @@ MUTATIONS = [
     M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "-valid.float()", "valid.float()"),
     M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "valid / sums", "1 / sums"),
     M("chunked-loss", f"{CHUNKED}:LinearCrossEntropyTwin.backward", "dweight * grads[0]", "dweight"),
-    M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "sums.log() + largest", "sums.log()"),
+    M(
+        "chunked-loss",
+        f"{CHUNKED}:losses_and_gradients_",
+        "sums.log() + (largest",
+        "sums.log() + (0 * largest",
+    ),
     M("entropy-and-divergence", "core.cross_entropy:entropy", "-_weighted", "_weighted"),
     # the parts of the model
     M("linear-equals-torch", "core.linear:Linear.forward", "self.weight.T", "self.weight.T + 1e-3"),
@@ -231,7 +236,11 @@ C_MUTATIONS = [
     ("twins-equal-formulas", " + beside[n * D + d]", ""),
     ("twins-equal-formulas", "even * c - odd * s", "even * c + odd * s"),
     ("twins-equal-formulas", "back * angles", "angles"),
-    ("twins-equal-formulas", "rounded(g * sigmoid(g) * read(up[i]))", "rounded(sigmoid(g) * read(up[i]))"),
+    (
+        "twins-equal-formulas",
+        "rounded(g * sigmoid(g) * as_float(up[i]))",
+        "rounded(sigmoid(g) * as_float(up[i]))",
+    ),
     ("twins-equal-formulas", "1.0f + g * (1.0f - s)", "1.0f + g * s"),
     ("twins-equal-formulas", "rounded(slope * g * s)", "rounded(slope * s)"),
     ("chunked-loss", "if (gradients) memset", "if (!gradients) memset"),

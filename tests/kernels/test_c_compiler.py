@@ -11,7 +11,7 @@ import torch
 from bittygpt.core.twins import use_c
 from bittygpt.kernels import c_compiler
 
-pytestmark = pytest.mark.skipif(not c_compiler._compiler(), reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(c_compiler.library(torch.float32) is None, reason="there is no C compiler")
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,7 @@ def test_it_is_compiled_anew_where_something_else_is_at_hand(change, commands, m
     if change == "source":
         with_source(monkeypatch, tmp_path, "32768", "16384")
     elif change == "compiler":
-        monkeypatch.setenv("CC", f"{c_compiler._compiler()[0]} -g0")
+        monkeypatch.setenv("CC", f"{c_compiler._compilers()[0][0]} -g0")
     else:
         monkeypatch.setattr(c_compiler, "_machine", lambda _: ["a processor with other instructions"])
     assert is_used()
@@ -123,7 +123,7 @@ def test_a_compiler_that_hangs_is_given_up(monkeypatch, tmp_path):
 
 
 def test_wrong_numbers_are_not_computed_with(monkeypatch, tmp_path):
-    with_source(monkeypatch, tmp_path, "logf(sum) + largest", "logf(sum) - 1.0f + largest")
+    with_source(monkeypatch, tmp_path, "logf(sum) + (largest", "logf(sum) + (1.0f + largest")
     assert_warned_once("loss and gradient came out as")
 
 
@@ -159,3 +159,12 @@ def test_without_a_home_it_is_compiled_for_this_run(monkeypatch, commands):
     monkeypatch.setattr("pathlib.Path.home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
     assert is_used()
     assert len(commands) == 1
+
+
+def test_where_cc_does_not_suit_gcc_is_tried(monkeypatch, tmp_path, commands):
+    compilers = c_compiler._compilers()
+    (tmp_path / "cc").write_text("#!/bin/sh\necho this is another compiler >&2\nexit 1\n")
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setattr(c_compiler, "_compilers", lambda: [[str(tmp_path / "cc")], compilers[-1]])
+    assert is_used()
+    assert [command[0] for command in commands][-1] == compilers[-1][0]

@@ -8,9 +8,9 @@ from bittygpt.core.feed_forward import silu_gate, silu_gate_gradients
 from bittygpt.core.grad_clip import clip_grad_norm
 from bittygpt.core.rmsnorm import norm_gradients, normalized
 from bittygpt.core.twins import formulas_alone, use_c, without_c
-from bittygpt.kernels import c_compiler, cpu
+from bittygpt.kernels import cpu
 
-pytestmark = pytest.mark.skipif(not c_compiler._compiler(), reason="there is no C compiler")
+pytestmark = pytest.mark.skipif(not cpu.work_in(torch.float32), reason="there is no C compiler")
 PRECISIONS = [torch.float32, torch.bfloat16]
 # one, less than a vector, some vectors and a rest; so many that two threads share them
 SIZES = [(1, 1), (3, 7), (5, 33), (700, 129)]
@@ -166,3 +166,59 @@ def test_tensors_of_other_kinds_and_places_are_left_to_pytorch():
     for form in (formulas_alone, without_c):
         with form():
             assert not use_c(torch.float32, [x])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: cpu.rms_norm(torch.ones(2, 6), torch.ones(3), 1e-5, torch.float32),
+        lambda: cpu.rms_norm_gradients(
+            torch.ones(2, 6), torch.ones(2, 6), torch.ones(2, 1), torch.ones(3), None
+        ),
+        lambda: cpu.rms_norm_gradients(
+            torch.ones(1, 6), torch.ones(2, 6), torch.ones(2, 1), torch.ones(6), None
+        ),
+        lambda: cpu.rms_norm_gradients(
+            torch.ones(2, 6), torch.ones(2, 6), torch.ones(2, 1), torch.ones(6), torch.ones(1, 6)
+        ),
+        lambda: cpu.turn_heads(
+            torch.ones(1, 5, 2, 4), torch.ones(4, 4, dtype=torch.complex64), False, torch.ones(1, 5, 2, 4)
+        ),
+        lambda: cpu.turn_heads(
+            torch.ones(1, 4, 3, 4), torch.ones(4, 4, dtype=torch.complex64), False, torch.ones(1, 4, 3, 4)
+        ),
+        lambda: cpu.swiglu(torch.ones(4), torch.ones(3)),
+        lambda: cpu.swiglu_gradients(torch.ones(4), torch.ones(4), torch.ones(3)),
+        lambda: cpu.losses_and_gradients_(torch.ones(3, 5), torch.zeros(2, dtype=torch.int64), -100, True),
+        lambda: cpu.losses_and_gradients_(torch.ones(3, 5), torch.zeros(3, dtype=torch.int32), -100, True),
+        lambda: cpu.adam_(
+            [[torch.ones(3)], [torch.ones(3)], [torch.ones(3)], [torch.ones(2)]], 1, 0, (0.9, 0.9), 1, 1
+        ),
+    ],
+)
+def test_shapes_that_do_not_go_together_are_an_error_and_not_read_beyond(call):
+    with pytest.raises(ValueError, match="do not go together"):
+        call()
+
+
+def test_pytorchs_default_type_and_device_change_nothing():
+    logits, targets, gain = torch.randn(3, 5), torch.tensor([0, 1, 2]), torch.ones(5)
+    right = [
+        cpu.losses_and_gradients_(logits.clone(), targets, -100, True),
+        *cpu.rms_norm(logits, gain, 1e-5, torch.float32),
+    ]
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            found = [
+                cpu.losses_and_gradients_(logits.clone(), targets, -100, True),
+                *cpu.rms_norm(logits, gain, 1e-5, torch.float32),
+            ]
+            weight = torch.nn.Parameter(logits)
+            weight.grad = logits.clone()
+            norm = clip_grad_norm([weight], 1.0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(found, right, strict=True))
+    assert norm.dtype == torch.float32
+    torch.testing.assert_close(norm, logits.norm())
