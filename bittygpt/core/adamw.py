@@ -5,7 +5,6 @@ Kingma & Ba 2015, algorithm 1; decoupled weight decay: Loshchilov & Hutter 2019,
 
 import math
 from collections.abc import Hashable, Iterable
-from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -118,9 +117,7 @@ class Adam(Optimizer):
         kept, step_size, root = map(float, numbers)
         (beta1, beta2), decay = group["betas"], self._decay_in_gradients(group)
         weights, grads, m, v = (list(column) for column in zip(*tensors, strict=True))
-        if use_c(torch.float32, (*weights, *grads, *m, *v)) and all(
-            x.is_contiguous() for x in chain(*tensors)
-        ):
+        if use_c(torch.float32, (*weights, *grads, *m, *v)):
             columns = weights, grads, m, v
             cpu.adam_(columns, kept, decay, group["betas"], group["eps"] * root, step_size * root)
             return

@@ -52,7 +52,7 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
 
         compute = kernels.as_operation if torch.compiler.is_compiling() else kernels.losses_and_gradients_
         return compute(logits_NV, targets_N, ignore_index, gradients)
-    if use_c(logits_NV.dtype, products=(logits_NV,)) and logits_NV.is_contiguous():
+    if use_c(logits_NV.dtype, products=(logits_NV,)):
         return cpu.losses_and_gradients_(logits_NV, targets_N, ignore_index, gradients)
     targets_N1 = targets_N.unsqueeze(1)
     valid = targets_N1 != ignore_index

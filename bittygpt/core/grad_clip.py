@@ -26,7 +26,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     grads = [p.grad for p in parameters if p.grad is not None]
     if not grads:
         return torch.zeros(())
-    if use_c(torch.float32, grads) and all(grad.is_contiguous() for grad in grads):
+    if use_c(torch.float32, grads):
         length = cpu.norm(grads)
         factor = max_norm / (length + 1e-6)
         if max_norm > 0 and factor < 1:

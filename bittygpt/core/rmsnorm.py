@@ -26,7 +26,7 @@ def rms_norm(x: Tensor, gain_D: Tensor, eps: float) -> Tensor:
 def normalized(x: Tensor, gain_D: Tensor, eps: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """x (..., D) -> g · x r in that precision, and r (..., 1) float32, with r = 1 / sqrt(mean(x²) + eps)."""
     x32 = x.float()
-    if use_c(dtype, float32=(x32, gain_D)):
+    if use_c(dtype, (x32, gain_D)):
         return cpu.rms_norm(x32, gain_D, eps, dtype)
     length = torch.linalg.vector_norm(x32, dim=-1, keepdim=True)
     mean_and_eps = torch.rsub(
@@ -46,7 +46,8 @@ def norm_gradients(
     `beside` is what reaches x by another way, and is added to dx. (..., D); both results float32.
     """
     x32 = x.float()
-    if use_c(dy.dtype, float32=(x32, gain_D), products=(dy,)):
+    of_float32 = (x32, inverse_rms, gain_D) if beside is None else (x32, inverse_rms, gain_D, beside)
+    if use_c(dy.dtype, of_float32, products=(dy,)):
         return cpu.rms_norm_gradients(dy, x32, inverse_rms, gain_D, beside)
     normed, dy = x32 * inverse_rms, dy.float()
     dy_normed = dy * normed

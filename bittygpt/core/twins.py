@@ -42,8 +42,8 @@ def use_c(precision: torch.dtype, float32: Sequence[Tensor] = (), products: Sequ
 
 
 def is_plain(x: Tensor, dtype: torch.dtype) -> bool:
-    """Whether it is a tensor like any other, on the CPU, of a type."""
-    return x.is_cpu and x.dtype == dtype and type(x) in (Tensor, nn.Parameter)
+    """Whether it is a tensor like any other, on the CPU, dense, of a type."""
+    return x.is_cpu and x.dtype == dtype and type(x) in (Tensor, nn.Parameter) and x.is_contiguous()
 
 
 def formulas_are_alone() -> bool:

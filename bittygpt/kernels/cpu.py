@@ -1,6 +1,6 @@
 """The kernels of cpu.c, called with tensors. Each says there which formula of `core` it is the twin of.
 
-Tensors are on the CPU and float32, or where it is said in the precision of matrix products: float32 or bfloat16.
+Tensors are on the CPU, dense, and float32, or where it is said in the precision of products: float32 or bfloat16.
 Shapes: N rows, D features, V vocabulary.
 """
 
@@ -22,7 +22,6 @@ def work_in(precision: torch.dtype) -> bool:
 
 def rms_norm(x: Tensor, gain_D: Tensor, eps: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
     """x (..., D) -> gain · x r in that precision, and r (..., 1)."""
-    x, gain_D = x.contiguous(), gain_D.contiguous()
     _must(gain_D.shape == x.shape[-1:], x, gain_D)
     y, inverse_rms = torch.empty_like(x, dtype=precision), x.new_empty(*x.shape[:-1], 1)
     _run("rms_norm", precision, inverse_rms.numel(), x.shape[-1], x, gain_D, eps, y, inverse_rms)
@@ -33,13 +32,10 @@ def rms_norm_gradients(
     dy: Tensor, x: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """dy (precision of products), x and beside (..., D), r (..., 1) -> the gradients of x and of the gain."""
-    dy, x, inverse_rms, gain_D = (each.contiguous() for each in (dy, x, inverse_rms, gain_D))
-    beside = None if beside is None else beside.contiguous()
-    all_rows = dy.shape == x.shape and inverse_rms.shape == (*x.shape[:-1], 1)
-    _must(all_rows and gain_D.shape == x.shape[-1:], dy, x, inverse_rms, gain_D)
+    rows_agree = dy.shape == x.shape and inverse_rms.shape == (*x.shape[:-1], 1)
+    beside_agrees = beside is None or beside.shape == x.shape
+    _must(rows_agree and beside_agrees and gain_D.shape == x.shape[-1:], dy, x, inverse_rms, gain_D)
     dx, dgain_D = torch.empty_like(x), torch.empty_like(gain_D)
-    if beside is not None:
-        _must(beside.shape == x.shape and beside.dtype == x.dtype, beside, x)
     partial = x.new_empty(_threads(dy.dtype), x.shape[-1])
     inputs = dy, x, inverse_rms, gain_D, beside
     _run("rms_norm_gradients", dy.dtype, inverse_rms.numel(), x.shape[-1], *inputs, dx, dgain_D, partial)
@@ -50,28 +46,15 @@ def turn_heads(x_BTHd: Tensor, turns_TP: Tensor, back: bool, out: Tensor) -> Ten
     """RoPE on all heads, dense; a row of the table, dense complex64, may be for more heads than these."""
     num_sequences, length, *head = x_BTHd.shape
     width, stride = math.prod(head), 2 * turns_TP.shape[1]
-    _must(
-        turns_TP.shape[0] == length and width <= stride and out.shape == x_BTHd.shape, x_BTHd, turns_TP, out
-    )
-    _must(x_BTHd.is_contiguous() and turns_TP.is_contiguous() and out.is_contiguous(), x_BTHd, turns_TP, out)
-    table = length, stride
-    _run(
-        "turn",
-        x_BTHd.dtype,
-        num_sequences * length,
-        width,
-        *table,
-        x_BTHd,
-        turns_TP,
-        -1.0 if back else 1.0,
-        out,
-    )
+    is_table = turns_TP.is_contiguous() and turns_TP.shape[0] == length and width <= stride
+    _must(is_table and out.shape == x_BTHd.shape, x_BTHd, turns_TP, out)
+    sizes = num_sequences * length, width, length, stride
+    _run("turn", torch.float32, *sizes, x_BTHd, turns_TP, -1.0 if back else 1.0, out)
     return out
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) · up, all in the precision of products."""
-    gate, up = gate.contiguous(), up.contiguous()
     _must(gate.shape == up.shape, gate, up)
     y = torch.empty_like(gate)
     _run("swiglu", gate.dtype, gate.numel(), gate, up, y)
@@ -80,7 +63,6 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 
 def swiglu_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
     """Those of gate and up, all in the precision of products; dy may be overwritten."""
-    dy, gate, up = dy.contiguous(), gate.contiguous(), up.contiguous()
     _must(dy.shape == gate.shape == up.shape, dy, gate, up)
     dgate, dup = torch.empty_like(gate), dy
     _run("swiglu_gradients", gate.dtype, gate.numel(), dy, gate, up, dgate, dup)

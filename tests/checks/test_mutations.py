@@ -43,6 +43,7 @@ def test_a_mistake_in_cpu_c_is_caught(subject, monkeypatch, tmp_path, check, old
     monkeypatch.setenv("BITTYGPT_CACHE", str(tmp_path))
     monkeypatch.setattr(c_compiler, "SOURCE", tmp_path / "wrong.c")
     monkeypatch.setattr(c_compiler, "_try", lambda *_: None)
+    monkeypatch.setattr(c_compiler, "FLAGS", ["-O1", *c_compiler.FLAGS[2:]])  # half the time
     c_compiler._library.cache_clear()
     try:
         assert make(CHECKS[check], subject()).state == "failed"
