@@ -50,6 +50,13 @@ class GatedFeedForward(nn.Module):
         return self.activation(gate) * up
 
 
+def silu_and_slope(gate: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(gate) = gate s, and its derivative s (1 + gate (1 - s)), with s = sigmoid(gate)."""
+    activated = gate * s
+    # s (1 + gate (1 - s)) = s + a (1 - s) = a + s (1 - a) with a = gate s: from a to 1 by a share of s
+    return activated, torch.lerp(activated, torch.ones_like(activated[..., :1]), s)
+
+
 class SiLUGateTwin(torch.autograd.Function):
     """silu(gate) · up with its backward pass by hand. With s = sigmoid(gate),
 
@@ -73,10 +80,8 @@ class SiLUGateTwin(torch.autograd.Function):
         dy = grads[0]
         gradient = torch.empty_like(gate_and_up)
         dgate, dup = gradient.chunk(2, dim=-1)
-        activated = gate * s
+        activated, slope = silu_and_slope(gate, s)
         torch.mul(dy, activated, out=dup)
-        # s (1 + gate (1 - s)) = s + a (1 - s) = a + s (1 - a) with a = gate s: from a to 1 by a share of s
-        slope = torch.lerp(activated, torch.ones_like(activated[..., :1]), s)
         torch.mul(slope.mul_(up), dy, out=dgate)
         return gradient
 
@@ -95,10 +100,7 @@ def silu_gate_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, T
     """
     if use_c(gate.dtype, products=(dy, gate, up)):
         return cpu.swiglu_gradients(dy, gate, up)
-    s = torch.sigmoid(gate)
-    activated = gate * s
-    # s (1 + gate (1 - s)) = s + a (1 - s) = a + s (1 - a) with a = gate s: from a to 1 by a share of s
-    slope = torch.lerp(activated, torch.ones_like(activated[..., :1]), s)
+    activated, slope = silu_and_slope(gate, torch.sigmoid(gate))
     return slope.mul_(up).mul_(dy), activated.mul_(dy)
 
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import warnings
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -112,14 +113,11 @@ def _load(command: list[str]) -> ctypes.CDLL:
 def _machine(compiler: str) -> list[str]:
     """What else the library depends on: the compiler's version, and the processor, as a home may be shared by many."""
     file = Path(compiler).resolve()
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
     told = ("model name", "flags", "CPU part", "Features")  # the latter two on ARM
-    return [
-        str(file),
-        str(file.stat().st_mtime_ns),
-        platform.machine(),
-        *sorted({x for x in lines if x.startswith(told)}),
-    ]
+    with open("/proc/cpuinfo") as cpuinfo:
+        # of the first core alone: with hundreds of them, to be told of all takes time at every start
+        processor = [line for line in takewhile(str.strip, cpuinfo) if line.startswith(told)]
+    return [str(file), str(file.stat().st_mtime_ns), platform.machine(), *processor]
 
 
 def _compile(command: list[str], target: Path) -> None:
