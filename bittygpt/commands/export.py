@@ -1,10 +1,12 @@
 """`bittygpt export`: checkpoint -> a folder or file that other programs load."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bittygpt.commands.export_formats import FORMATS, Format, Job
+from bittygpt.commands.out_of_memory import memory_explained, of_export
 from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError, UsageError
@@ -35,6 +37,7 @@ def export(
         UsageError: a flag is wrong, `out` is taken, or the model does not fit the layout or the dtype.
         CheckpointError: no good checkpoint is at `ckpt`.
         ExportError: what was written is not the model; nothing is left at `out`.
+        OutOfMemoryError: says on what the memory went, and what to change; nothing is left at `out`.
     """
     kind, dtype = _check(format, dtype)
     if config is not None and kind.no_sampling:
@@ -45,11 +48,13 @@ def export(
     run_config = load_config(checkpoint / "config.yaml")
     if config is not None:
         run_config = overlay_sample(run_config, config)
-    model, tokenizer = load_checkpoint(checkpoint)
+    explain = partial(of_export, checkpoint)
+    with memory_explained(explain):
+        model, tokenizer = load_checkpoint(checkpoint)
     kind.check(model.config)
     as_file = bool(kind.ending) and target.suffix == kind.ending
     name = target.stem if as_file else target.name
-    with new_output(target, as_file) as place:
+    with memory_explained(explain), new_output(target, as_file) as place:
         reason = kind.write(place, Job(name, checkpoint, run_config, model, tokenizer, dtype, None))
         if reason:
             talk(f"exported without a tokenizer: {reason}")

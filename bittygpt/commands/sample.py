@@ -5,10 +5,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from bittygpt.commands.device_flag import device_of_flag
 from bittygpt.commands.novelty import NoveltyMeter
+from bittygpt.commands.out_of_memory import memory_explained, of_sampling
 from bittygpt.commands.sample_interactive import converse
 from bittygpt.commands.sample_prompts import is_prompt_list, read_prompt
 from bittygpt.commands.sample_score import score_file
@@ -64,6 +66,7 @@ def sample(
         ConfigError: `config` has faults.
         CheckpointError: no good checkpoint is at `ckpt`.
         DataError: the text to score cannot be read.
+        OutOfMemoryError: says on what the memory went.
     """
     arguments = locals()
     given = {name: value for name, value in arguments.items() if name in _RANGES and value is not None}
@@ -71,17 +74,17 @@ def sample(
     texts = ("prompt", "prompt_file", "stop", "ignore_eos", "novelty")
     check_modes({**given, **{name: arguments[name] for name in texts}}, interactive, score, as_json)
     many = prompt_file if prompt_file is not None and is_prompt_list(prompt_file) else None
-    is_single = not interactive and score is None and many is None
-    given_prompt = read_prompt(prompt, prompt_file) if is_single else None
+    prompt = None if interactive or score or many else read_prompt(prompt, prompt_file)
     target = device_of_flag(device)
     folder, run_config = _read_config(ckpt, config)
     settings = {**run_config.sample.model_dump(), **given}
     config_prompt, count = settings.pop("prompt"), settings.pop("num_samples")
     options = SamplingOptions(**settings, ignore_eos=ignore_eos)
     meter = NoveltyMeter(run_config, folder) if novelty else None
-    model, tokenizer = load_checkpoint(folder, target.torch_device)
-    sampler = Sampler(model, tokenizer, options, tuple(stop), count, as_json, meter)
-    with target.autocast(), _reader_may_leave():
+    explained = memory_explained(partial(of_sampling, folder, target, options.max_tokens))
+    with explained, target.autocast(), _reader_may_leave():
+        model, tokenizer = load_checkpoint(folder, target.torch_device)
+        sampler = Sampler(model, tokenizer, options, tuple(stop), count, as_json, meter)
         if score is not None:
             score_file(model, tokenizer, score, run_config, as_json)
         elif interactive:
@@ -89,7 +92,7 @@ def sample(
         elif many is not None:
             write_many(sampler, many)
         else:
-            write_texts(sampler, config_prompt if given_prompt is None else given_prompt)
+            write_texts(sampler, config_prompt if prompt is None else prompt)
 
 
 def _read_config(ckpt: str, config: Path | None) -> tuple[Path, RunConfig]:
