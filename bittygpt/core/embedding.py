@@ -36,8 +36,10 @@ class LookUpTwin(torch.autograd.Function):
 # An operation of PyTorch's, so that `torch.compile` calls it as it stands.
 @torch.library.custom_op("bittygpt::sum_rows", mutates_args=())
 def sum_rows(rows_ND: Tensor, ids_N: Tensor, num_embeddings: int) -> Tensor:
-    """(V, D): of each token the sum of its rows, always in the same order, also on a GPU."""
+    """(V, D): of each token the sum of its rows, always in the same order, on a CPU and on a GPU."""
     sums = rows_ND.new_zeros(num_embeddings, rows_ND.shape[1])
+    if sums.is_cpu:  # of the two below, each keeps an order where it is taken, and not where the other is
+        return sums.index_add_(0, ids_N, rows_ND)
     return sums.index_put_((ids_N,), rows_ND, accumulate=True)
 
 
@@ -47,18 +49,13 @@ def _(rows_ND: Tensor, _: Tensor, num_embeddings: int) -> Tensor:
 
 
 class OrderedLookUpTwin(LookUpTwin):
-    """The same for a compiler, which would sum up on a GPU in whatever order: no run would repeat."""
+    """The same for a compiler, whose threads would sum up in whatever order: no run would repeat."""
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (ids,) = ctx.saved_tensors
         return sum_rows(grads[0].reshape(ids.numel(), -1), ids.flatten(), ctx.num_embeddings), None
-
-
-def is_compiled_for_gpu(weight: Tensor) -> bool:
-    """Whether this is read by a compiler, for a GPU."""
-    return weight.is_cuda and torch.compiler.is_compiling()
 
 
 class Embedding(nn.Module):
@@ -78,10 +75,11 @@ class Embedding(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """ids (...) int64 -> rows (..., D).
 
-        On a CPU an id outside 0..V-1 raises IndexError; the formula alone counts a negative one from the end.
+        On a CPU an id outside 0..V-1 raises IndexError; the formula alone counts a negative one from the end, and sums
+        the gradients of a row in whatever order threads come to them.
         """
         if use_twin() and self.weight.is_cpu:
             return call(LookUpTwin, self.weight, ids)
-        if is_compiled_for_gpu(self.weight):
+        if torch.compiler.is_compiling():
             return call(OrderedLookUpTwin, self.weight, ids)
         return self.weight[ids]

@@ -122,10 +122,7 @@ def test_initialisation_is_the_handbooks():
     "ignore:.*should not be instantiated:DeprecationWarning"
 )  # PyTorch's own, compiling
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
-def test_an_embedding_compiled_for_a_gpu_has_torchs_gradient(backend, monkeypatch):
-    from bittygpt.core import embedding
-
-    monkeypatch.setattr(embedding, "is_compiled_for_gpu", lambda _: True)
+def test_a_compiled_embedding_has_torchs_gradient(backend):
     ours, ids = Embedding(7, 4), torch.randint(0, 7, (3, 5))
     weights = torch.randn(3, 5, 4)
     torch.compiler.reset()
@@ -134,6 +131,24 @@ def test_an_embedding_compiled_for_a_gpu_has_torchs_gradient(backend, monkeypatc
     torch.testing.assert_close(out, oracle)
     gradients = (torch.autograd.grad((y * weights).sum(), ours.weight)[0] for y in (out, oracle))
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_rows_are_summed_up_in_the_same_order_every_time(compiled):
+    """Whatever the threads are about: else no run would repeat bit for bit."""
+    ours, ids = Embedding(3, 64), torch.randint(0, 3, (64, 64))
+    weights, threads = torch.randn(64, 64, 64), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.compiler.reset()
+        layer = torch.compile(ours) if compiled else ours
+        first, *others = (
+            torch.autograd.grad((layer(ids) * weights).sum(), ours.weight)[0] for _ in range(20)
+        )
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_pytorch_knows_the_sum_of_rows():
