@@ -16,7 +16,9 @@ def test_every_contender_gets_a_row_with_all_figures(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(written.read_text())
     bf16 = ["bittygpt, bf16"] if report["has_bf16"] else []
-    assert [row["contender"] for row in report["rows"]] == ["bittygpt", *bf16, "bittygpt, Muon"]
+    ours = ["bittygpt", "bittygpt, CC=none", *bf16, "bittygpt, Muon"]
+    assert [row["contender"] for row in report["rows"]] == ours
+    assert report["rows"][1]["against"] == "bittygpt"
     assert "bittygpt, Muon" in done.stdout
     for row in report["rows"]:
         parts = [row[f"{part}_ms"] for part in ("forward", "backward", "clip", "optimizer")]

@@ -40,11 +40,12 @@ VOCABULARY_ON_CPU = Shape("50,000", 4, 4, 256, 256, 50_000, 32, 1)
 VOCABULARY_ON_CUDA = Shape("50,000", 4, 4, 256, 256, 50_000, 64, 10)
 
 OURS, OURS_BF16, OURS_MUON = "bittygpt", "bittygpt, bf16", "bittygpt, Muon"
+WITHOUT_C = "bittygpt, CC=none"
 FULL_LOGITS = "bittygpt, full logits"
 MATRIX_RATE = "matrix rate"
 NANOGPT, NANOCHAT = "nanoGPT", "nanochat"
 # whom a contender's time and memory are divided by: AdamW goes with AdamW, and nanochat's Muon with Muon
-AGAINST = {FULL_LOGITS: OURS, NANOGPT: OURS, OURS_BF16: NANOGPT, NANOCHAT: OURS_MUON}
+AGAINST = {FULL_LOGITS: OURS, WITHOUT_C: OURS, NANOGPT: OURS, OURS_BF16: NANOGPT, NANOCHAT: OURS_MUON}
 
 
 def shapes_for(device: str, names: list[str] | None) -> list[Shape]:
@@ -67,11 +68,12 @@ def has_large_vocabulary(shape: Shape) -> bool:
     return shape.name == VOCABULARY_ON_CPU.name
 
 
-def contenders_for(shape: Shape, peers: list[str], bf16_on_cpu: bool = False) -> list[str]:
-    """Who takes turns on a shape, in this order: whom another is divided by stands right before it."""
+def contenders_for(shape: Shape, peers: list[str], device: str, bf16_on_cpu: bool = False) -> list[str]:
+    """Who takes turns on a shape, in this order: whom another is divided by stands right beside it."""
     if has_large_vocabulary(shape):
         return [OURS, FULL_LOGITS, *(peer for peer in peers if peer == NANOGPT)]
     return [
+        *([WITHOUT_C] if device == "cpu" else []),
         OURS,
         *(peer for peer in peers if peer == NANOGPT),
         *([OURS_BF16] if bf16_on_cpu else []),

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from processes import Worker
-from shapes import AGAINST, FULL_LOGITS, Shape, has_large_vocabulary
+from shapes import AGAINST, FULL_LOGITS, OURS, Shape, has_large_vocabulary
 
 PARTS = ("forward", "backward", "clip", "optimizer")
 HEADER = (
@@ -43,11 +43,12 @@ def make_rows(
         row["share_of_matrix_rate"] = row["tokens_per_second"] * row["flops_per_token"] / rate
         row["share_in_products"] = row["products_ms"] / row["profiled_beside_ms"]
         row["share_in_attention"] = row["attention_ms"] / row["profiled_beside_ms"]
-        other = rows.get(AGAINST.get(worker.name, ""))
-        if other is not None and "error" not in other:
-            row |= ratios(row, other)
         rows[worker.name] = row
-    return list(rows.values())
+    for name, row in rows.items():
+        other = rows.get(AGAINST.get(name, ""))
+        if other is not None and "error" not in row and "error" not in other:
+            row |= ratios(row, other)
+    return sorted(rows.values(), key=lambda row: row["contender"] != OURS)  # ours first
 
 
 def summary(worker: Worker) -> dict:

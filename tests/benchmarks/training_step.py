@@ -38,7 +38,7 @@ def measure(
     device = rate.ready["device"]
     where = f"{shape.name}, {f'{threads} threads' if threads else device}"
     found = [name for name, file in CHECKED_OUT.items() if (options.peers / name / file).exists()]
-    names = contenders_for(shape, found, bf16_on_cpu=device == "cpu" and rate.ready["has_bf16"])
+    names = contenders_for(shape, found, device, bf16_on_cpu=device == "cpu" and rate.ready["has_bf16"])
     at_once = 2 if device == "cuda" else len(names)  # a GPU may hold no more of them while they warm up
     workers: list[Worker] = []
     try:

@@ -19,7 +19,7 @@ import torch
 import torch._dynamo  # PyTorch's optimizers import it; here it counts as an import, not as memory of training
 from contenders import Contender, ours
 from peer_models import peer
-from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, Shape
+from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, WITHOUT_C, Shape
 from torch.autograd import DeviceType
 
 from bittygpt.training.devices import Device, choose_device, has_bf16
@@ -95,6 +95,8 @@ class Training:
         self.shape, self.device = shape, device
         self.before = peak_memory(device)
         is_peer = name in (NANOGPT, NANOCHAT)
+        if name == WITHOUT_C:
+            os.environ["CC"] = "none"  # as its users would
         if name == OURS_BF16:
             self.device = device = choose_device(device.torch_device.type, "bf16")
         self.contender = peer(shape, device, name, peers) if is_peer else ours(shape, device, name)
