@@ -24,7 +24,8 @@ def fill_derived(values: Mapping[str, dict[str, Any]]) -> None:
     _fill(model, "num_kv_heads", model["num_heads"])
     # 8/3 d_model gives a gated layer as many weights as 4 d_model gives a plain one (Shazeer 2020);
     # multiples of 64 suit the hardware. Whole numbers only: 64 * round(8/3 d_model / 64).
-    _fill(model, "d_ff", max(64, (_count_or_1(model["d_model"]) + 12) // 24 * 64))
+    gated, plain = max(64, (_count_or_1(model["d_model"]) + 12) // 24 * 64), 4 * _count_or_1(model["d_model"])
+    _fill(model, "d_ff", gated if str(model["activation"]).endswith("glu") else plain)
     _fill(optim, "lr", _default_lr(optim["name"], _count_or_1(model["d_model"])))
     _fill(optim, "min_lr", _float_or_1(optim["lr"]) / 10)
     _fill_max_steps(train, _count_or_1(train["batch_size"]) * _count_or_1(model["context_length"]))

@@ -90,7 +90,7 @@ class ModelSection(Section):
     num_heads: Count = Field(4, description="Query heads (H); each is d_model / num_heads wide.")
     num_kv_heads: Count = derived("Key and value heads, shared by groups of query heads; null: num_heads.")
     d_ff: Count = derived(
-        "Width of the feed-forward layer; null: 8/3 d_model, to the nearest multiple of 64."
+        "Width of the feed-forward layer; null: 8/3 d_model, to the nearest multiple of 64; without a gate 4 d_model."
     )
     activation: Literal["swiglu", "geglu", "reglu", "gelu", "relu", "relu2"] = Field(
         "swiglu", description="Non-linearity of the feed-forward layer; those that end in -glu have a gate."

@@ -21,13 +21,12 @@ GATES: dict[str, Activation] = {"swiglu": silu, "geglu": gelu, "reglu": relu}
 PLAIN: dict[str, Activation] = {"gelu": gelu, "relu": relu, "relu2": relu2}
 
 
-def default_d_ff(d_model: int) -> int:
-    """8/3 of d_model, to the nearest multiple of 64, the greater of two as near.
+def default_d_ff(d_model: int, activation: str = "swiglu") -> int:
+    """4 d_model for a plain layer; for a gated one 8/3 d_model, to the nearest multiple of 64 (of two, the greater).
 
-    The three matrices of a gated layer then hold about as many numbers as the two matrices of a plain layer of
-    4 d_model (Shazeer 2020).
+    Its three matrices then hold about as many numbers as the two of the plain layer (Shazeer 2020).
     """
-    return max(64, (d_model + 12) // 24 * 64)
+    return 4 * d_model if activation in PLAIN else max(64, (d_model + 12) // 24 * 64)
 
 
 class GatedFeedForward(nn.Module):

@@ -21,7 +21,7 @@ from bittygpt.core.rope import RotaryEmbedding
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The shape of a model. `num_kv_heads` None: one for each head; `d_ff` None: 8/3 d_model, see `default_d_ff`."""
+    """The shape of a model. `num_kv_heads` None: one for each head; `d_ff` None: see `default_d_ff`."""
 
     vocab_size: int
     context_length: int
@@ -39,7 +39,7 @@ class ModelConfig:
     @property
     def feed_forward_width(self) -> int:
         """`d_ff`, or its default."""
-        return default_d_ff(self.d_model) if self.d_ff is None else self.d_ff
+        return default_d_ff(self.d_model, self.activation) if self.d_ff is None else self.d_ff
 
 
 class TransformerBlock(nn.Module):

@@ -106,6 +106,12 @@ def test_d_ff_is_eight_thirds_of_d_model_to_the_nearest_multiple_of_64(d_model: 
     assert abs(d_ff - d_model * 8 / 3) <= 32
 
 
+@pytest.mark.parametrize(("activation", "d_ff"), [("reglu", 704), ("gelu", 1024), ("relu2", 1024)])
+def test_without_a_gate_d_ff_is_four_times_d_model(activation: str, d_ff: int) -> None:
+    """The same number of weights, in two matrices instead of three."""
+    assert config(model={"activation": activation}).model.d_ff == d_ff
+
+
 @pytest.mark.parametrize(
     ("max_steps", "warmup_steps"), [(1, 1), (39, 1), (40, 2), (2000, 100), (20_000, 1000), (10**6, 1000)]
 )

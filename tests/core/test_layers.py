@@ -104,6 +104,7 @@ def test_feed_forward_refuses_an_unknown_activation():
 def test_default_d_ff_is_the_nearest_multiple_of_64(d_model, d_ff):
     assert default_d_ff(d_model) == d_ff
     assert SwiGLU(d_model).w1.weight.shape == (d_ff, d_model)
+    assert [default_d_ff(d_model, name) for name in PLAIN] == [4 * d_model] * len(PLAIN)
 
 
 def test_initialisation_is_the_handbooks():
