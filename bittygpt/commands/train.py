@@ -117,7 +117,7 @@ def _follow(
         if log is not None:
             states: dict[type, str] = {InterruptedRunError: "interrupted", DivergedError: "diverged"}
             log.write_status(states.get(type(error), "failed"), error=str(error))
-            log.draw(with_plot=False)
+            log.draw(with_plot=type(error) in states)  # what failed may lack the memory or the disk for it
         raise
     finally:
         loggers.close()

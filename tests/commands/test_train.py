@@ -113,6 +113,7 @@ def test_a_signal_saves_a_checkpoint_and_exits_75(bittygpt, number):
     assert "Traceback" not in said
     status = json.loads((bittygpt.folder / "runs/tiny/status.json").read_text())
     assert status["state"] == "interrupted"
+    assert (bittygpt.folder / "runs/tiny/loss.png").read_bytes().startswith(b"\x89PNG")
     step = status["step"]
     checkpoint = bittygpt.folder / f"runs/tiny/checkpoints/step-{step:08d}"
     assert find_fault(checkpoint) is None

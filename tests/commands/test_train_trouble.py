@@ -158,6 +158,7 @@ def test_nans_for_ever_are_exit_3(bittygpt):
     assert "the last good checkpoint is runs/tiny/checkpoints/step-00000004" in done.stderr
     assert len(events(bittygpt, "rewind")) == 3
     assert status(bittygpt)["state"] == "diverged"
+    assert (bittygpt.folder / "runs/tiny/loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_validation_loss_that_is_nan_is_exit_3_and_names_what_is_good(bittygpt):
@@ -168,6 +169,7 @@ def test_a_validation_loss_that_is_nan_is_exit_3_and_names_what_is_good(bittygpt
     assert "the last good checkpoint is none" in done.stderr
     assert (status(bittygpt)["state"], status(bittygpt)["checkpoint"]) == ("diverged", None)
     assert bittygpt.events()[-1]["event"] == "diverged"
+    assert (bittygpt.folder / "runs/tiny/loss.png").exists()
     assert not list((bittygpt.folder / "runs/tiny/checkpoints").glob("step-*"))
     again = bittygpt("train", "tiny.yaml", *ruined, code=3)
     assert "at step 1 the validation loss is nan" in again.stderr
