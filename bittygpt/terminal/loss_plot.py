@@ -19,6 +19,7 @@ TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder: Sequence[Rung]) -> None:
     """Draw the events of `metrics.jsonl`. The grey lines are the losses of simple models on the validation tokens."""
     from matplotlib.figure import Figure  # slow to import: only when there is something to draw
+    from matplotlib.ticker import MaxNLocator
 
     events = list(events)
     steps = [event for event in events if event["event"] == "step"]
@@ -30,7 +31,7 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder
         axes.axhline(rung.loss, color="#8b949e", linestyle=(0, (4, 4)), linewidth=0.9)
     x, y = [event["step"] for event in steps], smoothed([event["loss"] for event in steps])
     axes.plot(x, [event["loss"] for event in steps], color=TRAINING, alpha=0.3, linewidth=0.7)
-    axes.plot(x, y, color=TRAINING, linewidth=2)
+    axes.plot(x, y, color=TRAINING, linewidth=2, marker="o" if len(steps) == 1 else None, markersize=4.5)
     if steps:
         labels.append((y[-1], f"training {y[-1]:.3f}", TRAINING))
     if evals:
@@ -46,6 +47,7 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.grid(axis="y", color="#e3e7ec")
     axes.set_axisbelow(True)

@@ -155,6 +155,13 @@ def test_the_picture_is_a_png_of_a_readable_size(tmp_path, with_evals):
         assert len(set(image.convert("L").tobytes())) > 10
 
 
+def test_a_run_of_one_step_is_a_dot(tmp_path):
+    draw_losses([{"event": "step", "step": 1, "loss": 6.1}], tmp_path / "loss.png", "a run", [])
+    with Image.open(tmp_path / "loss.png") as image:
+        inside = image.convert("RGB").crop((100, 80, 810, 540))
+    assert 0x0B62B5 in {r << 16 | g << 8 | b for _, (r, g, b) in inside.getcolors(1 << 16)}
+
+
 def test_time_left_is_that_of_the_speed_of_late(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])
