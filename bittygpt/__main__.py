@@ -36,8 +36,9 @@ def _run() -> int:
         share_cores()
         from bittygpt.cli import app
 
-        app()
-    except SystemExit as ended:  # how typer ends
+        code = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
     except Interruption:
         outcome: Exception = InterruptedRunError(AGAIN)
@@ -45,8 +46,6 @@ def _run() -> int:
         # A library that was interrupted in its import may have passed over that, and fail later.
         is_aftermath = interruption_was_raised() and not isinstance(error, BittyGPTError)
         outcome = InterruptedRunError(AGAIN) if is_aftermath else error
-    else:
-        return 0
     finally:
         let_end()
     return _report(outcome)
@@ -67,6 +66,10 @@ def _report(error: Exception) -> int:
     """One message on stderr, with --json also as an object on stdout; a traceback only with BITTYGPT_DEBUG=1."""
     if os.environ.get("BITTYGPT_DEBUG") == "1":
         traceback.print_exception(error)
+    if hasattr(error, "format_message"):  # Typer's own, of a wrong flag, whose classes it does not export
+        error.show()  # type: ignore[attr-defined]
+        _print_json("UsageError", error.format_message(), UsageError.exit_code)
+        return UsageError.exit_code
     code = exit_code_of(error)
     expected = isinstance(error, BittyGPTError | OSError)
     message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
@@ -79,9 +82,14 @@ def _report(error: Exception) -> int:
     if rank == "0" or not (is_said_by_rank_0 or is_said_by_neighbour):
         with suppress(OSError):  # the terminal may be gone; the exit code counts
             print(f"bittygpt: {message}", file=sys.stderr)
-        if "--json" in sys.argv:
-            print(json.dumps({"error": type(error).__name__, "message": message, "exit_code": code}))
+        _print_json(type(error).__name__, message, code)
     return code
+
+
+def _print_json(name: str, message: str, code: int) -> None:
+    """An error for a program to read, if that was asked for."""
+    if "--json" in sys.argv:
+        print(json.dumps({"error": name, "message": message, "exit_code": code}))
 
 
 if __name__ == "__main__":

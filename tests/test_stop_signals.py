@@ -82,7 +82,7 @@ from bittygpt.__main__ import main
 class Library:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
-def broken():
+def broken(**_):
     Library()
     raise AttributeError("module 'numpy' has no attribute 'matrix'")
 bittygpt.cli.app = broken
@@ -103,7 +103,7 @@ class Last:
         send(this, number)
         send(this, number)
 sys.kept = Last()  # let go of after Python's handlers
-def done():
+def done(**_):
     atexit.register(lambda: signal.raise_signal(signal.SIGTERM))
     print("done", end="")
     raise SystemExit(3)
