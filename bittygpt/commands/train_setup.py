@@ -1,5 +1,6 @@
 """Everything before the first step of `bittygpt train`: tokens, model, and where the run stands."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.core.twins import use_c
 from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
-from bittygpt.errors import ConfigError, OutOfMemoryError
+from bittygpt.errors import ConfigError
 from bittygpt.files import write_text
 from bittygpt.terminal.console import duration, talk
 from bittygpt.terminal.preparation import PreparationProgress
@@ -22,9 +23,10 @@ from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
-from bittygpt.training.memory import is_out_of_memory, out_of_memory
+from bittygpt.training.memory import is_hopeless, is_out_of_memory, out_of_memory
 from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.run_folder import RunFolder
+from bittygpt.training.saved_tensors import model_without_numbers
 
 
 def prepare(config: RunConfig, ranks: Ranks) -> PreparedTokens:
@@ -59,11 +61,15 @@ def set_up(
             talk(f"{run.path} is finished; --fresh starts it over")
         return None
 
+    on_paper, moments = _without_numbers(config, tokens), moments_per_weight(config.optim.name)
+    too_large = partial(out_of_memory, on_paper, 1, moments, device)
+    if ranks.world_size == 1 and is_hopeless(on_paper, moments, device):
+        raise too_large()
     try:
         trainer = _build(config, run, tokens, device, ranks, checkpoint)
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise _too_large(config, tokens, device) from error
+            raise too_large() from error
         raise
     if ranks.is_main:
         write_text(run.config, config_to_yaml(config))
@@ -103,11 +109,11 @@ def _build(
     return trainer
 
 
-def _too_large(config: RunConfig, tokens: PreparedTokens, device: Device) -> OutOfMemoryError:
-    """The error for a model for which there is no room, let alone for its training."""
-    with torch.device("meta"):  # shapes without numbers
-        model = TransformerLM(_model_config(config, tokens.tokenizer.vocab_size))
-    return out_of_memory(model, 1, moments_per_weight(config.optim.name), device)
+def _without_numbers(config: RunConfig, tokens: PreparedTokens) -> TransformerLM:
+    """The model as far as it takes no memory: shapes alone."""
+    model = model_without_numbers(_model_config(config, tokens.tokenizer.vocab_size))
+    freeze_all_but(model, config.train.trainable)
+    return model
 
 
 def _model_config(config: RunConfig, vocab_size: int) -> ModelConfig:

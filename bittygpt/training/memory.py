@@ -110,6 +110,15 @@ def micro_batch_sizes(
     return [size for size in range(sequences, 1, -1) if sequences % size == 0 and fits(size)] + [1]
 
 
+def is_hopeless(model: TransformerLM, moments: float, device: Device) -> bool:
+    """Whether weights, gradients and moments alone are more than the memory of a device that would not say so.
+
+    A system promises more memory than it has, and kills a process that takes it at its word, with no time for a word.
+    """
+    numbers = model.num_parameters() + (1 + moments) * num_trained(model)
+    return not device.refuses_memory and FLOAT * numbers > device.total_memory()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch or Python could not get memory; CPUs and Apple's GPUs say so in a plain RuntimeError."""
     words = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bittygpt.training.engine import Engine
 from bittygpt.training.optimizers import learning_rate_of_progress
 from bittygpt.training.pace import Pace, Pause
-from bittygpt.training.reports import OutOfTimeReport, Report
+from bittygpt.training.reports import OutOfTimeReport, Report, SampleDueReport
 from bittygpt.training.saving import Saver
 from bittygpt.training.step import NO_CLOCK, Word
 from bittygpt.training.validation import Validation
@@ -79,10 +79,14 @@ class TimeCourse:
         train = validation.train
         save = self._known.get("save", saver.needed / SAVED_A_SECOND)
         self.pace.expect("save", train.save_every, at_end=True, seconds=told(save))
-        if train.sample_every is not None:  # how long a text takes shows with the first one
-            self.pace.expect(
-                "samples", train.sample_every, at_end=True, seconds=told(self._known.get("samples", 0.0))
-            )
+        if train.sample_every is not None:
+            known = self._known.get("samples")
+            self.pace.expect("samples", train.sample_every, at_end=True, seconds=told(known or 0.0))
+            if (
+                known is None
+            ):  # how long a text takes, only writing one shows, and the end must leave room for it
+                with self.pace.pause("samples"):
+                    yield SampleDueReport(step)
         drawing = self._known.get("drawing", DRAWING_SECONDS)
         self.pace.expect("drawing", NEVER, at_end=True, seconds=told(drawing))
         if validation.is_wanted:

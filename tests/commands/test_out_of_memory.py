@@ -1,4 +1,4 @@
-"""`sample` and `export` where memory runs out: what PyTorch says then is planted, the rest is the real command line."""
+"""Commands for which memory runs out: what PyTorch says then is planted, the rest is the real command line."""
 
 import json
 import subprocess
@@ -30,12 +30,14 @@ SAMPLE = [
     "5",
     "--json",
 ]
+TRAIN = ["train", "tiny.yaml", "run.name=large", "--json"]
 EXPORT = ["export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--no-verify", "--json"]
 
 
 @pytest.mark.parametrize(
     ("module", "name", "arguments", "words"),
     [
+        ("bittygpt.commands.train_setup", "_build", TRAIN, ("on cpu", "weights 0.00 GB", "model.d_model")),
         ("bittygpt.commands.sample", "load_checkpoint", SAMPLE, ("weights take", "--num-samples")),
         ("bittygpt.sampling.kv_cache", "KeyValueCache.set_length", SAMPLE, ("keys and values of 6", "cpu")),
         ("bittygpt.commands.export", "load_checkpoint", EXPORT, ("weights take", "--no-verify")),

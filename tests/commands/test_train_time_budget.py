@@ -48,6 +48,17 @@ def test_a_run_ends_with_its_learning_rate_and_is_finished_then(bittygpt):
     assert "train.time_budget: the checkpoint has 7.0, the config says null" in refused.stderr
 
 
+def test_how_long_a_text_takes_is_known_before_the_last_one(bittygpt):
+    """Only the last step is followed by a text, and the evaluation after it was late, and broken off."""
+    texts = ["train.sample_every=1000000", "sample.num_samples=40", "sample.max_tokens=100"]
+    done = bittygpt("train", "tiny.yaml", "train.time_budget=10s", *BY_CLOCK, *texts)
+    assert "the evaluation was broken off" not in done.stderr
+    check_end(bittygpt, status(bittygpt), done.stderr)
+    last = steps(bittygpt)[-1]["step"]
+    written = [event["step"] for event in bittygpt.events() if event["event"] == "sample"]
+    assert written == [0] * 40 + [last] * 40
+
+
 def test_interrupted_it_goes_on_and_may_get_another_budget(bittygpt):
     process = bittygpt.start("train", "tiny.yaml", "train.time_budget=1h", *BY_CLOCK)
     bittygpt.stop_when("runs/tiny/checkpoints/step-*", process, signal.SIGINT)
