@@ -2,6 +2,7 @@
 
 import atexit
 import gc
+import io
 import json
 import os
 import socket
@@ -10,7 +11,15 @@ import traceback
 from contextlib import suppress
 from typing import NoReturn
 
-from bittygpt.errors import BittyGPTError, DivergedError, InterruptedRunError, UsageError, exit_code_of
+from bittygpt.errors import (
+    BittyGPTError,
+    DiskFullError,
+    DivergedError,
+    InterruptedRunError,
+    UsageError,
+    exit_code_of,
+)
+from bittygpt.files import DISK_FULL
 from bittygpt.stop_signals import AGAIN, Interruption, interruption_was_raised, let_end, raise_on_signal
 
 
@@ -31,6 +40,7 @@ def main() -> NoReturn:
 def _run() -> int:
     try:
         raise_on_signal()  # before all that takes time to import
+        open_streams()
         gc.set_threshold(100_000)  # of 700: else a tenth of a short command goes into looking for cycles
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # it would search all packages for them
         share_cores()
@@ -49,6 +59,19 @@ def _run() -> int:
     finally:
         let_end()
     return _report(outcome)
+
+
+def open_streams() -> None:
+    """Where the caller has closed a stream (`>&-`), nobody reads; what a stream has no letter for is escaped.
+
+    In the order of their numbers, as the next file that is opened gets the first number that is free: it must be this.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def share_cores() -> None:
@@ -70,6 +93,8 @@ def _report(error: Exception) -> int:
         error.show()  # type: ignore[attr-defined]
         _print_json("UsageError", error.format_message(), UsageError.exit_code)
         return UsageError.exit_code
+    if isinstance(error, OSError):
+        error = _in_words(error)
     code = exit_code_of(error)
     expected = isinstance(error, BittyGPTError | OSError)
     message = str(error) if expected else f"{type(error).__name__}: {error}\n(BITTYGPT_DEBUG=1 shows where)"
@@ -84,6 +109,20 @@ def _report(error: Exception) -> int:
             print(f"bittygpt: {message}", file=sys.stderr)
         _print_json(type(error).__name__, message, code)
     return code
+
+
+def _in_words(error: OSError) -> Exception:
+    """What the user can do something about, in words; the rest as the system says it."""
+    where = error.filename or "standard output, or a temporary file"
+    if isinstance(error, PermissionError):
+        return UsageError(
+            f"{where}: permission denied; give this user the right to it, or name another place"
+        )
+    if error.errno in DISK_FULL:
+        return DiskFullError(
+            f"{where}: {os.strerror(error.errno)}; make room, and run the same command again"
+        )
+    return error
 
 
 def _print_json(name: str, message: str, code: int) -> None:

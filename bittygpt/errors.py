@@ -62,7 +62,7 @@ class RankLostError(BittyGPTError):
 
 
 class DiskFullError(BittyGPTError):
-    """A checkpoint could not be written; the one before it is whole."""
+    """There is no room for what is to be written; what was there before is whole."""
 
 
 class InterruptedRunError(BittyGPTError):

@@ -1,5 +1,6 @@
 """The one way in which bittygpt writes a file: whole or not at all, also when the power goes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from bittygpt.errors import DataError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, or none for this user
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An error of the system's that names no file, as that of a write does, names this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -22,7 +36,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with named(path), open(temporary, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -1,5 +1,7 @@
 """The atomic writer: whole or not at all."""
 
+import errno
+
 import pytest
 
 from bittygpt.files import atomic_file, sha256_of, write_json, write_text
@@ -12,6 +14,12 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
         file.write(b"half" * (1 // 0))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_names_its_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, atomic_file(tmp_path / "a.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a.txt")
 
 
 def test_folders_are_made_and_text_is_utf8(tmp_path):

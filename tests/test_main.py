@@ -42,3 +42,44 @@ def test_a_wrong_command_line_is_exit_2_and_an_object_if_that_was_asked_for(comm
     found = json.loads(done.stdout)
     assert (found["error"], found["exit_code"]) == ("UsageError", 2)
     assert f"Error: {found['message']}" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_the_caller_has_closed_is_no_fault(closed):
+    command = f'"{sys.executable}" -m bittygpt --version {closed}'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == ("" if ">&- " in f"{closed} ".replace("2>&-", "") else "bittygpt 0.1.0\n")
+
+
+def ends_with(raised: str) -> subprocess.CompletedProcess[str]:
+    """The program, all of whose work is to raise an error."""
+    code = f"""
+import bittygpt.cli, errno
+from bittygpt.__main__ import main
+def work(**_):
+    print("\\u2026")
+    raise {raised}
+bittygpt.cli.app = work
+main()
+"""
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "words"),
+    [
+        ("PermissionError(errno.EACCES, 'x', 'my.txt')", 2, "my.txt: permission denied; give this user"),
+        ("OSError(errno.ENOSPC, 'x', 'data/t')", 1, "data/t: No space left on device; make room"),
+        ("OSError(errno.ENOSPC, 'x')", 1, "standard output, or a temporary file: No space left"),
+        ("OSError(errno.EIO, 'x', 'data/t')", 1, "x: 'data/t'"),
+    ],
+)
+def test_what_the_system_refuses_is_said_in_words(raised, code, words):
+    done = ends_with(raised)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert done.stdout == "\\u2026\n", "a letter that stdout has not is escaped"

@@ -22,7 +22,7 @@ from bittygpt.data.writing import CorpusWriter
 from bittygpt.errors import DataError, SourceMissingError
 from bittygpt.file_lock import NAME as LOCK
 from bittygpt.file_lock import file_lock
-from bittygpt.files import make_folder, write_json
+from bittygpt.files import make_folder, named, write_json
 from bittygpt.text.corpus import Corpus
 from bittygpt.text.documents import ReadOptions
 from bittygpt.text.sources import Source, find_sources
@@ -54,7 +54,7 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
         train, val = _sources(config, on_progress, may_download=True)
         make_folder(folder, "data.dir")
         waiting = f"waiting for another process, which is making the tokens in {folder}"
-        with file_lock(folder / LOCK, lambda: on_progress(waiting, 0, 0)):
+        with named(folder), file_lock(folder / LOCK, lambda: on_progress(waiting, 0, 0)):
             known = read_manifest(folder)  # by now they may have been made
             if known is None:
                 return _make(config, train, val, folder, settings, on_progress), True

@@ -17,6 +17,11 @@ def talk_console() -> "Console":
     return Console(stderr=True, highlight=False, soft_wrap=not is_terminal, force_terminal=is_terminal)
 
 
+def draws() -> bool:
+    """Whether stderr is a terminal that can move its cursor; others get plain lines, as a pipe does."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
 def talk(message: str) -> None:
     """A line for the reader, on stderr; where nobody reads any more (a closed terminal or pipe), nothing."""
     with suppress(OSError):

@@ -1,6 +1,5 @@
 """Progress of downloading, counting, merging and encoding: a bar on a terminal, now and then a line in a pipe."""
 
-import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-from bittygpt.terminal.console import duration, talk, talk_console
+from bittygpt.terminal.console import draws, duration, talk, talk_console
 
 LINE_EVERY = 5.0  # seconds, in a pipe
 
@@ -32,7 +31,7 @@ class PreparationProgress:
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, tuple[float, int]] = {}  # when each thing was begun, and how far it was then
         self._last_line = time.monotonic()
-        self._bars = _bars() if sys.stderr.isatty() else None
+        self._bars = _bars() if draws() else None
 
     def __enter__(self) -> "PreparationProgress":
         if self._bars:

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bittygpt.terminal.console import duration, printable, talk, talk_console
+from bittygpt.terminal.console import draws, duration, printable, talk, talk_console
 from bittygpt.terminal.ladder import Rung, place_on
 from bittygpt.training.reports import EvalReport, SampleReport, StepReport
 
@@ -40,10 +40,10 @@ class TrainingDisplay:
         self._last_line = 0.0
         self._step: StepReport | None = None
         self._eval: EvalReport | None = None
-        console = talk_console()
         self._notice = ""
-        is_live = show and console.is_terminal
-        self._live = Live(get_renderable=lambda: self.__rich__(), console=console) if is_live else None
+        self._live: Live | None = None
+        if show and draws():
+            self._live = Live(get_renderable=lambda: self.__rich__(), console=talk_console())
 
     def __enter__(self) -> "TrainingDisplay":
         if self._live:

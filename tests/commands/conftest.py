@@ -39,6 +39,7 @@ class CommandLine:
             **os.environ,
             "OMP_NUM_THREADS": "1",
             "COLUMNS": "100",
+            "TERM": "xterm",
             "PYTHONWARNINGS": "default",
         }
         (folder / "tiny.yaml").write_text(CONFIG)

@@ -101,6 +101,7 @@ def test_the_live_display_fits_the_terminal(monkeypatch, width):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, highlight=False)
     monkeypatch.setattr(training, "talk_console", lambda: console)
+    monkeypatch.setattr(training, "draws", lambda: True)
     with TrainingDisplay(1000, 0) as display:
         display.step(report(500))
         display.evaluation(EvalReport(500, 2.5, 1.25, 1.0))
@@ -129,6 +130,7 @@ def test_preparation_says_now_and_then_how_far_it_is(capsys, monkeypatch):
 
 
 def test_preparation_draws_bars_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
     screen = io.StringIO()
     monkeypatch.setattr(screen, "isatty", lambda: True)
     monkeypatch.setattr("sys.stderr", screen)
@@ -136,6 +138,16 @@ def test_preparation_draws_bars_on_a_terminal(monkeypatch):
         progress("encoding", 25, 100)
     assert "encoding" in screen.getvalue()
     assert "100%" in screen.getvalue()
+
+
+def test_a_terminal_that_moves_no_cursor_gets_plain_lines(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    with TrainingDisplay(1000, 0) as display:
+        display.step(report(1))
+    assert "step 1/1000  loss" in screen.getvalue()
 
 
 def test_smoothing_starts_without_a_bias_and_keeps_a_constant():
