@@ -12,7 +12,11 @@ from typing import IO, Any
 
 from bittygpt.errors import DataError
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, or none for this user
+DISK_FULL = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+)  # no room, none for this user, or not for so large a file
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.saved_tensors import model_without_numbers
 
+LARGE = 100_000_000  # parameters, which take seconds to be drawn
+
 
 def prepare(config: RunConfig, ranks: Ranks) -> PreparedTokens:
     """The tokens; rank 0 makes them, the others wait and read."""
@@ -65,6 +67,8 @@ def set_up(
     too_large = partial(out_of_memory, on_paper, 1, moments, device)
     if ranks.world_size == 1 and is_hopeless(on_paper, moments, device):
         raise too_large()
+    if ranks.is_main and on_paper.num_parameters() > LARGE:
+        talk(f"building a model of {on_paper.num_parameters():,} parameters")
     try:
         trainer = _build(config, run, tokens, device, ranks, checkpoint)
     except (RuntimeError, MemoryError) as error:

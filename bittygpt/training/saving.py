@@ -178,7 +178,8 @@ class Saver:
 
     def _message(self, beginning: str) -> str:
         free = free_bytes(self.folder)
+        remedy = "make room" if free < self.needed else "see what limits files (ulimit -f, a quota)"
         return (
-            f"{self.folder}: {beginning} {self.needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; make room and "
-            "run the same command: it goes on from the last checkpoint"
+            f"{self.folder}: {beginning} {self.needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; {remedy} and "
+            "run the same command: it goes on from the last checkpoint, if there is one"
         )

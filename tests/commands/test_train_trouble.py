@@ -235,3 +235,21 @@ def test_a_disk_without_room_is_told_at_the_start(bittygpt, small_disk):
     assert "a checkpoint takes" in done.stderr
     assert "make room" in done.stderr
     assert not list(small_disk.glob("tiny/checkpoints/*"))
+
+
+def test_a_limit_on_the_size_of_files_is_met_as_a_full_disk_is(bittygpt):
+    bittygpt("tokenize", "tiny.yaml")
+    command = f'ulimit -f 40; exec "{sys.executable}" -m bittygpt train tiny.yaml'
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=bittygpt.folder,
+        env=bittygpt.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "step 4: the checkpoint found no room" in done.stderr
+    assert "see what limits files (ulimit -f, a quota) and run the same command" in done.stderr
+    bittygpt("train", "tiny.yaml")
+    assert [e["step"] for e in events(bittygpt, "step")] == list(range(1, 13))
