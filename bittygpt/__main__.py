@@ -8,8 +8,9 @@ import os
 import socket
 import sys
 import traceback
+import warnings
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from bittygpt.errors import (
     BittyGPTError,
@@ -41,6 +42,7 @@ def _run() -> int:
     try:
         raise_on_signal()  # before all that takes time to import
         open_streams()
+        warn_in_a_line()
         gc.set_threshold(100_000)  # of 700: else a tenth of a short command goes into looking for cycles
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "true")  # it would search all packages for them
         share_cores()
@@ -72,6 +74,16 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
         elif mode == "w" and isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def warn_in_a_line() -> None:
+    """Our own warnings without the line of code that they come from, which is for those who import us."""
+    as_ever, ours = warnings.formatwarning, os.path.dirname(__file__)
+
+    def formatted(message: Warning | str, kind: type[Warning], file: str, *more: Any) -> str:
+        return f"{message}\n" if file.startswith(ours) else as_ever(message, kind, file, *more)
+
+    warnings.formatwarning = formatted  # type: ignore[assignment]
 
 
 def share_cores() -> None:

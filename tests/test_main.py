@@ -83,3 +83,17 @@ def test_what_the_system_refuses_is_said_in_words(raised, code, words):
     assert done.returncode == code
     assert words in done.stderr
     assert done.stdout == "\\u2026\n", "a letter that stdout has not is escaped"
+
+
+def test_a_warning_of_ours_is_a_line_and_others_say_where_they_come_from():
+    code = """
+import bittygpt.cli, warnings
+from bittygpt.__main__ import __file__ as ours, main
+def work(**_):
+    warnings.warn_explicit("a word", UserWarning, ours, 7)
+    warnings.warn_explicit("another", UserWarning, "library.py", 8)
+bittygpt.cli.app = work
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "a word\nlibrary.py:8: UserWarning: another\n"
