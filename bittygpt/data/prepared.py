@@ -104,6 +104,17 @@ def _source_changes(known: list[dict[str, Any]], sources: list[dict[str, Any]]) 
     before, now = ([(entry["for"], entry["sha256"]) for entry in entries] for entries in (known, sources))
     if before == now:
         return []
-    changes = [f"{e['name']} has changed or is new" for e in sources if (e["for"], e["sha256"]) not in before]
-    changes += [f"{e['name']} is gone" for e in known if (e["for"], e["sha256"]) not in now]
-    return changes or ["the sources come in another order"]
+    names_before, names_now = ({(e["for"], e["name"]) for e in entries} for entries in (known, sources))
+    changes = [
+        f"{e['name']} has changed"
+        if (e["for"], e["name"]) in names_before
+        else f"{e['name']} is new in data.{e['for']}"
+        for e in sources
+        if (e["for"], e["sha256"]) not in before
+    ]
+    changes += [
+        f"{e['name']} is gone from data.{e['for']}"
+        for e in known
+        if (e["for"], e["sha256"]) not in now and (e["for"], e["name"]) not in names_now
+    ]
+    return changes or ["the sources are others, or come in another order"]

@@ -168,6 +168,16 @@ def test_finished_tokens_need_no_text(make, tmp_path):
         make("data.dir=new")
 
 
+def test_sources_that_changed_came_and_went_are_told_apart(make, tmp_path):
+    (tmp_path / "old.txt").write_text("gone soon")
+    make("data.train=[text.txt,old.txt]")
+    (tmp_path / "text.txt").write_text("edited")
+    (tmp_path / "new.txt").write_text("new")
+    changes = "text.txt has changed; new.txt is new in data.train; old.txt is gone from data.train; set"
+    with pytest.raises(DataError, match=f"other text or settings: {changes}"):
+        make("data.train=[text.txt,new.txt]")
+
+
 def test_a_folder_that_cannot_be_made_names_the_key(make):
     with pytest.raises(DataError, match=r"data\.dir: the folder text\.txt/deep cannot be made"):
         make("data.dir=text.txt/deep")
