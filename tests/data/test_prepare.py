@@ -178,6 +178,15 @@ def test_sources_that_changed_came_and_went_are_told_apart(make, tmp_path):
         make("data.train=[text.txt,new.txt]")
 
 
+def test_a_data_val_without_text_is_refused(make, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(
+        DataError, match=r"data\.val: no text to validate on in empty\.txt; name other sources, or none"
+    ):
+        make("data.val=[empty.txt]")
+    make()  # nothing is left behind that would be in the way
+
+
 def test_a_folder_that_cannot_be_made_names_the_key(make):
     with pytest.raises(DataError, match=r"data\.dir: the folder text\.txt/deep cannot be made"):
         make("data.dir=text.txt/deep")
