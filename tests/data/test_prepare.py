@@ -209,7 +209,7 @@ def test_the_report_says_what_is_in_the_data(make, tmp_path):
     assert report["splits"]["train"]["document_tokens"]["max"] < 60
     lines = describe_report(report, tokens.manifest["splits"])
     assert any("WARNING: validation leaks: 5 of 6 validation documents" in line for line in lines)
-    assert any("train: 1 documents (0.5%) repeat an earlier one" in line for line in lines)
+    assert any("train: 1 document (0.5%) repeats an earlier one" in line for line in lines)
 
 
 def test_the_tail_of_a_single_document_is_no_copy_of_it(make, tmp_path):
