@@ -25,18 +25,24 @@ class PreparedTokens:
             tokenizer: that of vocab.json, where it is at hand.
 
         Raises:
-            DataError: vocab.json is not the vocabulary of the manifest.
+            DataError: vocab.json is missing or damaged, or is not the vocabulary of the manifest.
         """
         self.folder, self.manifest = folder, manifest
         description = manifest["tokenizer"]
-        self.tokenizer = tokenizer or Tokenizer.load(
-            folder / VOCABULARY, description["special_tokens"], description["encoding"]
-        )
+        self.tokenizer = tokenizer or self._load_tokenizer(description)
         if self.tokenizer.hash() != description["hash"]:
             raise DataError(
                 f"{folder / VOCABULARY} is not the vocabulary that the tokens beside it were made with; "
                 f"delete {folder} and run `bittygpt tokenize` again"
             )
+
+    def _load_tokenizer(self, description: dict[str, Any]) -> Tokenizer:
+        path = self.folder / VOCABULARY
+        try:
+            return Tokenizer.load(path, description["special_tokens"], description["encoding"])
+        except DataError as error:
+            fault = str(error).rpartition("; ")[0]  # the remedy there is for a vocabulary of the user's own
+            raise DataError(f"{fault}; delete {self.folder} and run the same command again") from error
 
     def split(self, name: str) -> TokenSplit:
         """The tokens of "train" or "val"."""

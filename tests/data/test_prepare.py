@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -185,6 +186,28 @@ def test_a_data_val_without_text_is_refused(make, tmp_path):
     ):
         make("data.val=[empty.txt]")
     make()  # nothing is left behind that would be in the way
+
+
+@pytest.mark.parametrize("kind", ["missing", "no JSON", "no bytes"])
+def test_of_a_damaged_vocabulary_beside_the_tokens_the_remedy_works(make, tmp_path, kind):
+    first, _ = make()
+    path = tmp_path / "tokens/vocab.json"
+    path.unlink() if kind == "missing" else path.write_text("{" if kind == "no JSON" else "{}")
+    with pytest.raises(
+        DataError, match=r"tokens/vocab\.json: [^;]*; delete tokens and run the same command again$"
+    ):
+        make()
+    shutil.rmtree(tmp_path / "tokens")
+    assert make()[0].hash() == first.hash()
+
+
+def test_a_damaged_vocabulary_without_tokens_is_to_be_deleted(make, tmp_path):
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens/vocab.json").write_text("{")
+    with pytest.raises(
+        DataError, match=r"tokens/vocab\.json: is not JSON .*; set data\.dir to .*, or delete"
+    ):
+        make()
 
 
 def test_a_folder_that_cannot_be_made_names_the_key(make):
