@@ -46,7 +46,7 @@ class PreparedTokens:
 
     def split(self, name: str) -> TokenSplit:
         """The tokens of "train" or "val"."""
-        return TokenSplit(self.folder, self.manifest["splits"][name]["shards"])
+        return TokenSplit(self.folder, self.manifest["splits"][name]["shards"], self.tokenizer.vocab_size)
 
     def hash(self) -> str:
         """What the tokens are, in 64 hexadecimal digits: equal for equal tokens, wherever they lie."""
