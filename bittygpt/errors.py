@@ -33,6 +33,17 @@ class SourceMissingError(DataError):
     """A source of text is not where the config says, or not on this machine."""
 
 
+class BadRecordError(DataError):
+    """A record of a source cannot be read: what is wrong with it, and what a config can do about it."""
+
+    def __init__(self, fault: str, remedy: str) -> None:
+        super().__init__(fault, remedy)
+        self.fault = fault  # for those who read a text without a config
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
+
+
 class CheckpointError(UsageError):
     """A checkpoint is missing, damaged or does not fit what is asked of it."""
 

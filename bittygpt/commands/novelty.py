@@ -54,10 +54,10 @@ class NoveltyMeter:
         """The same for a person."""
         novelty, text = self._measure(token_ids)
         shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
-        share = (
-            "" if novelty.seen is None else f"{novelty.seen:.0%} of the 8-grams are in the training data, "
-        )
-        return f"novelty: {share}and {novelty.longest} of {len(token_ids)} tokens in a row: {shown!r}"
+        copied = f"{novelty.longest} of {len(token_ids)} tokens in a row"
+        if novelty.seen is None:  # too short for an 8-gram
+            return f"novelty: {copied} are in the training data: {shown!r}"
+        return f"novelty: {novelty.seen:.0%} of the 8-grams are in the training data, and {copied}: {shown!r}"
 
     def _measure(self, token_ids: Sequence[int]) -> tuple[Novelty, str]:
         novelty = measure_novelty(list(token_ids), self.index)

@@ -8,7 +8,7 @@ from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.data.encoding import EncodingJob
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.errors import UsageError
+from bittygpt.errors import BadRecordError, UsageError
 from bittygpt.sampling.scoring import Score, score
 from bittygpt.terminal.console import result
 from bittygpt.terminal.preparation import PreparationProgress
@@ -30,11 +30,11 @@ def score_file(
     says nothing about its format is plain text.
 
     Raises:
-        UsageError: there is no such file, or no text in it.
-        DataError: it is no UTF-8, or holds a broken record.
+        UsageError: there is no such file, no text in it, or text that cannot be read.
     """
     if not path.is_file():
-        raise UsageError(f"--score {path}: there is no such file; give a text")
+        what = "is a folder; give one of its files" if path.is_dir() else "there is no such file; give a text"
+        raise UsageError(f"--score {path}: {what}")
     ignored = [tokenizer.special_ids[token] for token in config.train.ignore_tokens]
     data = config.data
     options = ReadOptions(data.separator, data.text_key, data.on_bad_record == "skip")
@@ -44,8 +44,11 @@ def score_file(
         encode = EncodingJob(tokenizer, options, 0.0, NEVER)
         encoded = (encode((piece, 0)) for piece in corpus.pieces(Position()))
         tokens = (documents.tokens for piece in encoded for documents in piece.splits.values())
-        for found in score(model, tokens, tokenizer.token_bytes(), tokenizer.end_of_text_id, ignored):
-            progress("scoring", found.num_bytes, source.expected_bytes())
+        try:
+            for found in score(model, tokens, tokenizer.token_bytes(), tokenizer.end_of_text_id, ignored):
+                progress("scoring", found.num_bytes, source.expected_bytes())
+        except BadRecordError as error:  # its own remedies are keys of a config, which sample does not take
+            raise UsageError(f"--score {error.fault}; convert or mend the file") from None
     if not found.num_bytes:
         raise UsageError(f"--score {path}: there is no text in it")
     if as_json:

@@ -22,8 +22,15 @@ def seconds_of(value: Any) -> Any:
     """The seconds that `value` means; null and numbers as they are.
 
     Raises:
-        PydanticCustomError: neither a number nor such a text.
+        PydanticCustomError: neither a number nor such a text, or longer than `LONGEST`.
     """
+    seconds = _parsed(value)
+    if seconds is not None and seconds > LONGEST:  # not left to the field: it would give the limit in seconds
+        raise PydanticCustomError("too_long_a_time", "is too long", {"days": LONGEST // _SECONDS["d"]})
+    return seconds
+
+
+def _parsed(value: Any) -> Any:
     if isinstance(value, str) and (match := re.fullmatch(_PATTERN, value.strip(), re.IGNORECASE | re.ASCII)):
         parts = zip(match.groups(), _SECONDS.values(), strict=True)
         if any(match.groups()):

@@ -28,8 +28,8 @@ _EXPECTED = {
     "string_too_short": "text of at least one character",
     "too_short": "a list of at least {min_length} item",
     "too_long": "a list of {max_length} items",
-    "missing": "a longer list",
     "duration": FORMS,
+    "too_long_a_time": "at most {days} days",
 }
 
 
@@ -82,6 +82,8 @@ def bad_value(key: str, value: Any, errors: Sequence[ErrorDetails]) -> str:
         if errors[0]["type"] != "missing":
             subject, value = f"item {int(item) + 1} ", value[item]
     expected = " or ".join(dict.fromkeys(_expected(error) for error in errors))
+    if errors[0]["type"] == "missing":
+        expected = f"a list of {int(in_items[-1]['loc'][2]) + 1} items"
     default = (
         "remove the key for its default"
         if field.default is None
@@ -110,7 +112,7 @@ def _remedy(value: Any, errors: Sequence[ErrorDetails], otherwise: str) -> str:
             return f"write {shown(meant)}, without {'underscores' if '_' in value else 'quotes'}"
     if isinstance(value, str) and "literal_error" in kinds:
         choices = _expected(errors[0]).replace(" or ", ", ").split(", ")
-        if near := difflib.get_close_matches(value, choices, n=1):
+        if near := difflib.get_close_matches(value.lower(), choices, n=1):
             return f"did you mean {near[0]}?"
     if isinstance(value, float) and "int_type" in kinds and value.is_integer():
         return f"write {int(value)}"

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from bittygpt.config.durations import DURATION_SCHEMA, LONGEST, seconds_of
+from bittygpt.config.durations import DURATION_SCHEMA, seconds_of
 
 
 def tuple_of(value: Any) -> Any:
@@ -41,7 +41,5 @@ Positive = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(tuple_of)]
-Duration = Annotated[
-    float, BeforeValidator(seconds_of), Field(gt=0, le=LONGEST), WithJsonSchema(DURATION_SCHEMA)
-]
+Duration = Annotated[float, BeforeValidator(seconds_of), Field(gt=0), WithJsonSchema(DURATION_SCHEMA)]
 Sources = Annotated[tuple[Text, ...], BeforeValidator(_sources_of)]

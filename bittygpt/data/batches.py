@@ -29,6 +29,9 @@ class Tokens(Protocol):
     def read(self, start: int, length: int) -> np.ndarray:
         """`length` tokens from `start` on, around the ring."""
 
+    def check(self, tokens: np.ndarray) -> None:
+        """Raise DataError where these, which `read` gave, cannot be tokens; once for a batch, as it takes a while."""
+
     def positions_of(self, token: int) -> np.ndarray:
         """Where `token` stands, ascending; asked for only where windows begin with documents."""
 
@@ -127,6 +130,7 @@ class TrainingBatches:
             starts, valid[here] = self.windows.spans(order, phase)
             for row, start in zip(np.flatnonzero(here), starts, strict=True):
                 rows[row] = self.tokens.read(int(start), self.context_length + 1)
+        self.tokens.check(rows)
         return _batch(rows, valid, self.ignore_tokens)
 
 
@@ -152,6 +156,7 @@ def evaluation_batches(
     for first in range(0, len(chosen), batch_size):
         starts, valid = windows.spans(chosen[first : first + batch_size], None)
         rows = np.stack([tokens.read(int(start), context_length + 1) for start in starts])
+        tokens.check(rows)
         yield _batch(rows, valid, ignore_tokens)
 
 

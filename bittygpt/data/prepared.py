@@ -25,22 +25,28 @@ class PreparedTokens:
             tokenizer: that of vocab.json, where it is at hand.
 
         Raises:
-            DataError: vocab.json is not the vocabulary of the manifest.
+            DataError: vocab.json is missing or damaged, or is not the vocabulary of the manifest.
         """
         self.folder, self.manifest = folder, manifest
         description = manifest["tokenizer"]
-        self.tokenizer = tokenizer or Tokenizer.load(
-            folder / VOCABULARY, description["special_tokens"], description["encoding"]
-        )
+        self.tokenizer = tokenizer or self._load_tokenizer(description)
         if self.tokenizer.hash() != description["hash"]:
             raise DataError(
                 f"{folder / VOCABULARY} is not the vocabulary that the tokens beside it were made with; "
                 f"delete {folder} and run `bittygpt tokenize` again"
             )
 
+    def _load_tokenizer(self, description: dict[str, Any]) -> Tokenizer:
+        path = self.folder / VOCABULARY
+        try:
+            return Tokenizer.load(path, description["special_tokens"], description["encoding"])
+        except DataError as error:
+            fault = str(error).rpartition("; ")[0]  # the remedy there is for a vocabulary of the user's own
+            raise DataError(f"{fault}; delete {self.folder} and run the same command again") from error
+
     def split(self, name: str) -> TokenSplit:
         """The tokens of "train" or "val"."""
-        return TokenSplit(self.folder, self.manifest["splits"][name]["shards"])
+        return TokenSplit(self.folder, self.manifest["splits"][name]["shards"], self.tokenizer.vocab_size)
 
     def hash(self) -> str:
         """What the tokens are, in 64 hexadecimal digits: equal for equal tokens, wherever they lie."""
@@ -104,6 +110,17 @@ def _source_changes(known: list[dict[str, Any]], sources: list[dict[str, Any]]) 
     before, now = ([(entry["for"], entry["sha256"]) for entry in entries] for entries in (known, sources))
     if before == now:
         return []
-    changes = [f"{e['name']} has changed or is new" for e in sources if (e["for"], e["sha256"]) not in before]
-    changes += [f"{e['name']} is gone" for e in known if (e["for"], e["sha256"]) not in now]
-    return changes or ["the sources come in another order"]
+    names_before, names_now = ({(e["for"], e["name"]) for e in entries} for entries in (known, sources))
+    changes = [
+        f"{e['name']} has changed"
+        if (e["for"], e["name"]) in names_before
+        else f"{e['name']} is new in data.{e['for']}"
+        for e in sources
+        if (e["for"], e["sha256"]) not in before
+    ]
+    changes += [
+        f"{e['name']} is gone from data.{e['for']}"
+        for e in known
+        if (e["for"], e["sha256"]) not in now and (e["for"], e["name"]) not in names_now
+    ]
+    return changes or ["the sources are others, or come in another order"]

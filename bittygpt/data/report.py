@@ -80,23 +80,33 @@ def _lengths(name: str, split: dict[str, Any]) -> str:
 def _repetitions(report: dict[str, Any], splits: dict[str, dict[str, Any]]) -> list[str]:
     exact, near = report["duplicates"], report["near_duplicates"]
     lines = [
-        f"{name}: {exact[name]:,} documents ({exact[name] / splits[name]['documents']:.1%}) repeat an earlier one"
+        f"{name}: {_documents(exact[name])} ({exact[name] / splits[name]['documents']:.1%}) "
+        f"{_verb(exact[name], 'repeat')} an earlier one"
         for name in ("train", "val")
         if exact[name]
     ]
     if near["repeated"]:
         lines.append(
-            f"{near['repeated']:,} of a sample of {near['sampled']:,} documents "
-            f"({near['repeated'] / near['sampled']:.1%}) nearly repeat another one: "
+            f"{near['repeated']:,} of a sample of {_documents(near['sampled'])} "
+            f"({near['repeated'] / near['sampled']:.1%}) nearly {_verb(near['repeated'], 'repeat')} another one: "
             f"{near['resemblance']:.0%} or more of their runs of 8 tokens are the same"
         )
     if exact["leaked"] or near["leaked"]:
+        of = _documents(splits["val"]["documents"], "validation document")
         lines.append(
-            f"WARNING: validation leaks: {exact['leaked']:,} of {splits['val']['documents']:,} validation documents "
-            f"are also training documents, and {near['leaked']:,} in the sample nearly so; the validation loss "
-            "will look better than the model is"
+            f"WARNING: validation leaks: {exact['leaked']:,} of {of} {'is' if exact['leaked'] == 1 else 'are'} in the "
+            f"training text, too, and {near['leaked']:,} in the sample nearly so; the validation loss will look better "
+            "than the model is"
         )
     return lines or ["no document repeats another"]
+
+
+def _documents(number: int, noun: str = "document") -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _verb(number: int, verb: str) -> str:
+    return f"{verb}{'s' * (number == 1)}"
 
 
 def _unused(unused: dict[str, Any]) -> list[str]:
@@ -104,7 +114,8 @@ def _unused(unused: dict[str, Any]) -> list[str]:
         return []
     more = " …" if unused["number"] > len(unused["first"][:5]) else ""
     return [
-        f"{unused['number']:,} entries of the vocabulary never occur: {' '.join(unused['first'][:5])}{more}"
+        f"{unused['number']:,} {'entry' if unused['number'] == 1 else 'entries'} of the vocabulary never "
+        f"{_verb(unused['number'], 'occur')}: {' '.join(unused['first'][:5])}{more}"
     ]
 
 

@@ -154,11 +154,15 @@ class TokenSplit:
 
     Every document ends with `<|endoftext|>`, so across the seam, as everywhere, a document follows an end.
 
+    Args:
+        vocab_size: what `check` holds the ids against; None: nothing.
+
     Raises:
         DataError: a shard is missing or not as long as the manifest says.
     """
 
-    def __init__(self, folder: Path, shards: Sequence[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, shards: Sequence[dict[str, Any]], vocab_size: int | None = None) -> None:
+        self._folder, self._vocab_size = folder, vocab_size
         self._arrays = [_open_shard(folder / shard["file"], shard["tokens"]) for shard in shards]
         self._ends = np.cumsum([len(array) for array in self._arrays])
         self.num_tokens = int(self._ends[-1]) if len(self._ends) else 0
@@ -176,6 +180,14 @@ class TokenSplit:
             filled += len(piece)
             position = (position + len(piece)) % self.num_tokens
         return out
+
+    def check(self, tokens: np.ndarray) -> None:
+        """Raise DataError where tokens that were read here are beyond the vocabulary: the model has no row for them."""
+        if self._vocab_size is not None and tokens.max() >= self._vocab_size:
+            raise DataError(
+                f"{self._folder}: the tokens are damaged: they hold the id {tokens.max()}, and the vocabulary ends at "
+                f"{self._vocab_size - 1}; delete {self._folder} and run the same command again"
+            )
 
     def at(self, positions: np.ndarray) -> np.ndarray:
         """The tokens at `positions` (each from 0 to num_tokens - 1, in any order), int64."""

@@ -85,7 +85,8 @@ def open_index(folder: Path, tokens: TokenSplit, tokens_hash: str, on_progress: 
         except OSError as error:
             raise DataError(
                 f"{folder}: the index of the training tokens cannot be written ({error.strerror}); it takes "
-                f"{8 * count / 1e6:,.0f} MB, and as much again while it is made"
+                f"{8 * count / 1e6:,.0f} MB, and as much again while it is made; make room there, and the folder "
+                "writable"
             ) from error
         entries = _read(path, count)
         assert entries is not None

@@ -111,7 +111,8 @@ def _changed_since(config: "RunConfig", manifest: dict[str, Any]) -> str:
 
 
 def _first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
-    return TokenSplit(tokens.folder, tokens.manifest["splits"][name]["shards"][:1])
+    shards = tokens.manifest["splits"][name]["shards"][:1]
+    return TokenSplit(tokens.folder, shards, tokens.tokenizer.vocab_size)
 
 
 def _windows(config: "RunConfig", tokens: PreparedTokens, name: str, count: int) -> int:

@@ -66,6 +66,13 @@ def _count_words(
 
 def save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
     """Write vocab.json, but not over another one: without a manifest beside it, it may be anybody's."""
-    if path.exists() and Tokenizer.load(path).vocabulary != tokenizer.vocabulary:
-        raise DataError(f"{path} is another vocabulary; set data.dir to another folder, or delete the file")
+    if path.exists():
+        remedy = "set data.dir to another folder, or delete the file"
+        try:
+            is_the_same = Tokenizer.load(path).vocabulary == tokenizer.vocabulary
+        except DataError as error:
+            fault = str(error).rpartition("; ")[0]  # the remedy there is for a vocabulary of the user's own
+            raise DataError(f"{fault}; {remedy}") from error
+        if not is_the_same:
+            raise DataError(f"{path} is another vocabulary; {remedy}")
     tokenizer.save(path)

@@ -68,7 +68,8 @@ class CorpusWriter:
         """Encode what is left. However this ends, the next call goes on from there.
 
         Raises:
-            DataError: a source is broken or has changed in the meantime, or there is no text to train on.
+            DataError: a source is broken or has changed in the meantime, or there is no text to train on, or none in
+                `data.val`.
         """
         stamps = [source.stamp() for source in self.corpus.sources]
         job = EncodingJob(
@@ -94,6 +95,9 @@ class CorpusWriter:
             if not self.progress.splits["train"].tokens:
                 names = ", ".join(source.name for source in self.corpus.train)
                 raise DataError(f"data.train: no text to train on in {names}; name other sources")
+            if self.corpus.val and not self.progress.splits["val"].tokens:
+                names = ", ".join(source.name for source in self.corpus.val)
+                raise DataError(f"data.val: no text to validate on in {names}; name other sources, or none")
             for writer in self._shards.values():
                 writer.close()
         except BaseException:

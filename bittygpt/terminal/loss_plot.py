@@ -1,5 +1,6 @@
 """`loss.png`: training and validation loss, and where simple models would lie."""
 
+import math
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 LABEL_HEIGHT = 0.05  # of the picture, that two names need
 MOST_DOTS = 60  # a line of more evaluations has no dot at each
+FAR_ABOVE = 1.2  # times the larger of a blind guess and the worst training loss
 TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 
 
@@ -26,8 +28,9 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder
     evals = [event for event in events if event["event"] == "eval"]
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    labels = [(rung.loss, f"{rung.name} {rung.loss:.2f}", QUIET) for rung in ladder]
-    for rung in ladder:
+    drawn = _worth_drawing(ladder, [event["loss"] for event in steps])
+    labels = [(rung.loss, f"{rung.name} {rung.loss:.2f}", QUIET) for rung in drawn]
+    for rung in drawn:
         axes.axhline(rung.loss, color="#8b949e", linestyle=(0, (4, 4)), linewidth=0.9)
     x, y = [event["step"] for event in steps], smoothed([event["loss"] for event in steps])
     axes.plot(x, [event["loss"] for event in steps], color=TRAINING, alpha=0.3, linewidth=0.7)
@@ -40,10 +43,10 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder
         axes.plot(at, losses, color=VALIDATION, linewidth=2, marker=marker, markersize=4.5)
         labels.append((losses[-1], f"validation {losses[-1]:.3f}", VALIDATION))
     _name_lines(axes, labels)
-    axes.set_title(title, loc="left", fontsize=15, fontweight="bold", pad=24, parse_math=False)
-    axes.annotate(
-        _headline(evals, ladder), (0, 1), (0, 8), "axes fraction", textcoords="offset points", color=QUIET
-    )
+    headline = _headline(evals, ladder)
+    pad = 24 + 13 * headline.count("\n")
+    axes.set_title(title, loc="left", fontsize=15, fontweight="bold", pad=pad, parse_math=False)
+    axes.annotate(headline, (0, 1), (0, 8), "axes fraction", textcoords="offset points", color=QUIET)
     axes.set_xlabel("step")
     axes.set_ylabel("loss (nats per token)")
     axes.set_xlim(left=0)
@@ -59,18 +62,24 @@ def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder
 
 
 def _headline(evals: Sequence[dict[str, Any]], ladder: Sequence[Rung]) -> str:
-    """What the last evaluation and the best one say."""
+    """What the last evaluation and the best one say; on a line of its own, for one would be too long, the ladder."""
     if not evals:
-        return "no validation yet"
+        return "no validation"
     last, best = evals[-1], min(evals, key=lambda event: event["val_loss"])
     bits = last.get("val_bpb")
     parts = [
         f"validation {last['val_loss']:.4f}",
         "" if bits is None else f"{bits:.3f} bits per byte",
         "" if best is last else f"best {best['val_loss']:.4f} at step {best['step']:,}",
-        place_on(ladder, last["val_loss"]),
     ]
-    return "   ".join(part for part in parts if part)
+    lines = ["   ".join(part for part in parts if part), place_on(ladder, last["val_loss"])]
+    return "\n".join(line for line in lines if line)
+
+
+def _worth_drawing(ladder: Sequence[Rung], losses: Sequence[float]) -> list[Rung]:
+    """Without the rungs so far above all else that they would press the curves flat: xz is, on a tiny text."""
+    highest = max([rung.loss for rung in ladder if rung.name == "uniform"] + list(losses), default=math.inf)
+    return [rung for rung in ladder if rung.loss <= FAR_ABOVE * highest]
 
 
 def _name_lines(axes: "Axes", labels: Sequence[tuple[float, str, str]]) -> None:

@@ -22,7 +22,7 @@ def _run(plan: Plan) -> Section:
     note = f" ({plan.device.note})" if plan.device.note else ""
     rows: list[tuple[str, ...]] = [("on", f"{devices} in {plan.device.precision}{note}")]
     if plan.step >= plan.total_steps:
-        rows.append(("finished", f"after {plan.step:,} steps; --fresh starts it over"))
+        rows.append(("finished", f"after {plan.step:,} step{'s' * (plan.step > 1)}; --fresh starts it over"))
     elif plan.step:
         rows.append(("goes on", f"after step {plan.step:,} of {plan.total_steps:,}"))
     if plan.tokens_per_second and plan.time and plan.time.steps_left:
@@ -36,7 +36,11 @@ def _speed(plan: Plan) -> str:
     assert plan.time is not None
     rate, mfu = plan.tokens_per_second or 0.0, plan.mfu
     share = "" if mfu is None else f", MFU {mfu:.0%}"
-    how = "reckoned" if plan.measured is None else f"{plan.measured.steps} steps measured"
+    how = (
+        "reckoned"
+        if plan.measured is None
+        else f"{plan.measured.steps} step{'s' * (plan.measured.steps > 1)} measured"
+    )
     return f"{rate:,.0f} tokens/s, {seconds(plan.time.step)} a step{share} ({how})"
 
 

@@ -18,7 +18,7 @@ def describe_trouble(report: Trouble) -> str:
         text = " ".join(rewind.text.split())[:SHOWN_CHARACTERS]
         return (
             f"step {rewind.at:,} diverged: {rewind.reason}; back to the state after step {rewind.to:,}, "
-            f"leaving out {batches}, which begins with {text!r}"
+            f"leaving out {batches}, which {'begins' if is_one else 'begin'} with {text!r}"
         )
     if isinstance(report, LowSpaceReport):
         room = f"{report.needed / 1e6:,.0f} MB, and {report.free / 1e6:,.0f} MB are free"

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bittygpt.errors import DataError
+from bittygpt.errors import BadRecordError
 from bittygpt.text.pieces import Block
 from bittygpt.text.pretokenization import well_formed
 
@@ -25,7 +25,7 @@ def documents_of(block: Block, options: ReadOptions) -> tuple[list[str], int]:
     Nothing is stripped: what is between two separators is the document. Lone surrogates become U+FFFD.
 
     Raises:
-        DataError: a record is not UTF-8, no JSON object, or lacks `data.text_key`; with the file, and the byte
+        BadRecordError: a record is not UTF-8, no JSON object, or lacks `data.text_key`; with the file, and the byte
             offset, the line or the row. With `data.on_bad_record: skip` such records are counted instead.
     """
     read = {"txt": _from_txt, "jsonl": _from_jsonl, "texts": _from_texts}[block.kind]
@@ -45,11 +45,11 @@ def _from_txt(block: Block, options: ReadOptions) -> list[str | None]:
     return [_decoded_or_none(raw) for raw in content.split(options.separator.encode())]
 
 
-def not_utf8(name: str, offset: int, reason: str) -> DataError:
+def not_utf8(name: str, offset: int, reason: str) -> BadRecordError:
     """The error of a .txt file with a byte that is not UTF-8."""
-    return DataError(
-        f"{name}: byte {offset} is not UTF-8 ({reason}); convert the file, "
-        "or set data.on_bad_record: skip to leave such documents out"
+    return BadRecordError(
+        f"{name}: byte {offset} is not UTF-8 ({reason})",
+        "convert the file, or set data.on_bad_record: skip to leave such documents out",
     )
 
 
@@ -74,9 +74,9 @@ def _from_jsonl(block: Block, options: ReadOptions) -> list[str | None]:
             records.append(well_formed(text))
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             if not options.skip_bad_records:
-                raise DataError(
-                    f"{block.name}:{number}: not a JSON object with a text under {options.text_key!r}; set "
-                    "data.text_key, mend the line, or set data.on_bad_record: skip to leave such lines out"
+                raise BadRecordError(
+                    f"{block.name}:{number}: not a JSON object with a text under {options.text_key!r}",
+                    "set data.text_key, mend the line, or set data.on_bad_record: skip to leave such lines out",
                 ) from None
             records.append(None)
     return records
@@ -87,9 +87,9 @@ def _from_texts(block: Block, options: ReadOptions) -> list[str | None]:
     assert isinstance(texts, list)
     if None in texts and not options.skip_bad_records:
         row = block.begin.offset + texts.index(None)
-        raise DataError(
-            f"{block.name}: row {row} has no text under {options.text_key!r}; mend it, or set "
-            "data.on_bad_record: skip to leave such rows out"
+        raise BadRecordError(
+            f"{block.name}: row {row} has no text under {options.text_key!r}",
+            "mend it, or set data.on_bad_record: skip to leave such rows out",
         )
     return texts
 

@@ -100,9 +100,11 @@ def _expand(entry: str, key: str) -> list[Path]:
     else:
         found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
     if not found:
-        what = "no file matches" if glob.has_magic(entry) else "there is no file"
+        what = f"{'no file matches' if glob.has_magic(entry) else 'there is no file'} {entry}"
+        if path.is_dir():
+            what = f"the folder {entry} holds no text file"
         raise SourceMissingError(
-            f"{key}: {what} {entry} (looked from {Path.cwd()}); give a path, a glob, a folder of "
+            f"{key}: {what} (looked from {Path.cwd()}); give a path, a glob, a folder of "
             f"{', '.join(SUFFIXES)} files, an http(s) URL or {BUILTIN}"
         )
     return found

@@ -13,6 +13,7 @@ from bittygpt.training.run_folder import RunFolder
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json", "config.yaml", "vocab.json")
 MANIFEST = "manifest.json"
+_GIVE = "give runs/NAME, runs/NAME:best or a checkpoint"
 NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -143,16 +144,25 @@ def find_checkpoint(spec: str, on_damaged: Callable[[str], None], asked_by: str 
         CheckpointError: there is none, or the one that is named is damaged.
     """
     name, wants_best = (spec[: -len(":best")], True) if spec.endswith(":best") else (spec, False)
+    if not name:
+        raise CheckpointError(f"{asked_by} {spec!r} names no run; {_GIVE}")
     path = Path(name).expanduser()
-    if not path.is_dir():
-        raise CheckpointError(
-            f"{asked_by} {spec}: there is no folder {path}; give runs/NAME, runs/NAME:best or a checkpoint"
-        )
+    _check_readable(path, f"{asked_by} {spec}")
     if (path / "state.json").exists() or NAME.fullmatch(path.resolve().name):
         if fault := find_fault(path):
             raise CheckpointError(f"{asked_by} {spec}: {fault}; take another checkpoint of the run")
         return path
     run = RunFolder(path)
+    if run.checkpoints.is_dir():
+        _check_readable(run.checkpoints, f"{asked_by} {spec}")
+    elif not run.config.exists():
+        runs = _runs_near(path)
+        remedy = (
+            f"name one of them: {', '.join(map(str, runs[:5]))}{' …' * (len(runs) > 5)}" if runs else _GIVE
+        )
+        raise CheckpointError(
+            f"{asked_by} {spec}: {path} is no run, it has no folder of checkpoints; {remedy}"
+        )
     if wants_best:
         steps = dict(list_checkpoints(run.checkpoints))
         best = best_step((s for s, p in steps.items() if find_fault(p) is None), run.validation_losses())
@@ -165,3 +175,22 @@ def find_checkpoint(spec: str, on_damaged: Callable[[str], None], asked_by: str 
     if found is None:
         raise CheckpointError(f"{asked_by} {spec}: no complete checkpoint in {run.checkpoints}; train first")
     return found
+
+
+def _check_readable(folder: Path, asked: str) -> None:
+    try:
+        os.listdir(folder)
+        os.stat(os.path.join(folder, "."))  # which takes the right to enter, too
+    except (FileNotFoundError, NotADirectoryError):
+        raise CheckpointError(f"{asked}: there is no folder {folder}; {_GIVE}") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{asked}: {folder} cannot be read ({error.strerror}); make it readable, or copy it to where it is"
+        ) from None
+
+
+def _runs_near(folder: Path) -> list[Path]:
+    """The runs in a folder that is none, or the one that it is the folder of checkpoints of."""
+    if folder.name == "checkpoints" and (folder.parent / "config.yaml").exists():
+        return [folder.parent]
+    return sorted(path for path in folder.iterdir() if os.path.isdir(path / "checkpoints"))

@@ -58,6 +58,12 @@ def test_wild_sampling_copies_little_and_each_sample_has_its_line(by_heart):
     assert said.count("novelty: 0% of the 8-grams are in the training data, and ") == 3
 
 
+def test_a_text_without_8_grams_has_a_whole_sentence(by_heart):
+    (record,), said = novelty(by_heart, "--prompt", "Two owls met", "--max-tokens", "5", "--ignore-eos")
+    longest = record["novelty"]["longest_copied_tokens"]
+    assert f"novelty: {longest} of 5 tokens in a row are in the training data: " in said
+
+
 def test_the_index_is_made_once_and_lies_beside_the_tokens(by_heart):
     novelty(by_heart)
     (index,) = (by_heart.folder / "data/tiny").glob("shingles-*.npy")

@@ -56,7 +56,10 @@ def test_what_cannot_be_scored_is_named(trained, tmp_path):
     (tmp_path / "latin1.txt").write_bytes(b"caf\xe9")
     assert "there is no such file" in message("--score", str(tmp_path / "none.txt"))
     assert "there is no text in it" in message("--score", str(tmp_path / "empty.txt"))
-    assert "UTF-8" in message("--score", str(tmp_path / "latin1.txt"))
+    assert "is a folder; give one of its files" in message("--score", str(tmp_path))
+    refused = message("--score", str(tmp_path / "latin1.txt"))
+    assert "byte 3 is not UTF-8 (unexpected end of data); convert or mend the file" in refused
+    assert "data.on_bad_record" not in refused
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_a_second_call_finds_the_tokens_and_other_settings_are_refused(bittygpt,
     assert "tokenizer.vocab_size was 280 and is 270" in refused.stderr
     with open(bittygpt.folder / "text.txt", "a") as file:
         file.write("more")
-    assert "text.txt has changed or is new" in bittygpt("tokenize", "tiny.yaml", code=2).stderr
+    assert "settings: text.txt has changed; set" in bittygpt("tokenize", "tiny.yaml", code=2).stderr
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
 
 

@@ -19,6 +19,9 @@ class Ring:
     def read(self, start: int, length: int) -> np.ndarray:
         return (np.arange(start, start + length)) % self.num_tokens
 
+    def check(self, tokens: np.ndarray) -> None:
+        pass
+
     def positions_of(self, token: int) -> np.ndarray:
         """A document ends at every multiple of `token`, and at the last position."""
         return np.unique([*range(token, self.num_tokens, token), self.num_tokens - 1])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -168,6 +169,47 @@ def test_finished_tokens_need_no_text(make, tmp_path):
         make("data.dir=new")
 
 
+def test_sources_that_changed_came_and_went_are_told_apart(make, tmp_path):
+    (tmp_path / "old.txt").write_text("gone soon")
+    make("data.train=[text.txt,old.txt]")
+    (tmp_path / "text.txt").write_text("edited")
+    (tmp_path / "new.txt").write_text("new")
+    changes = "text.txt has changed; new.txt is new in data.train; old.txt is gone from data.train; set"
+    with pytest.raises(DataError, match=f"other text or settings: {changes}"):
+        make("data.train=[text.txt,new.txt]")
+
+
+def test_a_data_val_without_text_is_refused(make, tmp_path):
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(
+        DataError, match=r"data\.val: no text to validate on in empty\.txt; name other sources, or none"
+    ):
+        make("data.val=[empty.txt]")
+    make()  # nothing is left behind that would be in the way
+
+
+@pytest.mark.parametrize("kind", ["missing", "no JSON", "no bytes"])
+def test_of_a_damaged_vocabulary_beside_the_tokens_the_remedy_works(make, tmp_path, kind):
+    first, _ = make()
+    path = tmp_path / "tokens/vocab.json"
+    path.unlink() if kind == "missing" else path.write_text("{" if kind == "no JSON" else "{}")
+    with pytest.raises(
+        DataError, match=r"tokens/vocab\.json: [^;]*; delete tokens and run the same command again$"
+    ):
+        make()
+    shutil.rmtree(tmp_path / "tokens")
+    assert make()[0].hash() == first.hash()
+
+
+def test_a_damaged_vocabulary_without_tokens_is_to_be_deleted(make, tmp_path):
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens/vocab.json").write_text("{")
+    with pytest.raises(
+        DataError, match=r"tokens/vocab\.json: is not JSON .*; set data\.dir to .*, or delete"
+    ):
+        make()
+
+
 def test_a_folder_that_cannot_be_made_names_the_key(make):
     with pytest.raises(DataError, match=r"data\.dir: the folder text\.txt/deep cannot be made"):
         make("data.dir=text.txt/deep")
@@ -190,7 +232,7 @@ def test_the_report_says_what_is_in_the_data(make, tmp_path):
     assert report["splits"]["train"]["document_tokens"]["max"] < 60
     lines = describe_report(report, tokens.manifest["splits"])
     assert any("WARNING: validation leaks: 5 of 6 validation documents" in line for line in lines)
-    assert any("train: 1 documents (0.5%) repeat an earlier one" in line for line in lines)
+    assert any("train: 1 document (0.5%) repeats an earlier one" in line for line in lines)
 
 
 def test_the_tail_of_a_single_document_is_no_copy_of_it(make, tmp_path):

@@ -1,9 +1,12 @@
 """Shards: what is written in pieces is read back as one ring, and a damaged folder is said to be one."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 
 from bittygpt.data import shards
+from bittygpt.data.batches import TrainingBatches, evaluation_batches
 from bittygpt.data.shards import ShardWriter, TokenSplit
 from bittygpt.errors import DataError
 from bittygpt.files import sha256_of
@@ -48,6 +51,21 @@ def test_a_shard_is_a_plain_numpy_file(tmp_path):
     assert array.dtype == np.uint16
     assert array.tolist() == [1, 2, 65535]
     assert [path.name for path in tmp_path.iterdir()] == ["train-00000.npy"]
+
+
+@pytest.mark.parametrize("by_documents", [False, True])
+def test_an_id_beyond_the_vocabulary_is_refused_where_a_batch_is_made(tmp_path, by_documents):
+    written = write(tmp_path, [[1, 0] * 20, [7, 0]])
+    end = 0 if by_documents else None
+    for vocab_size, is_damaged in ((8, False), (None, False), (7, True)):
+        split = TokenSplit(tmp_path, written, vocab_size)
+        for batches in (
+            lambda split=split: TrainingBatches(split, 4, 40, 0, document_end=end).batch(1),
+            lambda split=split: list(evaluation_batches(split, 4, 40, None, document_end=end)),
+        ):
+            said = r"hold the id 7, and the vocabulary ends at 6; delete .* and run the same command again"
+            with pytest.raises(DataError, match=said) if is_damaged else nullcontext():
+                batches()
 
 
 def test_missing_cut_and_foreign_shards_are_named(tmp_path):

@@ -1,5 +1,6 @@
 """The index of runs of 8 tokens against looking at every place, with parts so small that several are merged."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -74,6 +75,17 @@ def test_any_order_of_any_positions(tokens, size, shift):
     split._ends = np.cumsum([len(piece) for piece in split._arrays])
     wanted = np.roll(np.arange(len(array))[::-1], shift)
     assert split.at(wanted).tolist() == array[wanted].tolist()
+
+
+def test_where_it_cannot_be_written_the_remedy_is_said(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(shingle_index, "_build", refuse)
+    with pytest.raises(
+        DataError, match=r"\(Permission denied\); .*; make room there, and the folder writable$"
+    ):
+        open_index(tmp_path, split_of(tmp_path, np.arange(50)), "a" * 64, quiet)
 
 
 def test_it_is_made_once_and_again_for_other_tokens(tmp_path, monkeypatch):

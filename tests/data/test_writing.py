@@ -199,7 +199,7 @@ def test_unfinished_tokens_are_not_mixed_with_those_of_other_settings(tmp_path, 
         tokenize(tmp_path, "t", override)
     with open(tmp_path / "text.txt", "a") as file:
         file.write("more")
-    with pytest.raises(DataError, match=r"text\.txt has changed or is new"):
+    with pytest.raises(DataError, match=r"text\.txt has changed; set data\.dir"):
         tokenize(tmp_path, "t")
     assert files(tmp_path / "t") == before
 

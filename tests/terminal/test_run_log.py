@@ -131,7 +131,7 @@ def test_a_rewind_drops_the_steps_gone_back_over_and_stays_itself(log, capsys):
     assert (
         "step 4 diverged: the loss is nan; back to the state after step 1, leaving out batches 2 to 5" in said
     )
-    assert "'Once upon a time'" in said
+    assert "which begin with 'Once upon a time'" in said
     log.run.forget_after(1, rewinds=0)
     assert steps(log) == [1]
 

@@ -174,6 +174,25 @@ def test_a_run_of_one_step_is_a_dot(tmp_path):
     assert 0x0B62B5 in {r << 16 | g << 8 | b for _, (r, g, b) in inside.getcolors(1 << 16)}
 
 
+def test_the_words_above_the_picture_end_within_it(tmp_path):
+    evals = [
+        {"event": "eval", "step": i, "val_loss": 100.0 + i / 1e6, "val_bpb": 123.456}
+        for i in (900_000, 1_000_000)
+    ]
+    draw_losses(evals, tmp_path / "loss.png", "a run", [Rung("uniform", 166.0), Rung("trigram", 82.0)])
+    with Image.open(tmp_path / "loss.png") as image:
+        margin = image.convert("L").crop((952, 0, 960, 100))
+    assert margin.getextrema() == (255, 255)
+
+
+def test_a_simple_model_far_above_all_else_is_left_out_of_the_picture(tmp_path):
+    events = [{"event": "step", "step": i, "loss": 7.0 - i} for i in range(1, 5)]
+    ladder = [Rung("uniform", 5.55), Rung("bigram", 2.41)]
+    draw_losses(events, tmp_path / "without.png", "a run", ladder)
+    draw_losses(events, tmp_path / "with.png", "a run", [Rung("xz", 80.0), *ladder])
+    assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
+
+
 def test_time_left_is_that_of_the_speed_of_late(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(training.time, "monotonic", lambda: clock[0])

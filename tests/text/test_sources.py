@@ -25,6 +25,7 @@ def test_paths_globs_and_folders(tmp_path):
     for name in ("b.txt", "a.txt", "deep/c.jsonl", "deep/ignored.pdf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
+    (tmp_path / "empty").mkdir()
     assert names("*.txt") == ["a.txt", "b.txt"]
     assert names("deep", "b.txt") == ["deep/c.jsonl", "b.txt"]
     assert names("**/*.*l", "./a.txt", str(tmp_path / "b.txt")) == [
@@ -34,6 +35,7 @@ def test_paths_globs_and_folders(tmp_path):
     ]
     for entry, message in {
         "missing.txt": "data.train: there is no file missing.txt",
+        "empty": r"data.train: the folder empty holds no text file \(.*; give .* a folder of \.txt, \.jsonl",
         "*.md": r"data.train: no file matches \*.md",
         "deep/ignored.pdf": "none of the formats",
         "builtin:poems": "the builtin corpus is builtin:stories",

@@ -1,7 +1,10 @@
 """Checkpoints: what is damaged is recognised, what is half-written is absent, and any good one can be found."""
 
+import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,6 +93,30 @@ def test_nothing_there_is_a_message(tmp_path, monkeypatch, spec):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match="--ckpt"):
         find_checkpoint(spec, pytest.fail)
+
+
+def test_a_folder_that_is_no_run_names_those_that_are(run, monkeypatch):
+    monkeypatch.chdir(run.path.parent.parent)
+    runs = run.path.parent.name
+    one_of = rf"is no run, it has no folder of checkpoints; name one of them: {runs}/{run.path.name}$"
+    for spec in (runs, f"{runs}:best", f"{runs}/{run.path.name}/checkpoints"):
+        (run.path / "config.yaml").touch()
+        with pytest.raises(CheckpointError, match=one_of):
+            find_checkpoint(spec, pytest.fail)
+    with pytest.raises(CheckpointError, match=r"--ckpt '' names no run; give runs/NAME"):
+        find_checkpoint("", pytest.fail)
+
+
+@pytest.mark.parametrize("name", ["", "checkpoints"])
+def test_a_folder_that_must_not_be_read_is_said_to_be_there(run, monkeypatch, name):
+    def listdir(folder, listed=os.listdir):  # the tests may run as root, who may read all
+        if Path(folder) == run.path / name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return listed(folder)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(Permission denied\); make it readable"):
+        find_checkpoint(str(run.path), pytest.fail)
 
 
 def test_load_gives_model_and_tokenizer_of_a_checkpoint_alone(run, tmp_path):
