@@ -34,7 +34,8 @@ def describe(tokens: PreparedTokens) -> list[str]:
     for name, split in splits.items():
         per_token = split["bytes"] / max(1, split["tokens"] - split["documents"])
         lines.append(
-            f"{name}: {split['tokens']:,} tokens of {split['documents']:,} documents, {split['bytes']:,} bytes, "
+            f"{name}: {split['tokens']:,} tokens of {split['documents']:,} document{'s' * (split['documents'] != 1)}, "
+            f"{split['bytes']:,} bytes, "
             f"{per_token:.2f} bytes per token"
             if split["tokens"]
             else f"{name}: nothing"

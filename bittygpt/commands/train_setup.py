@@ -167,6 +167,6 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
 def _length(trainer: Trainer) -> str:
     steps, course = trainer.config.train.max_steps, trainer.course
     if isinstance(course, StepCourse):
-        return f"{steps:,} steps"
+        return f"{steps:,} step{'s' * (steps != 1)}"
     left = f"{duration(course.seconds_left() or 0)} left of {duration(course.seconds)}"
     return f"{left}, in steps" if steps is None else f"{left}, or {steps:,} steps if they come first,"

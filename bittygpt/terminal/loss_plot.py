@@ -1,5 +1,6 @@
 """`loss.png`: training and validation loss, and where simple models would lie."""
 
+import logging
 import math
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 
 def draw_losses(events: Iterable[dict[str, Any]], path: Path, title: str, ladder: Sequence[Rung]) -> None:
     """Draw the events of `metrics.jsonl`. The grey lines are the losses of simple models on the validation tokens."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's concern
     from matplotlib.figure import Figure  # slow to import: only when there is something to draw
     from matplotlib.ticker import MaxNLocator
 
