@@ -43,7 +43,8 @@ def export(
     if config is not None and kind.no_sampling:
         raise UsageError(f"--config: {kind.no_sampling}")
     checkpoint = find_checkpoint(ckpt, talk)
-    target = check_output(out, overwrite, checkpoint)
+    as_file = bool(kind.ending) and out.resolve().suffix == kind.ending
+    target = check_output(out, overwrite, checkpoint, as_file)
     talk(f"exporting {checkpoint}")
     run_config = load_config(checkpoint / "config.yaml")
     if config is not None:
@@ -52,7 +53,6 @@ def export(
     with memory_explained(explain):
         model, tokenizer = load_checkpoint(checkpoint)
     kind.check(model.config)
-    as_file = bool(kind.ending) and target.suffix == kind.ending
     name = target.stem if as_file else target.name
     with memory_explained(explain), new_output(target, as_file) as place:
         reason = kind.write(place, Job(name, checkpoint, run_config, model, tokenizer, dtype, None))

@@ -31,6 +31,11 @@ def report(
         raise UsageError(
             f"--out {out} is a folder, and the report is a file; name one, such as {out / 'report.html'}"
         )
+    if out.exists() and out.suffix != ".html":
+        raise UsageError(
+            f"--out {out} does not end with .html, and only a page is ever replaced; name another place, or remove it "
+            "yourself"
+        )
     if out.exists() and not overwrite:
         raise UsageError(f"--out {out} exists; name another place, or replace it with --overwrite")
     try:

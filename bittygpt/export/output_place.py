@@ -9,22 +9,59 @@ from pathlib import Path
 from bittygpt.errors import UsageError
 from bittygpt.files import sync_folder
 
+# What exports of all formats write into a folder; beside these, a folder `owl` may hold owl.gguf or owl.pt2.
+_NAMES = {
+    *("README.md", "config.json", "generation_config.json", "genai_config.json", "model.safetensors"),
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json"),
+    *("onnx/model.onnx", "onnx/model_plain.onnx", "onnx/model.onnx_data"),
+}
+_MOST_NAMED = 3
 
-def check_output(out: Path, overwrite: bool, checkpoint: Path) -> Path:
+
+def check_output(out: Path, overwrite: bool, checkpoint: Path, as_file: bool = False) -> Path:
     """The folder or file to write, links in it followed.
 
     Raises:
-        UsageError: something is there and may not be replaced, or replacing it would remove the checkpoint itself
-            or the folder that the program was started in.
+        UsageError: something is there and may not be replaced, because it does not look like an export or there is no
+            `overwrite`; or replacing it would remove the checkpoint itself or the folder that the program was started
+            in.
     """
     target = out.resolve()
     for name, precious in (("the checkpoint", checkpoint), ("the folder you are in", Path.cwd())):
         if precious.resolve().is_relative_to(target):
             raise UsageError(f"--out {out} is or holds {name}, and would be replaced; name another place")
-    is_empty_folder = target.is_dir() and not any(target.iterdir())
-    if target.exists() and not is_empty_folder and not overwrite:
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return target
+    if reason := _no_export(target, as_file):
+        raise UsageError(
+            f"--out {out} {reason}, and only an export is ever replaced; name another place, or remove it yourself"
+        )
+    if not overwrite:
         raise UsageError(f"--out {out} exists; name another place, or replace it with --overwrite")
     return target
+
+
+def _no_export(target: Path, as_file: bool) -> str:
+    """Why what is there does not look like an export that may be replaced; nothing where it does.
+
+    A file is known by its ending, which the new one has too if it is one; a folder by the names of all in it.
+    """
+    if not target.is_dir():
+        return "" if as_file and target.is_file() else "is no folder, as this export would be"
+    graphs = target / "onnx"
+    is_folder = graphs.is_dir() and not graphs.is_symlink()
+    found = [path for path in target.iterdir() if not (is_folder and path == graphs)]
+    found += graphs.iterdir() if is_folder else []
+    known = {*_NAMES, f"{target.name}.gguf", f"{target.name}.pt2"}
+    others = sorted(
+        str(path.relative_to(target)) + "/" * path.is_dir()
+        for path in found
+        if path.is_dir() or str(path.relative_to(target)) not in known
+    )
+    if not others:
+        return ""
+    more = f" and {len(others) - _MOST_NAMED:,} more" if len(others) > _MOST_NAMED else ""
+    return f"holds what no export writes: {', '.join(others[:_MOST_NAMED])}{more}"
 
 
 @contextmanager

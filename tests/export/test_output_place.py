@@ -27,8 +27,48 @@ def test_new_and_empty_folders_are_free_and_others_need_overwrite(tmp_path, chec
         assert check_output(tmp_path / name, False, checkpoint) == tmp_path / name
     for name in ("file", "runs/tiny/.."):
         with pytest.raises(UsageError, match="--overwrite" if name == "file" else "holds the checkpoint"):
-            check_output(tmp_path / name, False, checkpoint)
-    assert check_output(tmp_path / "file", True, checkpoint) == tmp_path / "file"
+            check_output(tmp_path / name, False, checkpoint, as_file=True)
+    assert check_output(tmp_path / "file", True, checkpoint, as_file=True) == tmp_path / "file"
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        (["notes/a.txt"], "notes/"),
+        (["config.json", "onnx/model.onnx", "onnx/mine.onnx"], "onnx/mine.onnx"),
+        (["README.md", "out.gguf", "another.gguf"], "another.gguf"),
+        (["config.json/mine"], "config.json/"),
+        (
+            [f"tokens-{number}.bin" for number in range(5)],
+            "tokens-0.bin, tokens-1.bin, tokens-2.bin and 2 more",
+        ),
+    ],
+)
+def test_a_folder_with_anything_else_in_it_is_never_replaced(tmp_path, checkpoint, files, named):
+    for name in files:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_text("precious")
+    for as_file in (False, True):
+        with pytest.raises(
+            UsageError, match=rf"holds what no export writes: {named}, and .* remove it yourself"
+        ):
+            check_output(tmp_path / "out", True, checkpoint, as_file)
+
+
+def test_a_linked_folder_in_an_export_is_not_looked_into(tmp_path, checkpoint):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "out/onnx").symlink_to("../graphs")
+    with pytest.raises(UsageError, match="no export writes: onnx/"):
+        check_output(tmp_path / "out", True, checkpoint)
+
+
+def test_a_file_is_never_replaced_by_a_folder(tmp_path, checkpoint):
+    (tmp_path / "tiny.txt").write_text("precious")
+    with pytest.raises(
+        UsageError, match=r"tiny.txt is no folder, as this export would be.*name another place"
+    ):
+        check_output(tmp_path / "tiny.txt", True, checkpoint)
 
 
 def test_neither_the_checkpoint_nor_the_working_folder_is_ever_replaced(tmp_path, checkpoint, monkeypatch):
