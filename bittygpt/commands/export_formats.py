@@ -170,9 +170,7 @@ FORMATS = {
         is_readable=transformers_is_installed,
         check=check_layout,
         write=_write_hf,
-        verify=lambda place, job: verify_hf(
-            place, job.model, job.tokenizer, DTYPES[job.dtype], job.validation
-        ),
+        verify=lambda place, job: verify_hf(place, job.model, job.tokenizer, job.dtype, job.validation),
     ),
     "gguf": Format(
         dtypes=("float32", "float16", "bfloat16", "q8_0"),

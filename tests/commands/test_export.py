@@ -142,8 +142,8 @@ def test_json_dtype_and_anothers_sample_section(run, capsys):
     Path("s.yaml").write_text("sample: {temperature: 0.5, top_k: 7}\n")
     export(run, dtype="bfloat16", config=Path("s.yaml"), as_json=True)
     report = json.loads(capsys.readouterr().out)
-    assert report.pop("largest_difference") < 1e-4
-    assert abs(report.pop("kl_divergence")) < 1e-6
+    assert 1e-4 < report.pop("largest_difference") < 1  # of the model as it was trained
+    assert 0 < report.pop("kl_divergence") < 1e-3
     assert report == {
         "out": "out",
         "format": "hf",
