@@ -62,7 +62,7 @@ class RankLostError(BittyGPTError):
 
 
 class DiskFullError(BittyGPTError):
-    """A checkpoint could not be written; the one before it is whole."""
+    """A checkpoint or an export could not be written; what was there before is whole."""
 
 
 class InterruptedRunError(BittyGPTError):

@@ -1,5 +1,6 @@
 """The one way in which bittygpt writes a file: whole or not at all, also when the power goes."""
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bittygpt.errors import DataError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -79,6 +82,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room or quota; safetensors and torch say so in errors of their own."""
+    from safetensors import SafetensorError  # which not all need that write files
+
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    if error.__cause__ is not None and is_disk_full(error.__cause__):
+        return True
+    text = str(error)
+    return isinstance(error, SafetensorError | RuntimeError) and (
+        "No space left" in text
+        or "quota exceeded" in text
+        or any(f"os error {number}" in text for number in _FULL)
+    )
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:

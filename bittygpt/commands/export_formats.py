@@ -75,6 +75,7 @@ class Format:
         write: writes to the place, and returns why there is no tokenizer, or nothing.
         verify: compares; told whether there is a tokenizer.
         ending: of an `--out` that is to be a file and no folder.
+        copies: how often the weights are in it.
         measure: what of the two models is compared.
         needs_tokenizer: the reader runs no model that has none.
         no_sampling: why it takes no `--config`.
@@ -87,6 +88,7 @@ class Format:
     write: Callable[[Path, Job], str]
     verify: Callable[[Path, Job], Verification]
     ending: str = ""
+    copies: int = 1
     measure: str = "logits"
     needs_tokenizer: bool = False
     no_sampling: str = ""
@@ -191,6 +193,7 @@ FORMATS = {
         check=lambda _: check_onnx_is_installed(),
         write=_write_onnx,
         verify=lambda place, job: verify_onnx(place, job.model, job.tokenizer, job.dtype, job.validation),
+        copies=2,
     ),
     "torch": Format(
         dtypes=("float32", "float16", "bfloat16"),

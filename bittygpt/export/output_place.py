@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bittygpt.errors import UsageError
-from bittygpt.files import sync_folder
+from bittygpt.errors import BittyGPTError, DiskFullError, UsageError
+from bittygpt.files import is_disk_full, sync_folder
 
 # What exports of all formats write into a folder; beside these, a folder `owl` may hold owl.gguf or owl.pt2.
 _NAMES = {
@@ -16,6 +16,7 @@ _NAMES = {
     *("onnx/model.onnx", "onnx/model_plain.onnx", "onnx/model.onnx_data"),
 }
 _MOST_NAMED = 3
+_NEXT_TO_NOTHING = 100_000  # bytes: of a disk with no more, a writer that failed had filled it
 
 
 def check_output(out: Path, overwrite: bool, checkpoint: Path, as_file: bool = False) -> Path:
@@ -65,20 +66,23 @@ def _no_export(target: Path, as_file: bool) -> str:
 
 
 @contextmanager
-def new_output(target: Path, as_file: bool = False) -> Iterator[Path]:
+def new_output(target: Path, as_file: bool = False, needed: int = 0) -> Iterator[Path]:
     """A folder beside `target` that takes its place when the block ends well, and goes when it does not.
 
     What was at `target` is moved aside for the exchange and removed after it. With `as_file`, the path of a file that
-    the block is to write.
+    the block is to write. It takes about `needed` bytes.
 
     Raises:
         UsageError: nothing can be written there.
+        DiskFullError: the disk is full; nothing is left there.
     """
     temporary, old = (target.with_name(f".{target.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch() if as_file else temporary.mkdir()
     except OSError as error:
+        if is_disk_full(error):
+            raise disk_full(target, needed) from error
         what = "file" if as_file else "folder"
         raise UsageError(
             f"--out {target}: no {what} can be made there ({error.strerror}); name another place"
@@ -89,13 +93,31 @@ def new_output(target: Path, as_file: bool = False) -> Iterator[Path]:
         if target.exists():
             os.rename(target, old)
         os.rename(temporary, target)
-    except BaseException:
+    except BaseException as error:
+        was_full = _has_filled(target.parent, error)  # to be asked before what was written goes
         _remove(temporary, ignore_errors=True)
         if old.exists() and not target.exists():
             os.rename(old, target)
+        if was_full:
+            raise disk_full(target, needed) from error
         raise
     sync_folder(target.parent)
     _remove(old)
+
+
+def disk_full(out: Path, needed: int) -> DiskFullError:
+    """What to raise where an export that takes about so many bytes has found no room."""
+    return DiskFullError(
+        f"--out {out}: the disk that holds it is full, and nothing was exported; the export needs about "
+        f"{needed / 1e6:,.1f} MB; make room, or name a place on another disk"
+    )
+
+
+def _has_filled(folder: Path, error: BaseException) -> bool:
+    """Whether an export has failed for want of room: some writers' errors say nothing of it, but there is none."""
+    if isinstance(error, BittyGPTError) or not isinstance(error, Exception):
+        return False
+    return is_disk_full(error) or shutil.disk_usage(folder).free < _NEXT_TO_NOTHING
 
 
 def _remove(path: Path, ignore_errors: bool = False) -> None:

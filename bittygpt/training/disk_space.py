@@ -1,16 +1,12 @@
-"""Room for checkpoints: how much the next one takes, how much is free, and what a full disk's error looks like."""
+"""Room for checkpoints: how much the next one takes and how much is free."""
 
-import errno
 import shutil
 from pathlib import Path
-
-from safetensors import SafetensorError
 
 from bittygpt.core import TransformerLM
 from bittygpt.training.memory import FLOAT, num_trained
 
 BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other processes write meanwhile
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def checkpoint_bytes(model: TransformerLM, moments: int, in_parts: bool = False) -> int:
@@ -28,17 +24,3 @@ def free_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Whether a write failed for want of room or quota; safetensors and torch say so in errors of their own."""
-    if isinstance(error, OSError):
-        return error.errno in _FULL
-    if error.__cause__ is not None and is_disk_full(error.__cause__):
-        return True
-    text = str(error)
-    return isinstance(error, SafetensorError | RuntimeError) and (
-        "No space left" in text
-        or "quota exceeded" in text
-        or any(f"os error {number}" in text for number in _FULL)
-    )

@@ -1,11 +1,13 @@
 """What may be replaced, and that a failure leaves everything as it was."""
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from bittygpt.errors import UsageError
+from bittygpt.errors import DiskFullError, ExportError, UsageError
 from bittygpt.export.output_place import check_output, new_output
 
 
@@ -139,3 +141,29 @@ def test_a_place_where_no_folder_can_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="no folder can be made there"), new_output(tmp_path / "file/out"):
         pass
+
+
+FULL = shutil._ntuple_diskusage(1_000_000, 999_000, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("free", "error", "expected"),
+    [
+        (None, OSError(errno.ENOSPC, "No space left on device"), DiskFullError),
+        (FULL, RuntimeError("[enforce fail at inline_container.cc] . unexpected pos 64 vs 0"), DiskFullError),
+        (FULL, OSError("12288 requested and 11920 written"), DiskFullError),
+        (FULL, ExportError("it is another model"), ExportError),
+        (FULL, KeyboardInterrupt(), KeyboardInterrupt),
+        (None, RuntimeError("a bug"), RuntimeError),
+    ],
+)
+def test_a_full_disk_is_known_by_what_is_free(tmp_path, monkeypatch, free, error, expected):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/README.md").write_text("precious")
+    if free is not None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+    with pytest.raises(expected) as raised, new_output(tmp_path / "out", needed=12_300_000):
+        raise error
+    if expected is DiskFullError:
+        assert "the export needs about 12.3 MB; make room" in str(raised.value)
+    assert (names(tmp_path), names(tmp_path / "out")) == (["out"], ["README.md"])
