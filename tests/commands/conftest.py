@@ -77,6 +77,14 @@ class CommandLine:
             text=True,
         )
 
+    def unread(self, *arguments: str) -> tuple[int, str]:
+        """The exit code where nobody reads stdout, as before `| head -c 0`, and stderr."""
+        process = self.start(*arguments)
+        process.stdout.close()
+        with process.stderr:
+            said = process.stderr.read()
+        return process.wait(timeout=60), said
+
     def stop_when(
         self, path: str, process: subprocess.Popen[str], number: signal.Signals, timeout: float = 60
     ) -> str:

@@ -59,6 +59,15 @@ def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer,
         assert (model(ids) - loaded(ids).logits).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["words", "JSON"])
+def test_a_reader_that_leaves_changes_nothing(bittygpt, tokenizer, save_run, flags):
+    save_run(bittygpt.folder, tokenizer)
+    command = ["export", "--ckpt", "runs/tiny", "--format", "hf", "--no-verify", "--out", "out"]
+    code, said = bittygpt.unread(*command, *flags)
+    assert (code, said.splitlines()[1:]) == (0, ["not verified (--no-verify)"])
+    assert names(bittygpt.folder / "out") == ALL_FILES
+
+
 def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer, save_run):
     save_run(bittygpt.folder, tokenizer, {"activation": "relu2"})
     done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--json", code=2)
