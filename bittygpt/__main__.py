@@ -20,7 +20,7 @@ from bittygpt.errors import (
     UsageError,
     exit_code_of,
 )
-from bittygpt.files import DISK_FULL
+from bittygpt.files import is_disk_full
 from bittygpt.stop_signals import AGAIN, Interruption, interruption_was_raised, let_end, raise_on_signal
 
 
@@ -130,7 +130,7 @@ def _in_words(error: OSError) -> Exception:
         return UsageError(
             f"{where}: permission denied; give this user the right to it, or name another place"
         )
-    if error.errno in DISK_FULL:
+    if is_disk_full(error):
         return DiskFullError(
             f"{where}: {os.strerror(error.errno)}; make room, and run the same command again"
         )

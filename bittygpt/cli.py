@@ -179,7 +179,9 @@ def export(
         str, typer.Option("--dtype", help="float32, float16, bfloat16 (not onnx), or q8_0 (gguf alone).")
     ] = "float32",
     verify: Annotated[bool, typer.Option(help="Compare the export with the model.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is at --out.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the export that is at --out.")
+    ] = False,
     config: SampleConfig = None,
     json: Json = False,
 ) -> None:

@@ -12,11 +12,8 @@ from typing import IO, Any
 
 from bittygpt.errors import DataError
 
-DISK_FULL = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-)  # no room, none for this user, or not for so large a file
+# no room, none for this user, or not for so large a file
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -97,6 +94,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a write failed for want of room or quota; safetensors and torch say so in errors of their own."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    from safetensors import SafetensorError  # which not all need that write files
+
+    if error.__cause__ is not None and is_disk_full(error.__cause__):
+        return True
+    text = str(error)
+    return isinstance(error, SafetensorError | RuntimeError) and (
+        "No space left" in text
+        or "quota exceeded" in text
+        or any(f"os error {number}" in text for number in _FULL)
+    )
 
 
 def sha256_of(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:

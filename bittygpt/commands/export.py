@@ -16,8 +16,10 @@ from bittygpt.export.validation_text import ValidationText, read_validation_text
 from bittygpt.terminal.console import result, talk
 from bittygpt.training.checkpoint import load_checkpoint
 from bittygpt.training.checkpoint_folder import find_checkpoint
+from bittygpt.training.disk_space import BESIDE_TENSORS
 
 SHORT_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "q8_0": 34 / 32}  # of a weight
 
 
 def export(
@@ -37,13 +39,15 @@ def export(
         UsageError: a flag is wrong, `out` is taken, or the model does not fit the layout or the dtype.
         CheckpointError: no good checkpoint is at `ckpt`.
         ExportError: what was written is not the model; nothing is left at `out`.
+        DiskFullError: nothing is left at `out`; says how much room is needed.
         OutOfMemoryError: says on what the memory went, and what to change; nothing is left at `out`.
     """
     kind, dtype = _check(format, dtype)
     if config is not None and kind.no_sampling:
         raise UsageError(f"--config: {kind.no_sampling}")
     checkpoint = find_checkpoint(ckpt, talk)
-    target = check_output(out, overwrite, checkpoint)
+    as_file = bool(kind.ending) and out.resolve().suffix == kind.ending
+    target = check_output(out, overwrite, checkpoint, as_file)
     talk(f"exporting {checkpoint}")
     run_config = load_config(checkpoint / "config.yaml")
     if config is not None:
@@ -52,9 +56,9 @@ def export(
     with memory_explained(explain):
         model, tokenizer = load_checkpoint(checkpoint)
     kind.check(model.config)
-    as_file = bool(kind.ending) and target.suffix == kind.ending
+    needed = kind.copies * int(BYTES[dtype] * model.num_parameters()) + BESIDE_TENSORS
     name = target.stem if as_file else target.name
-    with memory_explained(explain), new_output(target, as_file) as place:
+    with memory_explained(explain), new_output(target, as_file, needed) as place:
         reason = kind.write(place, Job(name, checkpoint, run_config, model, tokenizer, dtype, None))
         if reason:
             talk(f"exported without a tokenizer: {reason}")

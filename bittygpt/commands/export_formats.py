@@ -75,6 +75,7 @@ class Format:
         write: writes to the place, and returns why there is no tokenizer, or nothing.
         verify: compares; told whether there is a tokenizer.
         ending: of an `--out` that is to be a file and no folder.
+        copies: how often the weights are in it.
         measure: what of the two models is compared.
         needs_tokenizer: the reader runs no model that has none.
         no_sampling: why it takes no `--config`.
@@ -87,6 +88,7 @@ class Format:
     write: Callable[[Path, Job], str]
     verify: Callable[[Path, Job], Verification]
     ending: str = ""
+    copies: int = 1
     measure: str = "logits"
     needs_tokenizer: bool = False
     no_sampling: str = ""
@@ -170,9 +172,7 @@ FORMATS = {
         is_readable=transformers_is_installed,
         check=check_layout,
         write=_write_hf,
-        verify=lambda place, job: verify_hf(
-            place, job.model, job.tokenizer, DTYPES[job.dtype], job.validation
-        ),
+        verify=lambda place, job: verify_hf(place, job.model, job.tokenizer, job.dtype, job.validation),
     ),
     "gguf": Format(
         dtypes=("float32", "float16", "bfloat16", "q8_0"),
@@ -193,6 +193,7 @@ FORMATS = {
         check=lambda _: check_onnx_is_installed(),
         write=_write_onnx,
         verify=lambda place, job: verify_onnx(place, job.model, job.tokenizer, job.dtype, job.validation),
+        copies=2,
     ),
     "torch": Format(
         dtypes=("float32", "float16", "bfloat16"),

@@ -1,8 +1,6 @@
 """`bittygpt sample`: checkpoint -> text."""
 
 import math
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +16,7 @@ from bittygpt.commands.sample_texts import Sampler, write_many, write_texts
 from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.errors import UsageError
 from bittygpt.sampling.options import SamplingOptions
-from bittygpt.terminal.console import talk
+from bittygpt.terminal.console import forget_reader, talk
 from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
@@ -108,7 +106,7 @@ def _reader_may_leave() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_reader()
 
 
 def check_flags(given: Mapping[str, float], stop: Sequence[str]) -> None:

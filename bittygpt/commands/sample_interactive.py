@@ -12,7 +12,7 @@ from bittygpt.errors import UsageError
 from bittygpt.sampling.decoder import Decoder
 from bittygpt.sampling.texts import complete
 from bittygpt.stop_signals import take_ctrl_c
-from bittygpt.terminal.console import result, talk
+from bittygpt.terminal.console import result_while_read, talk
 
 PROMPT = "> "
 MOST_LINES = 1000  # of history that are kept
@@ -52,7 +52,7 @@ def converse(sampler: Sampler) -> None:
             if readline is not None:
                 _save_history(readline)
     if is_terminal:
-        result("")  # the shell's prompt gets a line of its own
+        result_while_read("")  # the shell's prompt gets a line of its own
 
 
 def _next_line(ctrl_c: _CtrlC, prompt: str) -> str | None:
@@ -63,7 +63,7 @@ def _next_line(ctrl_c: _CtrlC, prompt: str) -> str | None:
         except EOFError:
             return None
         except KeyboardInterrupt:
-            result("")
+            result_while_read("")
         except UnicodeDecodeError:
             raise UsageError("the standard input is not UTF-8; convert it first") from None
         finally:
@@ -80,7 +80,7 @@ def _continue(sampler: Sampler, decoder: Decoder, text: str, turn: int, ctrl_c: 
         complete(batch, [ids], 1, sampler.new_completion, write, lambda: ctrl_c.came, first_index=turn)
     )
     speed.count([completion])
-    result("")
+    result_while_read("")
     sampler.say_novelty([completion])
     for notice in notices:
         talk(notice)

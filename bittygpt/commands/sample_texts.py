@@ -21,7 +21,7 @@ from bittygpt.sampling.decoder import Decoder
 from bittygpt.sampling.kv_cache import common_capacity
 from bittygpt.sampling.options import SamplingOptions
 from bittygpt.sampling.texts import Show, complete, rows_that_fit
-from bittygpt.terminal.console import result, talk
+from bittygpt.terminal.console import result_while_read, talk
 from bittygpt.terminal.preparation import PreparationProgress
 
 BETWEEN_SAMPLES = "\n\n---\n"
@@ -109,11 +109,11 @@ def write_texts(sampler: Sampler, prompt: str) -> None:
     speed.count(completions)
     if sampler.as_json:
         for index, completion in enumerate(completions):
-            result(json.dumps(sampler.record({"prompt": prompt}, completion, index)))
+            result_while_read(json.dumps(sampler.record({"prompt": prompt}, completion, index)))
     elif streams:
-        result("")
+        result_while_read("")
     else:
-        result(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
+        result_while_read(BETWEEN_SAMPLES.join(prompt + completion.text for completion in completions))
     sampler.say_novelty(completions)
     for notice in notices:
         talk(notice)
@@ -162,7 +162,7 @@ def write_many(sampler: Sampler, path: Path) -> None:
             speed.count(completions)
             record = records.popleft()
             for index, completion in enumerate(completions):
-                result(json.dumps(sampler.record(record, completion, index)))
+                result_while_read(json.dumps(sampler.record(record, completion, index)))
             done += 1
             progress("prompts", done, number)
     for notice in notices:

@@ -137,7 +137,8 @@ def compare_logits(pairs: Iterable[tuple[Tensor, Tensor]], dtype: str = "float32
     kl = sum(kl_divergence_of(mine, other) for mine, other in pairs) / len(pairs)
     if not kl <= TOLERANCE_KL:
         raise ExportError(
-            f"the export's distributions differ by {kl:.2g} nats, more than {TOLERANCE_KL:.0e}: it is another model"
+            f"the export's distributions differ by {kl:.2g} nats, more than {TOLERANCE_KL:.0e}: it is another "
+            f"model{'' if dtype == 'float32' else f', or bears no {dtype}: take float32'}"
         )
     return largest, kl
 

@@ -23,6 +23,7 @@ from bittygpt.export.comparison import (
     greedy_start,
     greedy_text,
 )
+from bittygpt.export.huggingface import DTYPES
 from bittygpt.export.validation_text import ValidationText
 
 
@@ -35,16 +36,16 @@ def verify_hf(
     folder: Path,
     model: TransformerLM,
     tokenizer: Tokenizer,
-    dtype: torch.dtype,
+    dtype: str,
     validation: ValidationText | None = None,
 ) -> Verification:
-    """Compare an exported folder with the model that it was made from, both in float32.
+    """Compare an exported folder, loaded in float32, with the model that it was made from.
 
     Raises:
         ExportError: it does not load without complaint, or logits, greedy text or ids differ.
     """
     transformers = _import_transformers()
-    ours = _rounded(model, dtype)
+    ours = model.to("cpu").float().eval()
     try:
         theirs, complaints = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -56,9 +57,18 @@ def verify_hf(
         if complaints.get(kind):
             raise ExportError(f"transformers reports {kind} in the export: {complaints[kind]}")
     with torch.inference_mode():
-        pairs = [(ours(ids), theirs(ids).logits) for ids in compared_ids(ours, tokenizer, validation)]
-        difference, kl = compare_logits(pairs)
-        _compare_greedy_text(ours, theirs, tokenizer)
+        asked = compared_ids(ours, tokenizer, validation)
+        found = [theirs(ids).logits for ids in asked]
+        if (
+            dtype != "float32"
+        ):  # rounding would hide a wrong layout, but not from a model that is rounded as well
+            twin = _rounded(ours, DTYPES[dtype])
+            compare_logits((twin(ids), logits) for ids, logits in zip(asked, found, strict=True))
+        difference, kl = compare_logits(
+            ((ours(ids), logits) for ids, logits in zip(asked, found, strict=True)), dtype
+        )
+        if dtype == "float32":  # elsewhere rounding may choose another token, and all after it differ
+            _compare_greedy_text(ours, theirs, tokenizer)
     texts, tokens = None, 0
     if (folder / "tokenizer.json").exists():
         texts, tokens = compare_tokenizer(tokenizer, validation, _encoder(transformers, folder))
@@ -83,8 +93,8 @@ def _import_transformers() -> Any:
 
 
 def _rounded(model: TransformerLM, dtype: torch.dtype) -> TransformerLM:
-    """The model with its weights rounded as in the file, on the CPU in float32: the layout is left to differ."""
-    twin = copy.deepcopy(model).to("cpu").eval()
+    """The model with its weights rounded as in the file, in float32: the layout is left to differ."""
+    twin = copy.deepcopy(model)
     for parameter in twin.parameters():
         parameter.data = parameter.data.to(dtype).float()
     return twin

@@ -7,6 +7,7 @@ Shapes: B batch, T positions, V vocabulary.
 """
 
 import copy
+import io
 import subprocess
 import sys
 import tempfile
@@ -55,8 +56,11 @@ def write_program(path: Path, model: TransformerLM, dtype: str, extra_files: dic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch, **length},))
-        with path.open("wb") as file:  # of a path that does not end with .pt2, torch would complain
-            torch.export.save(program, file, extra_files=dict(extra_files))
+        archive = (
+            io.BytesIO()
+        )  # where the disk is full, torch's own writer of files takes the whole process down
+        torch.export.save(program, archive, extra_files=dict(extra_files))
+    path.write_bytes(archive.getbuffer())
 
 
 @torch.inference_mode()

@@ -32,17 +32,33 @@ def talk(message: str) -> None:
 
 
 def result(text: str) -> None:
-    """A line of the result, on stdout, as it is."""
+    """A line of the result, on stdout, as it is; where its reader has gone (head, less), the command goes on without.
+
+    Its work is done by then, or worth more than its reader: nothing about the exit code changes.
+    """
+    try:
+        result_while_read(text)
+    except BrokenPipeError:
+        forget_reader()
+
+
+def result_while_read(text: str) -> None:
+    """The same for a command that has nothing left to do when its reader has gone: raises BrokenPipeError."""
     print(text, flush=True)
 
 
 def result_of_run(text: str) -> None:
-    """The same from a run, which is worth more than its reader: where that has gone, the run goes on without."""
+    """The same from a run, which goes on for long without its reader, and says so."""
     try:
-        result(text)
+        result_while_read(text)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_reader()
         talk("nobody reads stdout any more; the run goes on")
+
+
+def forget_reader() -> None:
+    """Of what is printed from here on, nothing fails: it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: str) -> str:

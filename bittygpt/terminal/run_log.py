@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 import bittygpt
+from bittygpt.files import is_disk_full
 from bittygpt.terminal.ladder import Rung
 from bittygpt.terminal.loss_plot import draw_losses
 from bittygpt.terminal.training import TrainingDisplay
 from bittygpt.terminal.trouble import describe_trouble
 from bittygpt.training.checkpoint_folder import newest_good
-from bittygpt.training.disk_space import is_disk_full
 from bittygpt.training.loop import Trainer
 from bittygpt.training.reports import (
     DivergedReport,

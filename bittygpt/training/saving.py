@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, DiskFullError
+from bittygpt.files import is_disk_full
 from bittygpt.training.checkpoint import begin_checkpoint, restore, save_checkpoint
 from bittygpt.training.checkpoint_folder import (
     checkpoint_path,
@@ -18,7 +19,7 @@ from bittygpt.training.checkpoint_folder import (
     set_diverged_aside,
     to_be_removed,
 )
-from bittygpt.training.disk_space import checkpoint_bytes, free_bytes, is_disk_full
+from bittygpt.training.disk_space import checkpoint_bytes, free_bytes
 from bittygpt.training.divergence import NOTHING_YET
 from bittygpt.training.engine import Engine
 from bittygpt.training.parallel import copy_of, put_back

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +78,14 @@ class CommandLine:
             text=True,
         )
 
+    def unread(self, *arguments: str) -> tuple[int, str]:
+        """The exit code where nobody reads stdout, as before `| head -c 0`, and stderr."""
+        process = self.start(*arguments)
+        process.stdout.close()
+        with process.stderr:
+            said = process.stderr.read()
+        return process.wait(timeout=60), said
+
     def stop_when(
         self, path: str, process: subprocess.Popen[str], number: signal.Signals, timeout: float = 60
     ) -> str:
@@ -134,3 +144,22 @@ def run(tmp_path, tokenizer, monkeypatch, save_run) -> Path:
     """A run with one checkpoint, in the working folder."""
     monkeypatch.chdir(tmp_path)
     return save_run(tmp_path, tokenizer)
+
+
+@pytest.fixture
+def small_disk(bittygpt):
+    """`runs` lies on a file system of 4 MB; only root may make one.
+
+    It is mounted outside of pytest's own folders, which another session could not remove if this one were killed.
+    """
+    disk = Path(tempfile.mkdtemp(prefix="bittygpt-disk-"))
+    mount = shutil.which("mount")
+    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    try:
+        if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
+            pytest.skip("no file system can be mounted here")
+        (bittygpt.folder / "runs").symlink_to(disk)
+        yield disk
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    finally:
+        disk.rmdir()

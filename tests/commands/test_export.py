@@ -1,6 +1,7 @@
 """`bittygpt export` from a checkpoint to a folder: twice through the real command line, else called directly."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bittygpt.commands import export as command
 from bittygpt.commands import export_formats
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, ExportError, UsageError
+from bittygpt.export import onnx_model
 from bittygpt.export.hf_tokenizer import tokenizer_files
 from bittygpt.export.huggingface import config_files
 from bittygpt.layouts import huggingface
@@ -57,6 +59,15 @@ def test_the_command_line_writes_a_folder_that_is_the_model(bittygpt, tokenizer,
         assert (model(ids) - loaded(ids).logits).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]], ids=["words", "JSON"])
+def test_a_reader_that_leaves_changes_nothing(bittygpt, tokenizer, save_run, flags):
+    save_run(bittygpt.folder, tokenizer)
+    command = ["export", "--ckpt", "runs/tiny", "--format", "hf", "--no-verify", "--out", "out"]
+    code, said = bittygpt.unread(*command, *flags)
+    assert (code, said.splitlines()[1:]) == (0, ["not verified (--no-verify)"])
+    assert names(bittygpt.folder / "out") == ALL_FILES
+
+
 def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer, save_run):
     save_run(bittygpt.folder, tokenizer, {"activation": "relu2"})
     done = bittygpt("export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--json", code=2)
@@ -68,7 +79,7 @@ def test_the_command_line_ends_with_2_and_nothing_at_out(bittygpt, tokenizer, sa
 def test_mistakes_on_the_command_line_are_one_message_each(bittygpt, tokenizer, save_run):
     save_run(bittygpt.folder, tokenizer)
     (bittygpt.folder / "out").mkdir()
-    (bittygpt.folder / "out/mine").write_text("precious")
+    (bittygpt.folder / "out/vocab.json").write_text("precious")
     before = names(bittygpt.folder)
     for format, dtype, out, message in (
         (
@@ -84,7 +95,7 @@ def test_mistakes_on_the_command_line_are_one_message_each(bittygpt, tokenizer, 
         done = bittygpt(*command, code=2)
         assert message in done.stderr
         assert done.stdout == ""
-    assert (names(bittygpt.folder), names(bittygpt.folder / "out")) == (before, ["mine"])
+    assert (names(bittygpt.folder), names(bittygpt.folder / "out")) == (before, ["vocab.json"])
 
 
 @pytest.mark.parametrize("format", ["hf", "gguf", "onnx"])
@@ -140,8 +151,8 @@ def test_json_dtype_and_anothers_sample_section(run, capsys):
     Path("s.yaml").write_text("sample: {temperature: 0.5, top_k: 7}\n")
     export(run, dtype="bfloat16", config=Path("s.yaml"), as_json=True)
     report = json.loads(capsys.readouterr().out)
-    assert report.pop("largest_difference") < 1e-4
-    assert abs(report.pop("kl_divergence")) < 1e-6
+    assert 1e-4 < report.pop("largest_difference") < 1  # of the model as it was trained
+    assert 0 < report.pop("kl_divergence") < 1e-3
     assert report == {
         "out": "out",
         "format": "hf",
@@ -198,21 +209,56 @@ def test_a_wrong_export_is_caught_and_leaves_nothing(run, monkeypatch, capsys, p
         export(run)
     assert names(Path()) == before
     Path("out").mkdir()
-    Path("out/mine").write_text("precious")
+    Path("out/vocab.json").write_text("precious")
     with pytest.raises(ExportError, match="logits differ by"):
         export(run, overwrite=True)
-    assert (names(Path()), names(Path("out"))) == (sorted([*before, "out"]), ["mine"])
+    assert (names(Path()), names(Path("out"))) == (sorted([*before, "out"]), ["vocab.json"])
     assert capsys.readouterr().out == ""
 
 
 def test_what_exists_is_kept_unless_it_may_be_replaced(run):
     Path("out").mkdir()
-    Path("out/mine").write_text("precious")
+    Path("out/vocab.json").write_text("precious")
     with pytest.raises(UsageError, match=r"--out out exists.*--overwrite"):
         export(run, verify=False)
-    assert names(Path("out")) == ["mine"]
+    assert names(Path("out")) == ["vocab.json"]
     export(run, verify=False, overwrite=True)
     assert names(Path("out")) == ALL_FILES
+
+
+def test_every_export_may_be_replaced_by_every_other(tmp_path, tokenizer, save_run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(onnx_model, "MOST_BYTES_IN_A_GRAPH", 1000)  # the weights are a file beside the graphs
+    without_tokenizer = save_run(tmp_path, Tokenizer([b"<|endoftext|>", *BYTES_AND_THE], SPECIAL))
+    for format in ("onnx", "hf"):
+        export(without_tokenizer, format=format, verify=False, overwrite=True)
+    shutil.rmtree("runs")
+    run = save_run(tmp_path, tokenizer)
+    for format in ("gguf", "torch", "onnx", "hf"):
+        export(run, format=format, verify=False, overwrite=True)
+    assert names(Path("out")) == ALL_FILES
+    for name in ("owl.gguf", "owl.gguf"):
+        export(run, name, format="gguf", verify=False, overwrite=True)
+
+
+def test_overwrite_never_takes_what_is_no_export(bittygpt, tokenizer, save_run):
+    save_run(bittygpt.folder, tokenizer)
+    for name in ("data/notes/a.txt", "page.txt"):
+        (bittygpt.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (bittygpt.folder / name).write_text("precious")
+    for format, out, message in (
+        ("hf", "data", "--out data holds what no export writes: notes/, and only an export is ever replaced"),
+        ("gguf", "data", "--out data holds what no export writes: notes/"),
+        ("hf", "page.txt", "--out page.txt is no folder"),
+        ("report", "page.txt", "--out page.txt does not end with .html"),
+    ):
+        command = ["export", "--ckpt", "runs/tiny", "--format", format, "--overwrite", "--out", out]
+        done = bittygpt(*command, code=2)
+        assert message in done.stderr
+        assert "name another place, or remove it yourself" in done.stderr
+    assert all(
+        (bittygpt.folder / name).read_text() == "precious" for name in ("data/notes/a.txt", "page.txt")
+    )
 
 
 def test_the_run_itself_is_never_replaced(run):

@@ -205,13 +205,13 @@ def test_a_wrong_export_is_caught_and_leaves_what_was_there(
 ):
     run = save_run(tmp_path, tokenizer)
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/mine").write_text("precious")
+    (tmp_path / "out/vocab.json").write_text("precious")
     before = sorted(tmp_path.iterdir())
     plant(monkeypatch)
     with pytest.raises(ExportError, match="logits differ by"):
         export(run, tmp_path / "out", format, overwrite=True)
     assert sorted(tmp_path.iterdir()) == before
-    assert (tmp_path / "out/mine").read_text() == "precious"
+    assert (tmp_path / "out/vocab.json").read_text() == "precious"
     assert capsys.readouterr().out == ""
 
 

@@ -138,6 +138,8 @@ def test_what_cannot_work_is_said_with_exit_code_2(bittygpt):
     assert "memory: a step needs about" in here.stderr
     assert "parameters" in here.stdout
     assert "tokens/s" not in here.stdout
+    code, _ = bittygpt.unread("train", "tiny.yaml", "model.d_model=65536", "model.num_layers=64", "--plan")
+    assert code == 2  # also where nobody reads the plan
 
 
 def test_the_options_of_a_plan_go_with_a_plan(bittygpt):

@@ -188,3 +188,14 @@ def test_two_at_once_make_the_tokens_once(bittygpt, folder):
         for shard in split["shards"]:
             assert hashlib.sha256((folder / shard["file"]).read_bytes()).hexdigest() == shard["sha256"]
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["tokenize"], ["train", "--plan"], ["train", "--check"]],
+    ids=" ".join,
+)
+def test_a_reader_that_leaves_changes_nothing(bittygpt, command):
+    code, said = bittygpt.unread(*command, "tiny.yaml")
+    assert code == 0, said
+    assert "Error" not in said

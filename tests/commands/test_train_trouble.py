@@ -8,12 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import termios
 import time
-from pathlib import Path
-
-import pytest
 
 from bittygpt.training.checkpoint_folder import find_fault
 
@@ -181,25 +177,6 @@ def test_a_model_for_which_there_is_no_memory_is_exit_4_and_names_what_to_change
     assert "out of memory on cpu" in message
     assert "weights 17594.95 GB" in message
     assert "make model.context_length, model.d_model or tokenizer.vocab_size smaller" in message
-
-
-@pytest.fixture
-def small_disk(bittygpt):
-    """`runs` lies on a file system of 4 MB; only root may make one.
-
-    It is mounted outside of pytest's own folders, which another session could not remove if this one were killed.
-    """
-    disk = Path(tempfile.mkdtemp(prefix="bittygpt-disk-"))
-    mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    try:
-        if mount is None or subprocess.run([mount, *options], capture_output=True, check=False).returncode:
-            pytest.skip("no file system can be mounted here")
-        (bittygpt.folder / "runs").symlink_to(disk)
-        yield disk
-        subprocess.run(["umount", "-l", str(disk)], check=True)
-    finally:
-        disk.rmdir()
 
 
 def test_a_disk_that_fills_during_a_save_leaves_a_run_that_goes_on(bittygpt, small_disk):

@@ -74,7 +74,7 @@ def test_logits_are_equal_in_transformers(tmp_path, tokenizer, name):
         loaded.model.embed_tokens.padding_idx is None
     )  # else fine-tuning would leave <|endoftext|> as it is
     assert loaded.config.model_type == ("qwen3" if "qk" in name else "llama")
-    assert verify_hf(tmp_path, model, tokenizer, torch.float32).largest_difference < 1e-4
+    assert verify_hf(tmp_path, model, tokenizer, "float32").largest_difference < 1e-4
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -82,9 +82,14 @@ def test_rounded_weights_are_those_of_the_rounded_model(tmp_path, tokenizer, dty
     model = strong_model(qk_norm=True)
     write(tmp_path, model, tokenizer, dtype)
     assert {t.dtype for t in load_file(tmp_path / "model.safetensors").values()} == {DTYPES[dtype]}
-    verify_hf(tmp_path, model, tokenizer, DTYPES[dtype])
+    found = verify_hf(tmp_path, model, tokenizer, dtype)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    ids = torch.randint(0, 320, (2, 64), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():  # what is told is how far it is from the trained model, not from a rounded one
+        assert found.largest_difference >= (model(ids) - loaded(ids).logits).abs().max() > 1e-4
+    assert 1e-9 < found.kl_divergence < 1e-3
     with pytest.raises(ExportError, match="logits differ"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_a_missing_permutation_is_caught(tmp_path, tokenizer, monkeypatch):
@@ -92,9 +97,10 @@ def test_a_missing_permutation_is_caught(tmp_path, tokenizer, monkeypatch):
     model = strong_model()
     write(tmp_path, model, tokenizer)
     with pytest.raises(ExportError, match="logits differ by"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -103,15 +109,26 @@ def test_a_missing_permutation_is_caught(tmp_path, tokenizer, monkeypatch):
         {"hidden_act": "gelu"},
     ],
 )
-def test_a_wrong_number_in_the_config_is_caught(tmp_path, tokenizer, wrong):
+def test_a_wrong_number_in_the_config_is_caught(tmp_path, tokenizer, wrong, dtype):
     model = strong_model()
     for p in model.token_embeddings.parameters():
         p.data.mul_(0.05)  # small activations, for which the epsilon counts
-    write(tmp_path, model, tokenizer)
-    verify_hf(tmp_path, model, tokenizer, torch.float32)
+    write(tmp_path, model, tokenizer, dtype)
+    verify_hf(tmp_path, model, tokenizer, dtype)
     change_config(tmp_path, **wrong)
     with pytest.raises(ExportError, match="logits differ by"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, dtype)
+
+
+def test_weights_that_rounding_changes_too_much_are_refused(tmp_path, tokenizer):
+    model = strong_model()
+    for p in model.lm_head.parameters():
+        p.data.mul_(30)
+    write(tmp_path, model, tokenizer, "bfloat16")
+    with pytest.raises(
+        ExportError, match=r"distributions differ by .* nats.* or bears no bfloat16: take float32"
+    ):
+        verify_hf(tmp_path, model, tokenizer, "bfloat16")
 
 
 def test_missing_and_extra_weights_are_caught(tmp_path, tokenizer):
@@ -121,14 +138,14 @@ def test_missing_and_extra_weights_are_caught(tmp_path, tokenizer):
     head = weights.pop("lm_head.weight")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ExportError, match=r"missing_keys.*lm_head"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
     save_file(
         {**weights, "lm_head.weight": head, "extra": head.clone()},
         tmp_path / "model.safetensors",
         {"format": "pt"},
     )
     with pytest.raises(ExportError, match=r"unexpected_keys.*extra"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_another_tokenizer_is_caught(tmp_path, tokenizer):
@@ -139,7 +156,7 @@ def test_another_tokenizer_is_caught(tmp_path, tokenizer):
     data["model"]["ignore_merges"] = False
     write_json(tmp_path / "tokenizer.json", data)
     with pytest.raises(ExportError, match="gives other ids"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_another_end_of_text_is_caught(tmp_path, tokenizer):
@@ -150,7 +167,7 @@ def test_another_end_of_text_is_caught(tmp_path, tokenizer):
     generation["eos_token_id"] = int(model(torch.tensor([prompt]))[0, -1].argmax())
     write_json(tmp_path / "generation_config.json", generation)
     with pytest.raises(ExportError, match="ends after 1 tokens, not after 32"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_other_greedy_text_is_caught(tmp_path, tokenizer):
@@ -160,7 +177,7 @@ def test_other_greedy_text_is_caught(tmp_path, tokenizer):
     likeliest = int(model(torch.tensor([[0, *tokenizer.encode("Once upon")]]))[0, -1].argmax())
     write_json(tmp_path / "generation_config.json", generation | {"suppress_tokens": [likeliest]})
     with pytest.raises(ExportError, match=rf"greedy text differs at token 1: \d+ instead of {likeliest}$"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_generation_config_leaves_nothing_to_transformers_own_defaults():
@@ -180,7 +197,7 @@ def test_logits_that_are_no_numbers_are_caught_wherever_they_are(tmp_path, token
     model.token_embeddings.weight.data[only_in_text[0]] = torch.nan
     write(tmp_path, model, tokenizer)
     with pytest.raises(ExportError, match="differ by nan"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_special_tokens_that_occur_in_the_texts_are_no_mismatch(tmp_path):
@@ -189,7 +206,7 @@ def test_special_tokens_that_occur_in_the_texts_are_no_mismatch(tmp_path):
     tokenizer = Tokenizer(vocabulary, special)
     model = strong_model(vocab_size=tokenizer.vocab_size)
     write(tmp_path, model, tokenizer)
-    assert verify_hf(tmp_path, model, tokenizer, torch.float32).texts_compared > 20
+    assert verify_hf(tmp_path, model, tokenizer, "float32").texts_compared > 20
 
 
 def test_sampling_as_generation_config_says_runs(tmp_path, tokenizer):
@@ -203,7 +220,7 @@ def test_sampling_as_generation_config_says_runs(tmp_path, tokenizer):
 def test_a_long_context_is_no_mismatch(tmp_path, tokenizer):
     model = strong_model(context_length=2048)
     write(tmp_path, model, tokenizer)
-    verify_hf(tmp_path, model, tokenizer, torch.float32)
+    verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 def test_weights_beyond_float16_are_refused():
@@ -219,7 +236,7 @@ def test_garbage_is_caught(tmp_path, tokenizer):
     write(tmp_path, model, tokenizer)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ExportError, match="transformers cannot load the export"):
-        verify_hf(tmp_path, model, tokenizer, torch.float32)
+        verify_hf(tmp_path, model, tokenizer, "float32")
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "relu2"])

@@ -7,9 +7,10 @@ import pytest
 from safetensors import SafetensorError
 
 from bittygpt.errors import DiskFullError
+from bittygpt.files import is_disk_full
 from bittygpt.training import saving
 from bittygpt.training.checkpoint_folder import find_fault, list_checkpoints, newest_good
-from bittygpt.training.disk_space import checkpoint_bytes, free_bytes, is_disk_full
+from bittygpt.training.disk_space import checkpoint_bytes, free_bytes
 from bittygpt.training.reports import LowSpaceReport, SavedReport, StepReport
 
 
