@@ -131,9 +131,7 @@ def _in_words(error: OSError) -> Exception:
             f"{where}: permission denied; give this user the right to it, or name another place"
         )
     if is_disk_full(error):
-        return DiskFullError(
-            f"{where}: {os.strerror(error.errno)}; make room, and run the same command again"
-        )
+        return DiskFullError(f"{where}: {error.strerror}; make room, and run the same command again")
     return error
 
 

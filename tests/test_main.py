@@ -73,8 +73,12 @@ main()
     ("raised", "code", "words"),
     [
         ("PermissionError(errno.EACCES, 'x', 'my.txt')", 2, "my.txt: permission denied; give this user"),
-        ("OSError(errno.ENOSPC, 'x', 'data/t')", 1, "data/t: No space left on device; make room"),
-        ("OSError(errno.ENOSPC, 'x')", 1, "standard output, or a temporary file: No space left"),
+        (
+            "OSError(errno.ENOSPC, 'No space left on device', 'data/t')",
+            1,
+            "data/t: No space left on device; make room",
+        ),
+        ("OSError(errno.ENOSPC, 'No space left')", 1, "standard output, or a temporary file: No space left"),
         ("OSError(errno.EIO, 'x', 'data/t')", 1, "x: 'data/t'"),
     ],
 )
