@@ -59,9 +59,8 @@ def verify_hf(
     with torch.inference_mode():
         asked = compared_ids(ours, tokenizer, validation)
         found = [theirs(ids).logits for ids in asked]
-        if (
-            dtype != "float32"
-        ):  # rounding would hide a wrong layout, but not from a model that is rounded as well
+        # rounding would hide a wrong layout, but not from a model that is rounded as well
+        if dtype != "float32":
             twin = _rounded(ours, DTYPES[dtype])
             compare_logits((twin(ids), logits) for ids, logits in zip(asked, found, strict=True))
         difference, kl = compare_logits(

@@ -56,9 +56,8 @@ def write_program(path: Path, model: TransformerLM, dtype: str, extra_files: dic
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch, **length},))
-        archive = (
-            io.BytesIO()
-        )  # where the disk is full, torch's own writer of files takes the whole process down
+        # in memory first: where the disk is full, torch's own writer of files takes the whole process down
+        archive = io.BytesIO()
         torch.export.save(program, archive, extra_files=dict(extra_files))
     path.write_bytes(archive.getbuffer())
 
