@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bittygpt.commands.export_formats import FORMATS, Format, Job
-from bittygpt.commands.out_of_memory import memory_explained, of_export
+from bittygpt.commands.out_of_memory import of_export
 from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError, UsageError
@@ -17,6 +17,7 @@ from bittygpt.terminal.console import result, talk
 from bittygpt.training.checkpoint import load_checkpoint
 from bittygpt.training.checkpoint_folder import find_checkpoint
 from bittygpt.training.disk_space import BESIDE_TENSORS
+from bittygpt.training.memory import memory_explained
 
 SHORT_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "q8_0": 34 / 32}  # of a weight

@@ -1,7 +1,5 @@
 """Memory that runs out while a command works with a trained model: what took it, and what to change."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,26 +9,14 @@ from bittygpt.errors import OutOfMemoryError
 from bittygpt.sampling.kv_cache import bytes_per_row, common_capacity
 from bittygpt.training.checkpoint import read_state
 from bittygpt.training.devices import Device
-from bittygpt.training.memory import is_out_of_memory
 
 
-@contextmanager
-def memory_explained(explain: Callable[[], str]) -> Iterator[None]:
-    """Where PyTorch or Python gets no more memory within it, an OutOfMemoryError with what `explain` says."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise OutOfMemoryError(explain()) from error
-        raise
-
-
-def of_sampling(checkpoint: Path, device: Device, max_tokens: int) -> str:
-    """The message of `sample`: weights, and keys and values, which each text has of its own."""
+def of_sampling(checkpoint: Path, device: Device, max_tokens: int) -> OutOfMemoryError:
+    """The error of `sample`: weights, and keys and values, which each text has of its own."""
     model = ModelConfig(**read_state(checkpoint)["model"])
     tokens = common_capacity(model, [], max_tokens)
     keys_and_values = bytes_per_row(model, tokens, torch.float32)
-    return (
+    return OutOfMemoryError(
         f"out of memory on {device.torch_device}, which has {device.total_memory() / 1e9:.1f} GB in all; the weights "
         f"take {_in_gb(_weights(checkpoint))}, and as much again arranged for generating; keys and values of "
         f"{tokens:,} tokens {_in_gb(keys_and_values)} for each text; lower --num-samples or --max-tokens, or try "
@@ -38,9 +24,9 @@ def of_sampling(checkpoint: Path, device: Device, max_tokens: int) -> str:
     )
 
 
-def of_export(checkpoint: Path) -> str:
-    """The message of `export`, which has several copies of the weights at once."""
-    return (
+def of_export(checkpoint: Path) -> OutOfMemoryError:
+    """The error of `export`, which has several copies of the weights at once."""
+    return OutOfMemoryError(
         f"out of memory; the weights take {_in_gb(_weights(checkpoint))}, and an export holds them several times while "
         "it is compared with the model; --no-verify needs less and compares nothing; else it takes a larger machine"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bittygpt.commands.device_flag import device_of_flag
 from bittygpt.commands.novelty import NoveltyMeter
-from bittygpt.commands.out_of_memory import memory_explained, of_sampling
+from bittygpt.commands.out_of_memory import of_sampling
 from bittygpt.commands.sample_interactive import converse
 from bittygpt.commands.sample_prompts import is_prompt_list, read_prompt
 from bittygpt.commands.sample_score import score_file
@@ -18,6 +18,7 @@ from bittygpt.errors import UsageError
 from bittygpt.sampling.options import SamplingOptions
 from bittygpt.terminal.console import forget_reader, talk
 from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
+from bittygpt.training.memory import memory_explained
 
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_tokens": ("1 or more", lambda value: value >= 1),

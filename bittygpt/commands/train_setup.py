@@ -23,7 +23,7 @@ from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
-from bittygpt.training.memory import is_hopeless, is_out_of_memory, out_of_memory
+from bittygpt.training.memory import is_hopeless, memory_explained, out_of_memory
 from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.saved_tensors import model_without_numbers
@@ -69,12 +69,8 @@ def set_up(
         raise too_large()
     if ranks.is_main and on_paper.num_parameters() > LARGE:
         talk(f"building a model of {on_paper.num_parameters():,} parameters")
-    try:
+    with memory_explained(too_large):
         trainer = _build(config, run, tokens, device, ranks, checkpoint)
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise too_large() from error
-        raise
     if ranks.is_main:
         write_text(run.config, config_to_yaml(config))
         _introduce(trainer, run)

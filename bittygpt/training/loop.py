@@ -16,7 +16,7 @@ from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
 from bittygpt.training.engine import Engine
-from bittygpt.training.memory import is_out_of_memory
+from bittygpt.training.memory import memory_explained
 from bittygpt.training.pace import Pace
 from bittygpt.training.prefetch import Prefetcher
 from bittygpt.training.process_clock import process_age
@@ -119,12 +119,8 @@ class Trainer:
             DiskFullError: there is no room for a checkpoint that cannot wait.
         """
         self.val_losses, self.saver.before_save = dict(val_losses), before_save
-        try:
+        with memory_explained(self.engine.out_of_memory):
             yield from self._run(stop_asked)
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise self.engine.out_of_memory() from error
-            raise
 
     def _run(self, stop_asked: Callable[[], bool]) -> Iterator[Report]:
         if not self.course.is_over(self.step):

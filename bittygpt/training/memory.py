@@ -1,5 +1,7 @@
 """How much memory a training step takes, by part, and the largest micro-batch that fits."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -125,6 +127,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         word in str(error) for word in words
     )
+
+
+@contextmanager
+def memory_explained(explain: Callable[[], OutOfMemoryError]) -> Iterator[None]:
+    """Where PyTorch or Python gets no more memory within it, the error is the one that `explain` makes."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise explain() from error
+        raise
 
 
 def out_of_memory(

@@ -51,8 +51,15 @@ class CommandLine:
 
     def __call__(self, *arguments: str, code: int = 0, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run to the end; the exit code must be `code`, and no traceback may show."""
-        command = [sys.executable, "-m", "bittygpt", *arguments]
-        done = subprocess.run(
+        done = self.run(sys.executable, "-m", "bittygpt", *arguments, stdin=stdin)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "\x1b" not in done.stdout + done.stderr, "cursor moves or colours in a pipe"
+        return done
+
+    def run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Any command, in the folder, to its end."""
+        return subprocess.run(
             command,
             cwd=self.folder,
             env=self.environment,
@@ -61,10 +68,6 @@ class CommandLine:
             text=True,
             check=False,
         )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        assert "\x1b" not in done.stdout + done.stderr, "cursor moves or colours in a pipe"
-        return done
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run in the background."""

@@ -1,7 +1,6 @@
 """Commands for which memory runs out: what PyTorch says then is planted, the rest is the real command line."""
 
 import json
-import subprocess
 import sys
 
 import pytest
@@ -46,14 +45,7 @@ EXPORT = ["export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--
 )
 def test_no_memory_is_exit_4_and_says_what_took_it(trained, module, name, arguments, words):
     code = PLANT.format(module=module, name=name, arguments=arguments)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=trained.folder,
-        env=trained.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = trained.run(sys.executable, "-c", code)
     assert done.returncode == 4, done.stderr
     (message,) = [line for line in done.stderr.splitlines() if line.startswith("bittygpt: ")]
     assert all(word in message for word in ("out of memory", *words))

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -83,14 +82,7 @@ def test_with_several_ranks_rank_0_writes_unless_the_model_is_shared_out(sampled
         "bittygpt",
     ]
     more = [f"run.name={name}", "data.dir=data/tiny", f"train.parallel={parallel}", "sample.num_samples=1"]
-    done = subprocess.run(
-        [*command, "train", "tiny.yaml", *EVERY, *more],
-        cwd=sampled.folder,
-        env=sampled.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = sampled.run(*command, "train", "tiny.yaml", *EVERY, *more)
     assert done.returncode == 0, done.stderr
     assert [step for step, *_ in samples(sampled, name)] == ([5, 10, 12] if parallel == "ddp" else [])
     refusals = done.stderr.count("no texts are written: each rank holds only a part of the model")
@@ -111,14 +103,7 @@ from bittygpt.__main__ import main
 sys.argv = ["bittygpt", "train", "tiny.yaml", "run.name=failed", "data.dir=data/tiny", "train.sample_every=3"]
 main()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=sampled.folder,
-        env=sampled.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = sampled.run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("train.sample_every: no texts are written: RuntimeError: no room") == 1
     assert weights(sampled, "failed") == weights(sampled, "tiny")

@@ -42,14 +42,7 @@ def status(line):
 
 def train_with_nans(line, *calls):
     code = PLANT.replace("{calls!r}", repr(set(calls)))
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=line.folder,
-        env=line.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return line.run(sys.executable, "-c", code)
 
 
 def test_a_second_process_is_told_who_trains_the_run(bittygpt):
@@ -217,14 +210,7 @@ def test_a_disk_without_room_is_told_at_the_start(bittygpt, small_disk):
 def test_a_limit_on_the_size_of_files_is_met_as_a_full_disk_is(bittygpt):
     bittygpt("tokenize", "tiny.yaml")
     command = f'ulimit -f 40; exec "{sys.executable}" -m bittygpt train tiny.yaml'
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=bittygpt.folder,
-        env=bittygpt.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = bittygpt.run("bash", "-c", command)
     assert done.returncode == 1, done.stderr
     assert "step 4: the checkpoint found no room" in done.stderr
     assert "see what limits files (ulimit -f, a quota) and run the same command" in done.stderr
