@@ -71,6 +71,10 @@ bench-safety: install ## what never losing a run costs a run that nothing distur
 bench-plan: install   ## what `train --plan` says beside what the run then measures, for three configs (TEXT=tinyshakespeare.txt)
 	$(BIN)/python tests/benchmarks/plan.py --json runs/bench-plan.json $(if $(TEXT),--text $(TEXT))
 
+proofs: install       ## keep the hashes of the formulas that the fast paths were proved against, once their tests pass
+	$(BIN)/python -m pytest -q -n 2 tests/engine
+	$(BIN)/python -m bittygpt.engine.formulas
+
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu
 

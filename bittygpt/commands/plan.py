@@ -7,6 +7,7 @@ from pathlib import Path
 from bittygpt.commands.train_setup import read_fitting
 from bittygpt.config import RunConfig, config_to_yaml, load_config
 from bittygpt.data.tokens_ahead import look_ahead
+from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.errors import ConfigError
 from bittygpt.planning.making import plan_for, plan_here
 from bittygpt.planning.on_paper import device_by_name, hardware
@@ -14,7 +15,6 @@ from bittygpt.planning.plan import Plan
 from bittygpt.planning.subject import Subject
 from bittygpt.terminal.console import result, talk
 from bittygpt.terminal.plan import plan_as_json, show_plan
-from bittygpt.training.allocator import keep_freed_memory
 from bittygpt.training.checkpoint_folder import list_checkpoints
 from bittygpt.training.course import has_ended
 from bittygpt.training.devices import choose_device

@@ -12,6 +12,7 @@ from typing import Any
 from bittygpt.commands.train_samples import TrainingSamples
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
+from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
 from bittygpt.report.page import write_report
 from bittygpt.stop_signals import stop_on_signal
@@ -20,7 +21,6 @@ from bittygpt.terminal.ladder import Rung, place_on, rungs_of
 from bittygpt.terminal.loggers import Loggers, check_loggers, open_loggers
 from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
-from bittygpt.training.allocator import keep_freed_memory
 from bittygpt.training.checkpoint_folder import newest_good
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import Ranks, process_group, ranks_from_environment

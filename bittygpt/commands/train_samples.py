@@ -22,7 +22,7 @@ class TrainingSamples:
 
     def __init__(self, trainer: Trainer, say: Callable[[str], None]) -> None:
         self._trainer, self._say = trainer, say
-        self._reason = "each rank holds only a part of the model" if trainer.engine.shards > 1 else ""
+        self._reason = "each rank holds only a part of the model" if trainer.executor.shards > 1 else ""
         if self._reason and trainer.config.train.sample_every is not None:
             self._give_up()
 

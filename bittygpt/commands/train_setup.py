@@ -9,9 +9,9 @@ import torch
 from bittygpt.commands.tokenize import describe
 from bittygpt.config import RunConfig, config_to_yaml, fit_differences, load_config
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.core.twins import use_c
 from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
+from bittygpt.engine.kernels import cpu
 from bittygpt.errors import ConfigError
 from bittygpt.files import write_text
 from bittygpt.terminal.console import duration, talk
@@ -63,7 +63,7 @@ def set_up(
             talk(f"{run.path} is finished; --fresh starts it over")
         return None
 
-    on_paper, moments = _without_numbers(config, tokens), moments_per_weight(config.optim.name)
+    on_paper, moments = _without_numbers(config, tokens), moments_per_weight(config.optim)
     too_large = partial(out_of_memory, on_paper, 1, moments, device)
     if ranks.world_size == 1 and is_hopeless(on_paper, moments, device):
         raise too_large()
@@ -141,10 +141,10 @@ def read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens | N
 
 def _introduce(trainer: Trainer, run: RunFolder) -> None:
     device, batch = trainer.device, trainer.config.train.batch_size
-    is_open = len(trainer.engine.sizes) > 1 and device.refuses_memory
+    is_open = len(trainer.executor.sizes) > 1 and device.refuses_memory
     precision = f"{device.precision} ({device.note})" if device.note else device.precision
     steps = trainer.config.train.max_steps
-    passes = -(-batch // (trainer.engine.micro_batch_size * trainer.ranks.world_size))
+    passes = -(-batch // (trainer.executor.micro_batch_size * trainer.ranks.world_size))
     talk(
         f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {precision}, "
         f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
@@ -152,7 +152,7 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'})"
         + (f", {trainer.batches.epoch(steps):.2f} passes over the text" if steps else "")
     )
-    if device.torch_device.type == "cpu" and not use_c(torch.float32):
+    if device.torch_device.type == "cpu" and not cpu.work_in(torch.float32):
         talk("slower without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC)")
     if trainer.validation.tokens.num_tokens < 2:
         talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")

@@ -8,8 +8,10 @@ from bittygpt.core.embedding import Embedding
 from bittygpt.core.feed_forward import FeedForward, GatedFeedForward, SwiGLU
 from bittygpt.core.grad_clip import clip_grad_norm
 from bittygpt.core.linear import Linear
+from bittygpt.core.model_config import ModelConfig
 from bittygpt.core.muon import Muon
-from bittygpt.core.rmsnorm import RMSNorm
+from bittygpt.core.optimizer import Optimizer
+from bittygpt.core.rmsnorm import RMSNorm, rms_norm
 from bittygpt.core.rope import RotaryEmbedding
 from bittygpt.core.schedule import (
     constant_schedule,
@@ -19,7 +21,7 @@ from bittygpt.core.schedule import (
     wsd_schedule,
 )
 from bittygpt.core.sgd import SGD
-from bittygpt.core.transformer import ModelConfig, TransformerBlock, TransformerLM
+from bittygpt.core.transformer import TransformerBlock, TransformerLM
 
 __all__ = [
     "IGNORE_INDEX",
@@ -33,6 +35,7 @@ __all__ = [
     "ModelConfig",
     "MultiHeadAttention",
     "Muon",
+    "Optimizer",
     "RMSNorm",
     "RotaryEmbedding",
     "SwiGLU",
@@ -49,6 +52,7 @@ __all__ = [
     "log_softmax",
     "relu",
     "relu2",
+    "rms_norm",
     "scaled_dot_product_attention",
     "silu",
     "softmax",

@@ -10,16 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from bittygpt.core.activations import log_softmax
+from bittygpt.core.activations import log_softmax, upcast
 
 IGNORE_INDEX = -100
+Reduction = Literal["mean", "sum", "none"]
 
 
 def cross_entropy(
-    logits: Tensor,
-    targets: Tensor,
-    ignore_index: int = IGNORE_INDEX,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    logits: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX, reduction: Reduction = "mean"
 ) -> Tensor:
     """logits (..., V), targets (...) int64 -> the loss in nats, float32; the mean is over valid targets.
 
@@ -30,21 +28,33 @@ def cross_entropy(
     A mean of the means of several batches is not the mean over their tokens when their counts differ: for gradients
     accumulated over micro-batches take `reduction="sum"` and divide once by the count of all.
 
-    The largest logit is taken off before the exponential, so no size of logits overflows.
+    Raises:
+        ValueError: targets of another shape, dtype or device than the logits ask for, or no such reduction.
+
     Oracle: `torch.nn.functional.cross_entropy`.
     """
-    logits32 = logits.float()
+    check_targets(logits.shape[:-1], targets, logits.device, reduction)
     valid = targets != ignore_index
-    chosen = targets.masked_fill(~valid, 0)
-    largest = logits32.detach().amax(dim=-1, keepdim=True)
-    log_normaliser = (logits32 - largest).exp().sum(dim=-1).log() + largest.squeeze(-1)
-    target_logits = logits32.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-    losses = (log_normaliser - target_logits).masked_fill(~valid, 0.0)
+    log_p = log_softmax(upcast(logits))
+    losses = -log_p.gather(-1, targets.masked_fill(~valid, 0).unsqueeze(-1)).squeeze(-1)
+    losses = losses.masked_fill(~valid, 0.0)
     if reduction == "none":
         return losses
-    if reduction == "sum":
-        return losses.sum()
-    return losses.sum() / valid.sum().clamp(min=1)
+    total = losses.sum()
+    return total if reduction == "sum" else total / valid.sum().clamp(min=1)
+
+
+def check_targets(
+    expected: tuple[int, ...], targets: Tensor, device: torch.device, reduction: str = "sum"
+) -> None:
+    """Raise ValueError unless there is one target for each position, an id, where the positions are."""
+    if targets.shape != expected:
+        raise ValueError(f"targets {tuple(targets.shape)} for positions {tuple(expected)}: one for each")
+    if targets.dtype != torch.int64 or targets.device != device:
+        found, wanted = f"{targets.dtype} on {targets.device}", f"torch.int64 on {device}"
+        raise ValueError(f"targets {tuple(targets.shape)} are {found}, and must be {wanted}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction {reduction!r} is none of mean, sum, none")
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -52,8 +62,8 @@ def entropy(logits: Tensor) -> Tensor:
 
     A token with logit -inf has p = 0 and counts 0, the limit of p log p. Oracle: `torch.distributions.Categorical`.
     """
-    log_p = log_softmax(logits.float())
-    return -_weighted(log_p, log_p)
+    log_p = log_softmax(upcast(logits))
+    return -expectation(log_p, log_p)
 
 
 def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
@@ -61,11 +71,11 @@ def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
     Oracle: `torch.nn.functional.kl_div`.
     """
-    log_p, log_q = log_softmax(p_logits.float()), log_softmax(q_logits.float())
-    return _weighted(log_p, log_p - log_q)
+    log_p, log_q = log_softmax(upcast(p_logits)), log_softmax(upcast(q_logits))
+    return expectation(log_p, log_p - log_q)
 
 
-def _weighted(log_p: Tensor, values: Tensor) -> Tensor:
+def expectation(log_p: Tensor, values: Tensor) -> Tensor:
     """sum p · values over the last dimension, where p = 0 makes the product 0 even if the value is infinite."""
     p = log_p.exp()
     return torch.where(p > 0, p * torch.where(p > 0, values, 0.0), 0.0).sum(dim=-1)

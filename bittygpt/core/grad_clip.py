@@ -8,12 +8,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from bittygpt.core.twins import use_c
-from bittygpt.kernels import cpu
+from bittygpt.core.activations import upcast
 
 
 @torch.no_grad()
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> Tensor:
     """Scale all gradients together so that their common L2 norm is at most `max_norm`; 0 or less: only measure.
 
     One norm over all parameters keeps the direction of the step; clipping each one alone would turn it.
@@ -23,16 +22,17 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
 
     Oracle: `torch.nn.utils.clip_grad_norm_`.
     """
-    grads = [p.grad for p in parameters if p.grad is not None]
+    grads = gradients_of(parameters)
     if not grads:
         return torch.zeros(())
-    if use_c(torch.float32, grads):
-        length = cpu.norm(grads)
-        factor = max_norm / (length + 1e-6)
-        if max_norm > 0 and factor < 1:
-            cpu.scale_(grads, factor)
-        return torch.tensor(length, dtype=torch.float32, device=grads[0].device)
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))
+    norm = torch.stack([torch.linalg.vector_norm(upcast(grad)) for grad in grads]).square().sum().sqrt()
     if max_norm > 0:
-        torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
+        for grad in grads:
+            grad.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm
+
+
+def gradients_of(parameters: Iterable[Tensor] | Tensor) -> list[Tensor]:
+    """The gradients that are there, of several parameters or of one."""
+    several = [parameters] if isinstance(parameters, Tensor) else parameters
+    return [p.grad for p in several if p.grad is not None]

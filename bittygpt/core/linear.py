@@ -1,7 +1,6 @@
 """Linear: a learned matrix times a vector, without a bias."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,20 +25,3 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., d_in) -> (..., d_out)."""
         return x @ self.weight.T
-
-
-def side_by_side(x: Tensor, layers: Sequence[Linear]) -> Tensor:
-    """What each layer makes of the same x, one beside the other: (..., d_in) -> (..., sum of all d_out).
-
-    By one product: [W1; W2; …] x is W1 x above W2 x, and so on.
-
-    One large product keeps the machine busier than several small ones, and x is read once. To put the weights
-    together costs little beside it, and each keeps its own name and place in a checkpoint.
-    """
-    return x @ torch.cat([layer.weight for layer in layers]).T
-
-
-def product_dtype(x: Tensor) -> torch.dtype:
-    """The precision of matrix products: autocast's, or that of x."""
-    kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype

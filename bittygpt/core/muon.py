@@ -4,13 +4,14 @@ Jordan et al. 2024 (https://kellerjordan.github.io/posts/muon/); scaling to Adam
 """
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bittygpt.core.optimizer import Numbers, Optimizer
+from bittygpt.core.activations import upcast
+from bittygpt.core.optimizer import Optimizer, zeros_for
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
@@ -32,9 +33,8 @@ def orthogonalize(
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
-        polynomial = torch.baddbmm(
-            gram, gram, gram, beta=b, alpha=c
-        )  # b s² + c s⁴, for every singular value s
+        # b s² + c s⁴, for every singular value s
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, polynomial, x, beta=a)
     return (x.mT if tall else x).to(matrix.dtype).view(matrix.shape)
 
@@ -49,10 +49,10 @@ class Muon(Optimizer):
     Oracle: `torch.optim.Muon` (torch >= 2.9).
 
     Raises:
-        ValueError: a parameter that is no matrix.
+        ValueError: a parameter that is no matrix, lr or weight_decay below 0, or a momentum outside of 0 to 1.
     """
 
-    num_numbers = 2
+    only_matrices = True
 
     def __init__(
         self,
@@ -62,36 +62,22 @@ class Muon(Optimizer):
         weight_decay: float = 0.1,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.dtype = dtype
-        if any(p.ndim != 2 for group in self.param_groups for p in group["params"]):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    def check(self, param_group: dict[str, Any]) -> None:
+        """Raise ValueError for a setting out of its range, or a parameter that is no matrix."""
+        super().check(param_group)
+        given = param_group["params"]
+        param_group["params"] = [given] if isinstance(given, Tensor) else list(given)
+        if any(weight.ndim != 2 for weight in param_group["params"]):
             raise ValueError("Muon orthogonalises matrices: give vectors and embeddings to AdamW")
 
-    def _kind(self, p: Tensor) -> Hashable:
-        return p.dtype, p.shape
-
-    def can_be_recorded(self, _weights: list[Tensor]) -> bool:
-        """Always."""
-        return True
-
-    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
-        """What is kept of the weights, and how far they go in their direction."""
-        scale = 0.2 * math.sqrt(max(weights[0].shape))
-        return [1 - group["lr"] * group["weight_decay"], -group["lr"] * scale]
-
-    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
-        """The formula above on matrices of one shape, stacked: one product for all of them keeps a device busy."""
-        for p in weights:
-            if "momentum_buffer" not in self.state[p]:
-                self.state[p]["momentum_buffer"] = torch.zeros_like(p, dtype=torch.float32)
-        momentum = [self.state[p]["momentum_buffer"] for p in weights]
-        grads = [p.grad.float() for p in weights if p.grad is not None]
-        torch._foreach_lerp_(momentum, grads, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(grads, momentum, group["momentum"])
-        directions = orthogonalize(torch.stack(list(ahead)), dtype=self.dtype).to(weights[0].dtype)
-        kept, distance = numbers
-        torch._foreach_mul_(weights, kept)
-        if isinstance(distance, Tensor):
-            torch._foreach_add_(weights, directions.mul_(distance).unbind())
-        else:
-            torch._foreach_add_(weights, directions.unbind(), alpha=distance)
+    def update(self, w: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """The formula above."""
+        lr, momentum = group["lr"], group["momentum"]
+        g, u = upcast(g), state.setdefault("momentum_buffer", zeros_for(w))
+        u.copy_(momentum * u + (1 - momentum) * g)
+        ahead = momentum * u + (1 - momentum) * g
+        w.mul_(1 - lr * group["weight_decay"])
+        w.sub_(lr * 0.2 * math.sqrt(max(w.shape)) * orthogonalize(ahead, dtype=self.dtype))

@@ -1,32 +1,20 @@
-"""What the optimizers share: a step over lists of parameters, as a call for each alone takes longer than its sums."""
+"""What the optimizers share: the loop over the parameters, and the check of their settings."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# What an update takes that changes from step to step: numbers, or where an update is recorded to be replayed with other
-# ones (`training/recording.py`), a float32 vector of them on the device.
-Numbers = Sequence[float] | Tensor
-
 
 class Optimizer(torch.optim.Optimizer):
-    """PyTorch's base class (groups of parameters, state of each) with the loop that every optimizer would repeat."""
+    """PyTorch's base class (groups of parameters, state of each) with the loop that every optimizer would repeat.
 
-    num_numbers = 1  # how many `next_numbers` gives
+    An optimizer is a class with an `update`; state is float32 (float64 for a float64 weight), whatever the weight's
+    precision: small steps would be rounded away.
+    """
 
-    def lasting(self) -> list[object]:
-        """What the last update has put on the device, and a recorded one would read again."""
-        return []
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters that share their settings.
-
-        PyTorch hides this from its compiler, and loads the compiler to do so: more than half a second of every start.
-        """
-        hidden = torch.optim.Optimizer.add_param_group
-        getattr(hidden, "__wrapped__", hidden)(self, param_group)
+    only_matrices = False  # whether it is for matrices inside the layers, and AdamW for all else
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -35,32 +23,43 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for weights, group in self.parts():
-            self.update(weights, group, self.next_numbers(weights, group))
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self.update(weight, weight.grad, self.state[weight], group)
         return loss
 
-    def parts(self) -> Iterator[tuple[list[Tensor], dict[str, Any]]]:
-        """Weights that are updated by the same calls, and their group's settings."""
-        for group in self.param_groups:
-            alike: dict[Hashable, list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    alike.setdefault(self._kind(p), []).append(p)
-            for weights in alike.values():
-                yield weights, group
+    def update(self, w: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Move one weight by its gradient, in place; `state` is the weight's own, empty at first."""
+        raise NotImplementedError(f"{type(self).__name__} has no update")
 
-    def can_be_recorded(self, _weights: list[Tensor]) -> bool:
-        """Whether `update` takes its numbers from the device, too, and nothing of it depends on any other value."""
-        return False
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters that share their settings. Raises what `check` raises."""
+        self.check(param_group)
+        super().add_param_group(param_group)
 
-    def next_numbers(self, weights: list[Tensor], group: dict[str, Any]) -> list[float]:
-        """What `update` is to be given for the next step of weights of one kind. Counts that step."""
-        raise NotImplementedError
+    def check(self, param_group: dict[str, Any]) -> None:
+        """Raise ValueError for a setting out of its range."""
+        settings = {**self.defaults, **param_group}
+        for name in ("lr", "eps", "weight_decay"):
+            if name in settings and not 0 <= settings[name] < float("inf"):
+                raise ValueError(f"{name} {settings[name]} must be 0 or more")
+        for beta in (*settings.get("betas", ()), settings.get("momentum", 0.0)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"betas and momentum must be 0 or more and less than 1, and one is {beta}")
 
-    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
-        """One update of weights of one kind, all of which have a gradient."""
-        raise NotImplementedError
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put back what `state_dict` gave, in the precision that it has there: PyTorch would round to the weight's."""
+        super().load_state_dict(state_dict)
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        for weight, number in zip(weights, numbers, strict=True):
+            for key, value in state_dict["state"].get(number, {}).items():
+                is_tensor = isinstance(value, Tensor)
+                self.state[weight][key] = value.to(weight.device, copy=True) if is_tensor else value
 
-    def _kind(self, p: Tensor) -> Hashable:
-        """What parameters have in common that are updated by the same calls."""
-        return p.dtype
+
+def zeros_for(weight: Tensor) -> Tensor:
+    """State of a weight's shape, in float32 or more, before the first step."""
+    return torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32))

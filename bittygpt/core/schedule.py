@@ -24,8 +24,10 @@ def linear_decay(progress: float, max_lr: float, min_lr: float) -> float:
 
 
 def wsd_decay(progress: float, max_lr: float, min_lr: float, decay_fraction: float = 0.2) -> float:
-    """max_lr, and in the last `decay_fraction` of the way a straight line to min_lr."""
-    return linear_decay(max(0.0, 1 - (1 - progress) / decay_fraction), max_lr, min_lr)
+    """max_lr, and in the last `decay_fraction` of the way (0: never) a straight line to min_lr."""
+    if progress <= 1 - decay_fraction:
+        return max_lr
+    return linear_decay(1 - (1 - progress) / decay_fraction, max_lr, min_lr)
 
 
 def constant_schedule(step: int, max_lr: float, warmup_steps: int) -> float:

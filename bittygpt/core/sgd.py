@@ -3,16 +3,20 @@
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from bittygpt.core.optimizer import Numbers, Optimizer
+from bittygpt.core.activations import upcast
+from bittygpt.core.optimizer import Optimizer, zeros_for
 
 
 class SGD(Optimizer):
     """u <- momentum · u + g,  w <- w - lr · u  (Sutskever et al. 2013, in PyTorch's form: lr outside of u).
 
     `weight_decay` is added to the gradient, which without momentum is the same as shrinking the weights.
+
+    Raises:
+        ValueError: lr or weight_decay below 0, or a momentum outside of 0 to 1.
+
     Oracle: `torch.optim.SGD`, parameters and state.
     """
 
@@ -21,22 +25,10 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
-    def next_numbers(self, _weights: list[Tensor], group: dict[str, Any]) -> list[float]:
-        """The learning rate."""
-        return [group["lr"]]
-
-    def update(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
-        """The formula above, on lists of tensors."""
-        (lr,) = numbers
-        updates = [p.grad for p in weights if p.grad is not None]
-        if group["weight_decay"]:
-            updates = list(torch._foreach_add(updates, weights, alpha=group["weight_decay"]))
+    def update(self, w: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """The formula above."""
+        u = upcast(g) + group["weight_decay"] * w
         if group["momentum"]:
-            for p in weights:
-                if "momentum_buffer" not in self.state[p]:
-                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-            momentum = [self.state[p]["momentum_buffer"] for p in weights]
-            torch._foreach_mul_(momentum, group["momentum"])
-            torch._foreach_add_(momentum, updates)
-            updates = momentum
-        torch._foreach_add_(weights, updates, alpha=-float(lr))
+            momentum = state.setdefault("momentum_buffer", zeros_for(w))
+            u = momentum.mul_(group["momentum"]).add_(u)
+        w.sub_(group["lr"] * u)

@@ -3,43 +3,16 @@
 Shapes: B batch, T positions, D d_model, V vocabulary, L layers.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
-import torch
 from torch import Tensor, nn
 
 from bittygpt.core.attention import MultiHeadAttention
-from bittygpt.core.block_twin import attention_half, feed_forward_half, use_block_twin
-from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
+from bittygpt.core.cross_entropy import Reduction, check_targets, cross_entropy
 from bittygpt.core.embedding import Embedding
-from bittygpt.core.feed_forward import default_d_ff, make_feed_forward
-from bittygpt.core.linear import Linear, product_dtype
+from bittygpt.core.feed_forward import make_feed_forward
+from bittygpt.core.linear import Linear
+from bittygpt.core.model_config import ModelConfig
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.rope import RotaryEmbedding
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The shape of a model. `num_kv_heads` None: one for each head; `d_ff` None: see `default_d_ff`."""
-
-    vocab_size: int
-    context_length: int
-    d_model: int
-    num_layers: int
-    num_heads: int
-    num_kv_heads: int | None = None
-    d_ff: int | None = None
-    activation: str = "swiglu"
-    rope_theta: float = 10_000.0
-    norm_eps: float = 1e-5
-    tie_embeddings: bool = False
-    qk_norm: bool = False
-
-    @property
-    def feed_forward_width(self) -> int:
-        """`d_ff`, or its default."""
-        return default_d_ff(self.d_model, self.activation) if self.d_ff is None else self.d_ff
 
 
 class TransformerBlock(nn.Module):
@@ -60,8 +33,6 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        if use_block_twin(x_BTD):
-            return feed_forward_half(self, attention_half(self, x_BTD))
         x_BTD = x_BTD + self.attn(self.ln1(x_BTD))
         return x_BTD + self.ffn(self.ln2(x_BTD))
 
@@ -86,17 +57,13 @@ class TransformerLM(nn.Module):
     def hidden_states(self, ids_BT: Tensor) -> Tensor:
         """ids (B, T) int64 -> what the last layer says of every position, normalised (B, T, D)."""
         x_BTD = self.token_embeddings(ids_BT)
-        if x_BTD.is_cuda:
-            # The sum through all layers in the precision of products, as in llm.c and nanochat: norms and sums, which
-            # memory holds up on a GPU, have half as much to read and write.
-            x_BTD = x_BTD.to(product_dtype(x_BTD))
         for block in self.layers:
             x_BTD = block(x_BTD)
         return self.ln_final(x_BTD)
 
     def logits(self, hidden_BTD: Tensor) -> Tensor:
         """(..., D) -> a score for each token (..., V)."""
-        return hidden_BTD @ self.output_weight.T
+        return hidden_BTD @ self.output_weight.T if self.lm_head is None else self.lm_head(hidden_BTD)
 
     @property
     def output_weight(self) -> Tensor:
@@ -104,32 +71,30 @@ class TransformerLM(nn.Module):
         return self.token_embeddings.weight if self.lm_head is None else self.lm_head.weight
 
     def forward(
-        self,
-        ids_BT: Tensor,
-        targets_BT: Tensor | None = None,
-        reduction: Literal["sum", "none"] = "sum",
+        self, ids_BT: Tensor, targets_BT: Tensor | None = None, reduction: Reduction = "sum"
     ) -> Tensor:
         """ids (B, T) int64 -> logits (B, T, V): row t scores the token after position t, and has seen 0..t alone.
 
-        With targets: the loss in nats, float32, summed or, without gradients, of each token (B, T). That is what
-        `cross_entropy` makes of the logits, of which only some are ever held.
+        With targets: the loss in nats, float32, as `cross_entropy` makes it of the logits.
 
         Raises:
-            ValueError: T is greater than the context length.
+            ValueError: T is greater than the context length, or targets are none that `cross_entropy` takes.
         """
         if ids_BT.shape[1] > self.config.context_length:
             raise ValueError(f"{ids_BT.shape[1]} tokens in a context of {self.config.context_length}")
-        hidden_BTD = self.hidden_states(ids_BT)
         if targets_BT is None:
-            return self.logits(hidden_BTD)
-        loss = chunked_linear_cross_entropy if reduction == "sum" else chunked_token_losses
-        return loss(hidden_BTD, self.output_weight, targets_BT)
+            return self.logits(self.hidden_states(ids_BT))
+        check_targets(ids_BT.shape, targets_BT, ids_BT.device, reduction)
+        return self.loss(self.hidden_states(ids_BT), targets_BT, reduction)
+
+    def loss(self, hidden_BTD: Tensor, targets_BT: Tensor, reduction: Reduction) -> Tensor:
+        """How surprised the model is by the targets, after what it has made of the positions before them."""
+        return cross_entropy(self.logits(hidden_BTD), targets_BT, reduction=reduction)
 
     def num_parameters(self) -> int:
         """How many numbers are learned."""
         return sum(p.numel() for p in self.parameters())
 
-    @torch.no_grad()
     def flops_per_token(self) -> int:
         """Floating-point operations of forward and backward for one token of training.
 
@@ -137,9 +102,7 @@ class TransformerLM(nn.Module):
         embedding costs none) and 12 · L · D · T for scores and their use, the mask not taken off, as Chowdhery et
         al. 2022 (PaLM, appendix B) and every published MFU count it.
         """
+        config = self.config
         matrices = sum(p.numel() for p in self.layers.parameters() if p.ndim == 2)
-        head = self.config.vocab_size * self.config.d_model
-        return (
-            6 * (matrices + head)
-            + 12 * self.config.num_layers * self.config.d_model * self.config.context_length
-        )
+        scores = 12 * config.num_layers * config.d_model * config.context_length
+        return 6 * (matrices + config.vocab_size * config.d_model) + scores

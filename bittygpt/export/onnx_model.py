@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto
 from torch import Tensor
 
-from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.core import ModelConfig, RotaryEmbedding, TransformerLM
 from bittygpt.export.huggingface import rounded
 from bittygpt.export.onnx_graph import Array, GraphBuilder, WeightFile
 from bittygpt.layouts.huggingface import halves_first, is_rotated
@@ -55,8 +55,8 @@ def _weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, Array]:
         found[name] = _contiguous(
             tensor if name.startswith("token_embeddings") or tensor.ndim == 1 else tensor.T
         )
-    (table, *_) = [table for name, table in model.named_buffers() if name.endswith("rope.cos_sin")]
-    table = table.detach().cpu().float()
+    (rope, *_) = [part for part in model.modules() if isinstance(part, RotaryEmbedding)]
+    table = rope.cos_sin.cpu()
     return found | {"cos": _contiguous(table[..., 0]), "sin": _contiguous(table[..., 1])}
 
 

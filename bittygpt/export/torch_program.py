@@ -19,6 +19,7 @@ import torch
 
 from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.engine.accelerate import settle
 from bittygpt.errors import ExportError
 from bittygpt.export import torch_reader
 from bittygpt.export.comparison import (
@@ -45,8 +46,8 @@ def write_program(path: Path, model: TransformerLM, dtype: str, extra_files: dic
         UsageError: a weight is too large for `dtype`.
     """
     context = model.config.context_length
-    twin = copy.deepcopy(model).to("cpu").eval().requires_grad_(False)
-    for name, parameter in twin.named_parameters():
+    traced = copy.deepcopy(model).to("cpu").eval().requires_grad_(False)
+    for name, parameter in traced.named_parameters():
         parameter.data = rounded(name, parameter.data, DTYPES[dtype])
     batch = torch.export.Dim("batch", min=1)
     length: dict[int, Any] = {} if context == 1 else {1: torch.export.Dim("length", min=1, max=context)}
@@ -55,7 +56,8 @@ def write_program(path: Path, model: TransformerLM, dtype: str, extra_files: dic
     )  # of one token, it would take no other length
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(twin, (example,), dynamic_shapes=({0: batch, **length},))
+        settle(traced)
+        program = torch.export.export(traced, (example,), dynamic_shapes=({0: batch, **length},))
         # in memory first: where the disk is full, torch's own writer of files takes the whole process down
         archive = io.BytesIO()
         torch.export.save(program, archive, extra_files=dict(extra_files))

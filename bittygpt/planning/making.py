@@ -131,7 +131,7 @@ def _micro_batch_size(subject: Subject, paper: TransformerLM, device: Device) ->
     train = subject.config.train
     if train.micro_batch_size != "auto":
         return min(train.batch_size, int(train.micro_batch_size))
-    at_most = moments_per_weight(subject.config.optim.name)
+    at_most = moments_per_weight(subject.config.optim)
     return subject.micro_batch_size or micro_batch_sizes(paper, train.batch_size, at_most, device)[0]
 
 

@@ -11,8 +11,8 @@ import torch
 from bittygpt.data.batches import Batch
 from bittygpt.planning.busy import OtherPrograms
 from bittygpt.training.devices import Device
-from bittygpt.training.engine import Engine
 from bittygpt.training.evaluation import evaluate
+from bittygpt.training.executor import Executor
 from bittygpt.training.parallel import copy_of
 from bittygpt.training.validation import evaluation_batch_size
 
@@ -46,7 +46,7 @@ class Measured:
 
 
 def measure(
-    engine: Engine, batch: Batch, vocab_size: int, lr: float, at_start: bool, say: Callable[[str], None]
+    executor: Executor, batch: Batch, vocab_size: int, lr: float, at_start: bool, say: Callable[[str], None]
 ) -> Measured:
     """Warm up, then time steps and an evaluation. Model and optimizers are no good for a run afterwards.
 
@@ -60,11 +60,11 @@ def measure(
     Raises:
         OutOfMemoryError: it does not fit.
     """
-    start_copy = copy_of(engine.model) if at_start else None  # held until all is measured, as the run does
-    engine.start(batch)
-    size = engine.micro_batch_size
+    start_copy = copy_of(executor.model) if at_start else None  # held until all is measured, as the run does
+    executor.start(batch)
+    size = executor.micro_batch_size
     accumulation = -(-len(batch.ids) // size)
-    first = _timed(engine, lambda: _step(engine, batch.rows(0, size), lr))
+    first = _timed(executor, lambda: _step(executor, batch.rows(0, size), lr))
     started = seconds_since_start()
     parts = min(accumulation, max(2, int(PART_SECONDS / max(first, 1e-6))))
     part = batch.rows(0, parts * size)
@@ -72,16 +72,16 @@ def measure(
     if is_slow:
         say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
     else:
-        _step(engine, part, lr)  # on a GPU it is recorded
+        _step(executor, part, lr)  # on a GPU it is captured
     others = OtherPrograms()
-    gradients, updates = _time_steps(engine, part, lr, 1 if is_slow else FEWEST_STEPS)
+    gradients, updates = _time_steps(executor, part, lr, 1 if is_slow else FEWEST_STEPS)
     others_busy = others.processors()
     whole_gradients = fmean(gradients) * accumulation / parts
-    evaluation_size = evaluation_batch_size(engine.micro_batch_size, batch.ids.shape[1])
-    evaluation = _time_evaluation(engine, batch, evaluation_size, vocab_size)
+    evaluation_size = evaluation_batch_size(executor.micro_batch_size, batch.ids.shape[1])
+    evaluation = _time_evaluation(executor, batch, evaluation_size, vocab_size)
     del start_copy
     return Measured(
-        micro_batch_size=engine.micro_batch_size,
+        micro_batch_size=executor.micro_batch_size,
         accumulation=accumulation,
         steps=len(gradients),
         start=max(0.0, started - whole_gradients / accumulation - fmean(updates)),
@@ -90,49 +90,49 @@ def measure(
         update=fmean(updates),
         evaluation=evaluation,
         evaluation_size=evaluation_size,
-        memory=round(engine.device.peak_memory_gb() * 1e9),
+        memory=round(executor.device.peak_memory_gb() * 1e9),
         others=others_busy,
     )
 
 
-def _step(engine: Engine, batch: Batch, lr: float) -> None:
-    engine.gradients(batch, False)
-    engine.update(lr)
+def _step(executor: Executor, batch: Batch, lr: float) -> None:
+    executor.gradients(batch, False)
+    executor.update(lr)
 
 
-def _timed(engine: Engine, action: Callable[[], object]) -> float:
-    engine.device.synchronize()
+def _timed(executor: Executor, action: Callable[[], object]) -> float:
+    executor.device.synchronize()
     since = time.perf_counter()
     action()
-    engine.device.synchronize()
+    executor.device.synchronize()
     return time.perf_counter() - since
 
 
-def _time_steps(engine: Engine, batch: Batch, lr: float, fewest: int) -> tuple[list[float], list[float]]:
+def _time_steps(executor: Executor, batch: Batch, lr: float, fewest: int) -> tuple[list[float], list[float]]:
     """Seconds that gradients and updates took, step by step."""
     gradients: list[float] = []
     updates: list[float] = []
     while len(gradients) < MOST_STEPS and (
         len(gradients) < fewest or sum(gradients) + sum(updates) < ENOUGH_SECONDS
     ):
-        gradients.append(_timed(engine, lambda: (engine.gradients(batch, False), batch.hash())))
-        updates.append(_timed(engine, lambda: engine.update(lr)))
+        gradients.append(_timed(executor, lambda: (executor.gradients(batch, False), batch.hash())))
+        updates.append(_timed(executor, lambda: executor.update(lr)))
     return gradients, updates
 
 
-def _time_evaluation(engine: Engine, batch: Batch, size: int, vocab_size: int) -> float:
+def _time_evaluation(executor: Executor, batch: Batch, size: int, vocab_size: int) -> float:
     """Seconds of one forward pass without gradients."""
     rows = torch.arange(size) % len(batch.ids)
     passed = Batch(batch.ids[rows], batch.targets[rows])
     token_bytes = torch.ones(vocab_size, dtype=torch.int64)
 
     def evaluate_it() -> None:
-        evaluate(engine.model, [passed], token_bytes, engine.device, engine.ranks)
+        evaluate(executor.model, [passed], token_bytes, executor.device, executor.ranks)
 
     evaluate_it()
     seconds: list[float] = []
     while not seconds or (sum(seconds) < EVALUATION_SECONDS and len(seconds) < MOST_STEPS):
-        seconds.append(_timed(engine, evaluate_it))
+        seconds.append(_timed(executor, evaluate_it))
     return fmean(seconds)
 
 

@@ -12,7 +12,7 @@ from bittygpt.data.tokens_ahead import TokensAhead
 from bittygpt.planning.measuring import Measured, measure, synthetic_batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.engine import Engine
+from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.run_folder import RunFolder
 from bittygpt.training.saved_tensors import model_without_numbers
@@ -75,13 +75,13 @@ def measure_steps(subject: Subject, device: Device) -> Measured:
     if subject.step == 0 and config.train.init_from and subject.tokens.on_disk is not None:
         start_from(model, subject.tokens.on_disk.tokenizer, config.train.init_from, subject.say)
     freeze_all_but(model, config.train.trainable)
-    engine = Engine(config, model, device, Ranks())
+    executor = Executor(config, model, device, Ranks())
     if subject.micro_batch_size is not None:
-        engine.keep_size(subject.micro_batch_size)
-    if engine.compile_it:
+        executor.keep_size(subject.micro_batch_size)
+    if executor.compile_it:
         subject.say("compiling the model, as the run would")
     return measure(
-        engine,
+        executor,
         _batch(subject),
         subject.tokens.vocab_size,
         TOO_SMALL_A_RATE,

@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bittygpt.core import TransformerBlock, TransformerLM
-from bittygpt.core.attention import fused_causal_attention
 from bittygpt.core.rmsnorm import rms_norm
+from bittygpt.engine.attention import fused_causal_attention
 from bittygpt.sampling.decoder_parts import Layer, Room, side_by_side
 from bittygpt.sampling.kv_cache import KeyValueCache
 from bittygpt.sampling.row_products import RowProducts, block_of
@@ -48,7 +48,7 @@ class Decoder:
         blocks = [cast(TransformerBlock, block) for block in model.layers]
         self.layers = [Layer(block, self.dtype) for block in blocks]
         assert blocks[0].attn.rope is not None
-        self._cos_sin = blocks[0].attn.rope.cos_sin
+        self._cos_sin = blocks[0].attn.rope.cos_sin.to(self.device)
         self._head = side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
         self._root_of_D_eps = torch.tensor(math.sqrt(model.config.d_model * model.config.norm_eps)).to(
             self.device

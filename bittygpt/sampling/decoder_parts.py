@@ -49,7 +49,7 @@ class Layer:
         self.activation: Activation = feed_forward.activation
         self.qk_gains: Tensor | None = None
         if attention.q_norm is not None and attention.k_norm is not None:
-            heads, kv_heads, _ = attention.heads
+            heads, kv_heads = attention.num_heads, attention.num_kv_heads
             gains = [attention.q_norm.weight.detach()] * heads + [attention.k_norm.weight.detach()] * kv_heads
             self.qk_gains = torch.stack(gains)  # (H + G, d)
 

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.engine.accelerate import accelerate
 from bittygpt.errors import CheckpointError
 from bittygpt.files import sha256_of, sync_folder, write_json, write_text
 from bittygpt.training.checkpoint_folder import FILES, MANIFEST, checkpoint_path, find_checkpoint
@@ -182,7 +183,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[Tra
     """Model (in evaluation mode) and tokenizer of a checkpoint folder."""
     state = read_state(path)
     kind = state["tokenizer"]
-    model = TransformerLM(ModelConfig(**state["model"]))
+    model = accelerate(TransformerLM(ModelConfig(**state["model"])))
     load_weights(path, model)
     return model.to(device).eval(), Tokenizer.load(
         path / "vocab.json", kind["special_tokens"], kind["encoding"]

@@ -11,7 +11,7 @@ SHARE_OF_PEAK = 0.75  # at which products go
 # Bytes that go through memory between them, for each token, layer and feature; and how many fewer when compiled.
 BYTES, SAVED_BYTES = 1050, 450
 UNKNOWN_PEAK, UNKNOWN_MEMORY_RATE = 100e12, 1e12
-# Starting the kernels of a layer's passes one by one, where they are not recorded; and that much less when compiled.
+# Starting the kernels of a layer's passes one by one, where they are not captured; and that much less when compiled.
 LAUNCHING, SAVED_LAUNCHING = 2.5e-3, 2e-3
 
 
@@ -23,15 +23,15 @@ def compiling_pays(
     micro_batch_size: int,
     time_budget: float | None = None,
     *,
-    recorded: bool = True,
+    captured: bool = True,
 ) -> bool:
     """Whether a run of `steps` steps, of `sequences` sequences on this device each, ends sooner with a compiled model.
 
-    With a `time_budget` in seconds: whether it takes more steps in that time, or its `steps` sooner. `recorded`: steps
-    are replayed (`recording.py`), and wait for no launch.
+    With a `time_budget` in seconds: whether it takes more steps in that time, or its `steps` sooner. `captured`: steps
+    are replayed (`engine/cuda_graphs.py`), and wait for no launch.
 
     Asked of the whole run, not of what is left of it: a resumed run must compute as it began. On a CPU it never is: the
-    twins do there what a compiler would, at once.
+    fast paths do there what a compiler would, at once.
     """
     if not device.is_cuda:
         return False
@@ -40,7 +40,7 @@ def compiling_pays(
     products = tokens * model.flops_per_token() / (SHARE_OF_PEAK * (device.peak_flops() or UNKNOWN_PEAK))
     features = tokens * config.num_layers * config.d_model
     byte = features / (sheet.memory_rate if sheet else UNKNOWN_MEMORY_RATE)
-    launches = 0 if recorded else math.ceil(sequences / micro_batch_size) * config.num_layers
+    launches = 0 if captured else math.ceil(sequences / micro_batch_size) * config.num_layers
     step = max(products + BYTES * byte, LAUNCHING * launches)
     saved = max(SAVED_BYTES * byte, SAVED_LAUNCHING * launches)
     number = min(

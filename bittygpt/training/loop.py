@@ -11,16 +11,16 @@ from bittygpt.core import TransformerLM
 from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.engine.cuda_graphs import CAPTURED
 from bittygpt.training.course import Course, course_of
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
-from bittygpt.training.engine import Engine
+from bittygpt.training.executor import Executor
 from bittygpt.training.memory import memory_explained
 from bittygpt.training.pace import Pace
 from bittygpt.training.prefetch import Prefetcher
 from bittygpt.training.process_clock import process_age
-from bittygpt.training.recording import RECORDED
 from bittygpt.training.reports import (
     EvalReport,
     InterruptedReport,
@@ -58,8 +58,8 @@ class Trainer:
         train, context = config.train, config.model.context_length
         self.config, self.model, self.device, self.ranks = config, model, device, ranks
         self.tokenizer, self.data_hash = tokenizer, data_hash
-        self.engine = Engine(config, model, device, ranks)
-        self.saver = Saver(checkpoints, train.keep, train.save_every, self.engine, config_yaml, tokenizer)
+        self.executor = Executor(config, model, device, ranks)
+        self.saver = Saver(checkpoints, train.keep, train.save_every, self.executor, config_yaml, tokenizer)
         self.guard = DivergenceGuard()
         ignored = tuple(tokenizer.special_ids[token] for token in train.ignore_tokens)
         end = tokenizer.end_of_text_id if config.data.windows == "documents" else None
@@ -71,7 +71,7 @@ class Trainer:
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
         self.meter = SpeedMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
-        self.pace = Pace(clock, cold=RECORDED if device.is_cuda else 1)
+        self.pace = Pace(clock, cold=CAPTURED if device.is_cuda else 1)
         self.course: Course = course_of(config, self.pace, clock, ranks.is_main)
         self.step = 0
         self._elapsed_before, self._started = 0.0, time.perf_counter()
@@ -97,7 +97,7 @@ class Trainer:
         self._elapsed_before = state["elapsed"]
         self.course.restore(state)
         if state["world_size"] == self.ranks.world_size:
-            self.engine.keep_size(state["micro_batch_size"])
+            self.executor.keep_size(state["micro_batch_size"])
 
     def run(
         self,
@@ -119,15 +119,15 @@ class Trainer:
             DiskFullError: there is no room for a checkpoint that cannot wait.
         """
         self.val_losses, self.saver.before_save = dict(val_losses), before_save
-        with memory_explained(self.engine.out_of_memory):
+        with memory_explained(self.executor.out_of_memory):
             yield from self._run(stop_asked)
 
     def _run(self, stop_asked: Callable[[], bool]) -> Iterator[Report]:
         if not self.course.is_over(self.step):
             self.saver.check_room()
         self.saver.remember_start()
-        self.engine.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
-        may_go_on = yield from self.course.prepare(self.step, self.engine, self.validation, self.saver)
+        self.executor.start(self.batches.batch(self.guard.batch_number(self.step + 1)))
+        may_go_on = yield from self.course.prepare(self.step, self.executor, self.validation, self.saver)
         self.meter.restart(self.step)
         is_due = self.validation.is_due(self.step, self.course.is_over(self.step) or not may_go_on)
         is_missing = is_due and self.step not in self.val_losses
@@ -138,7 +138,7 @@ class Trainer:
 
     def _take_step(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
         """One step with what follows it; True: the run has ended before its time."""
-        step, size = self.step + 1, self.engine.micro_batch_size
+        step, size = self.step + 1, self.executor.micro_batch_size
         word = self.course.begin_step(step)
         if stop_asked() and self.ranks.world_size == 1:  # several learn of it together, with the loss
             return (yield from self._stop())
@@ -146,19 +146,19 @@ class Trainer:
             number = self.guard.batch_number(step)
             batch = self.ahead.batch(number)
         try:
-            result = self.engine.gradients(batch, stop_asked(), word)
+            result = self.executor.gradients(batch, stop_asked(), word)
         except Exception:
             if self.ranks.world_size > 1 or not stop_asked():
                 raise
             return (yield from self._stop())  # Ctrl-C has also reached a compiler at work for the model
-        if self.engine.micro_batch_size != size:
-            yield SmallerMicroBatchReport(step, self.engine.micro_batch_size)
+        if self.executor.micro_batch_size != size:
+            yield SmallerMicroBatchReport(step, self.executor.micro_batch_size)
         if reason := self.guard.fault(result):
             with self.pace.pause("rewind"):
                 return (yield from rewind(self, number, batch, result, reason))
 
         lr = self.course.take_step(step, result.word.progress)
-        self.engine.update(lr)
+        self.executor.update(lr)
         self.guard.losses.append(result.loss)
         self.step = step
         is_last = self.course.is_over(step)
@@ -182,7 +182,7 @@ class Trainer:
     def _evaluate(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
         """Evaluate, and let go of the checkpoint that was the best until now; True: the run ends here."""
         with self.pace.pause("evaluation"):
-            result = self.validation.run(self.engine, lambda: stop_asked() or self.course.is_late())
+            result = self.validation.run(self.executor, lambda: stop_asked() or self.course.is_late())
             if result is not None and not result.is_finite:
                 return (yield from give_up(self, result.loss))
             if result is not None:
@@ -204,7 +204,7 @@ class Trainer:
         state = {
             "tokens": self.step * self.tokens_per_step,
             "elapsed": self.elapsed(),
-            "micro_batch_size": self.engine.micro_batch_size,
+            "micro_batch_size": self.executor.micro_batch_size,
             "world_size": self.ranks.world_size,
             "data_hash": self.data_hash,
             "divergence": self.guard.state(),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.core.chunked_loss import tokens_at_once
+from bittygpt.engine.loss import tokens_at_once
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
 from bittygpt.training.saved_tensors import saved_bytes
@@ -83,11 +83,13 @@ def estimate_memory(
 
 def _logits_memory(config: ModelConfig, tokens: int, device: Device) -> int:
     """Of the chunked loss: one chunk's logits, and the one's before until they are replaced; in bf16 a copy in float32
-    besides. And what it keeps for the backward pass: the gradients of the last hidden states and of the weight."""
+    besides. For the backward pass it keeps the last hidden states, their gradients and those of the weight."""
     product = 2 if device.precision == "bf16" else FLOAT
     chunk = tokens_at_once(tokens, config.vocab_size, device.torch_device)
     each = product * (2 if chunk < tokens else 1) + (FLOAT if product < FLOAT else 0)
-    return chunk * config.vocab_size * each + config.d_model * (product * tokens + FLOAT * config.vocab_size)
+    return chunk * config.vocab_size * each + config.d_model * (
+        2 * product * tokens + FLOAT * config.vocab_size
+    )
 
 
 def usable_memory(device: Device) -> float:

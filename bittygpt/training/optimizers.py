@@ -1,17 +1,17 @@
 """From the config to the optimizers of a model: which parameter goes where, and how fast it learns."""
 
+import inspect
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.optim import Optimizer
 
 from bittygpt.core import (
     SGD,
-    Adam,
     AdamW,
-    Muon,
+    Optimizer,
     TransformerLM,
     constant_schedule,
     cosine_decay,
@@ -19,6 +19,8 @@ from bittygpt.core import (
     wsd_decay,
     wsd_schedule,
 )
+from bittygpt.core.choices import OPTIMIZERS
+from bittygpt.engine.optimizers import fused
 
 if TYPE_CHECKING:
     from bittygpt.config.sections import OptimSection
@@ -33,29 +35,40 @@ def build_optimizers(model: TransformerLM, optim: "OptimSection", precision: str
     matrices inside the layers; embeddings, head and gains, whose rows are independent of one another, go to AdamW.
     `precision` is that of Muon's own products, "fp32" or "bf16".
     """
+    kind = OPTIMIZERS[optim.name]
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     inner = [p for name, p in named if p.ndim == 2 and name.startswith("layers.")]
-    head = [p for name, p in named if p.ndim == 2 and name.startswith("lm_head.")]
     embedding = [p for name, p in named if name.startswith("token_embeddings.")]
     gains = [p for _, p in named if p.ndim < 2]
-    adaptive = optim.name in {"adam", "adamw", "muon"}
-    embedding_scale = embedding_lr_scale(model) if adaptive else 1.0
+    elsewhere = {id(p) for p in (*inner, *embedding, *gains)}
+    outer = [p for _, p in named if id(p) not in elsewhere]  # the head
+    embedding_scale = 1.0 if kind is SGD else embedding_lr_scale(model)
 
-    def groups(matrices: list[nn.Parameter]) -> list[dict[str, object]]:
+    def groups(matrices: list[nn.Parameter]) -> list[dict[str, Any]]:
         decay, scale = optim.weight_decay, embedding_scale
         parts = [(matrices, decay, 1.0), (embedding, decay / scale, scale), (gains, 0.0, 1.0)]
         return [{"params": ps, "weight_decay": decay, "lr_scale": scale} for ps, decay, scale in parts if ps]
 
-    momentum = optim.betas[0]
-    if optim.name == "sgd":
-        return [SGD(groups(inner + head), lr=optim.lr, momentum=momentum)]
-    kind = Adam if optim.name == "adam" else AdamW
-    rest = groups(head if optim.name == "muon" else inner + head)
-    optimizers: list[Optimizer] = [kind(rest, optim.lr, optim.betas, optim.eps)] if rest else []
-    if optim.name == "muon" and inner:
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        optimizers.insert(0, Muon(inner, optim.lr, momentum, optim.weight_decay, dtype))
-    return optimizers
+    if not kind.only_matrices:
+        everything = groups(inner + outer)
+        return [_make(kind, everything, optim, precision)] if everything else []
+    rest = groups(outer)
+    optimizers = [_make(AdamW, rest, optim, precision)] if rest else []
+    return [_make(kind, inner, optim, precision), *optimizers] if inner else optimizers
+
+
+def _make(kind: type[Optimizer], params: Sequence[Any], optim: "OptimSection", precision: str) -> Optimizer:
+    """An optimizer by its fast path, if it has one, with those of the settings that it takes."""
+    settings: dict[str, Any] = {
+        "lr": optim.lr,
+        "betas": optim.betas,
+        "eps": optim.eps,
+        "weight_decay": optim.weight_decay,
+        "momentum": optim.betas[0],
+        "dtype": torch.bfloat16 if precision == "bf16" else torch.float32,
+    }
+    taken = inspect.signature(kind).parameters
+    return fused(kind)(params, **{name: value for name, value in settings.items() if name in taken})
 
 
 def embedding_lr_scale(model: TransformerLM) -> float:
@@ -70,9 +83,18 @@ def embedding_lr_scale(model: TransformerLM) -> float:
     return 1.0 if config.tie_embeddings else math.sqrt(config.d_model)
 
 
-def moments_per_weight(name: str) -> int:
-    """How many numbers an optimizer keeps for each weight, at most."""
-    return {"adamw": 2, "adam": 2, "muon": 2, "sgd": 1}[name]
+def moments_per_weight(optim: "OptimSection") -> int:
+    """How many numbers an optimizer keeps for each weight, at most: it takes a step on a small one."""
+    kind = OPTIMIZERS[optim.name]
+    counts = []
+    for each in {kind, AdamW} if kind.only_matrices else {kind}:
+        weight = nn.Parameter(torch.ones(2, 2))
+        weight.grad = torch.ones_like(weight)
+        optimizer = _make(each, [weight], optim, "fp32")
+        optimizer.step()
+        state = optimizer.state[weight].values()
+        counts.append(sum(isinstance(x, torch.Tensor) and x.shape == weight.shape for x in state))
+    return max(counts)
 
 
 def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:

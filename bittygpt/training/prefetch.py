@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
 
 from bittygpt.data.batches import Batch
-
-PINNING = Lock()  # held while memory is pinned: not a moment at which to record what a GPU does
+from bittygpt.engine.cuda_graphs import PINNING
 
 
 class Prefetcher:

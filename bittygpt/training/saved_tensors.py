@@ -4,7 +4,7 @@ A model of the same shape, one layer deep and then two, goes forward on a few to
 second layer is the difference. It grows with the tokens in a straight line, as fused attention keeps no score.
 """
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.core import ModelConfig, RotaryEmbedding, TransformerLM
+from bittygpt.engine.accelerate import accelerate
 
 FEW_TOKENS = 32
-LARGE = 50_000_000  # weights of a layer from which on no numbers are computed: that takes seconds to load
+LARGE = (
+    50_000_000  # weights of a layer, of which a narrower one is weighed: to compute with more takes seconds
+)
 
 
 @dataclass(frozen=True)
@@ -42,41 +45,54 @@ def saved_bytes(config: ModelConfig, precision: str) -> SavedBytes:
 
     Depth, vocabulary and context length may be any: the loss is not part of it, and the rest does not depend on them.
     """
-    small = replace(config, vocab_size=2, context_length=2 * FEW_TOKENS, tie_embeddings=True)
+    narrower = 1
+    while (
+        _weights_of_layer(config) // narrower**2 > LARGE
+        and config.d_model // config.num_heads % (4 * narrower) == 0
+    ):
+        narrower *= 2
+    small = replace(
+        config,
+        d_model=config.d_model // narrower,
+        d_ff=max(1, config.feed_forward_width // narrower),
+        vocab_size=2,
+        context_length=2 * FEW_TOKENS,
+        tie_embeddings=True,
+    )
     one_few, one_more, two_few, two_more = (
         _weigh(small, depth, tokens, precision) for depth in (1, 2) for tokens in (FEW_TOKENS, 2 * FEW_TOKENS)
     )
     per_token = (one_more - one_few) // FEW_TOKENS, (two_more - two_few) // FEW_TOKENS
     constant = 2 * one_few - one_more, 2 * two_few - two_more
     layer_per_token, layer = per_token[1] - per_token[0], constant[1] - constant[0]
-    return SavedBytes(layer_per_token, layer, per_token[0] - layer_per_token, constant[0] - layer)
+    around_per_token, around = per_token[0] - layer_per_token, constant[0] - layer
+    # what grows with the tokens grows with the width, and copies of the weights with its square
+    return SavedBytes(
+        layer_per_token * narrower, layer * narrower**2, around_per_token * narrower, around * narrower**2
+    )
+
+
+def _weights_of_layer(config: ModelConfig) -> int:
+    return 4 * config.d_model**2 + 3 * config.d_model * config.feed_forward_width
 
 
 def _weigh(config: ModelConfig, depth: int, tokens: int, precision: str) -> int:
     """Bytes that a forward pass of one sequence saves, besides the model's own tensors."""
-    weights = 4 * config.d_model**2 + 3 * config.d_model * config.feed_forward_width
-    with _computing_nothing() if weights > LARGE else nullcontext():
-        model = model_without_numbers(replace(config, num_layers=depth), "cpu")
-        own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
-        kept: dict[int, Tensor] = {}
+    model = accelerate(model_without_numbers(replace(config, num_layers=depth), "cpu"))
+    tables = [part.cos_sin for part in model.modules() if isinstance(part, RotaryEmbedding)]
+    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *tables)}
+    kept: dict[int, Tensor] = {}
 
-        def keep(tensor: Tensor) -> Tensor:
-            if tensor.untyped_storage()._cdata not in own:
-                kept[tensor.untyped_storage()._cdata] = tensor
-            return tensor
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in own:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
 
-        ids = torch.zeros(1, tokens, dtype=torch.int64)
-        cast = torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved), cast:
-            model.hidden_states(ids)
-        return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-
-def _computing_nothing() -> AbstractContextManager[object]:
-    """Within it tensors have shapes and no numbers."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    return FakeTensorMode()
+    ids = torch.zeros(1, tokens, dtype=torch.int64)
+    cast = torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved), cast:
+        model.hidden_states(ids)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def model_without_numbers(config: ModelConfig, device: str = "meta") -> TransformerLM:

@@ -21,7 +21,7 @@ from bittygpt.training.checkpoint_folder import (
 )
 from bittygpt.training.disk_space import checkpoint_bytes, free_bytes
 from bittygpt.training.divergence import NOTHING_YET
-from bittygpt.training.engine import Engine
+from bittygpt.training.executor import Executor
 from bittygpt.training.parallel import copy_of, put_back
 from bittygpt.training.reports import LowSpaceReport, Report, SavedReport
 
@@ -39,14 +39,14 @@ class Saver:
         folder: Path,
         keep: int,
         save_every: int,
-        engine: Engine,
+        executor: Executor,
         config_yaml: str,
         tokenizer: Tokenizer,
     ) -> None:
         self.folder, self.keep, self.save_every = folder, keep, save_every
-        self.engine, self.ranks = engine, engine.ranks
+        self.executor, self.ranks = executor, executor.ranks
         self.config_yaml, self.tokenizer = config_yaml, tokenizer
-        self.needed = checkpoint_bytes(engine.model, engine.moments, in_parts=engine.shards > 1)
+        self.needed = checkpoint_bytes(executor.model, executor.moments, in_parts=executor.shards > 1)
         self.before_save: Callable[[], None] = lambda: None
         self.saved_step: int | None = None
         self._start: dict[str, Tensor] | None = None
@@ -120,8 +120,8 @@ class Saver:
         save_checkpoint(
             self.folder,
             step,
-            self.engine.model,
-            self.engine.optimizers,
+            self.executor.model,
+            self.executor.optimizers,
             state,
             self.config_yaml,
             self.tokenizer,
@@ -136,15 +136,15 @@ class Saver:
 
     def restore(self, checkpoint: Path) -> dict[str, Any]:
         """Model and optimizers as a checkpoint has them; gives its `state.json`."""
-        state = restore(checkpoint, self.engine.model, self.engine.optimizers)
-        self.engine.forget_recordings()
+        state = restore(checkpoint, self.executor.model, self.executor.optimizers)
+        self.executor.forget_graphs()
         self.saved_step = state["step"]
         return state
 
     def remember_start(self) -> None:
         """Keep a copy of the weights in main memory, to go back to as long as there is no checkpoint."""
         if self.saved_step is None:
-            self._start = copy_of(self.engine.model)
+            self._start = copy_of(self.executor.model)
 
     def go_back(self, before: int) -> dict[str, Any]:
         """Model and optimizers as they were at the last regular checkpoint of a step less than `before`.
@@ -160,10 +160,10 @@ class Saver:
             return self.restore(checkpoint)
         if self._start is None:
             raise CheckpointError(f"{self.folder} has no good checkpoint left that the run could go back to")
-        put_back(self.engine.model, self._start)
-        for optimizer in self.engine.optimizers:
+        put_back(self.executor.model, self._start)
+        for optimizer in self.executor.optimizers:
             optimizer.state.clear()
-        self.engine.forget_recordings()
+        self.executor.forget_graphs()
         return {"step": 0, "divergence": NOTHING_YET}
 
     def set_aside(self, step: int) -> None:

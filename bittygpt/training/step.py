@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bittygpt.core import clip_grad_norm
 from bittygpt.data.batches import Batch
+from bittygpt.engine.grad_clip import clip_grad_norm
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import keep_gradients_local, whole
@@ -50,7 +50,7 @@ def forward_and_backward(
     model: nn.Module, micro: Batch, num_valid: int, device: Device, ranks: Ranks
 ) -> Tensor:
     """Add the gradients of a micro-batch's summed loss, divided by `num_valid`; gives that loss."""
-    # on a GPU a tensor, as where it is recorded: a division by a number is rounded differently there
+    # on a GPU a tensor, as where it is captured: a division by a number is rounded differently there
     divisor = torch.full((), float(num_valid), device=device.torch_device) if device.is_cuda else num_valid
     loss = micro_batch_loss(model, micro, device) / divisor
     (loss * ranks.world_size).backward()  # the exchange takes the mean over ranks; the loss is their sum
@@ -67,14 +67,14 @@ def compute_gradients(
     ranks: Ranks,
     stop_asked: bool = False,
     word: Word = NO_CLOCK,
-    recorded: Callable[[Batch, int], Tensor | None] = lambda *_: None,
+    captured: Callable[[Tensor, Tensor, int], Tensor | None] = lambda *_: None,
 ) -> StepResult:
     """Put the clipped gradients of a step's global batch into the model; the weights stay as they are.
 
     The loss is the sum over all valid targets of all micro-batches on all ranks, divided once by their number: the
     same whichever way the batch is cut. The ranks exchange gradients once, after the last micro-batch. `stop_asked`
     travels with the loss, so that all ranks learn of a signal that any of them got, and so does the `word` of rank 0.
-    `recorded` is tried before `forward_and_backward`: the same, unless it gives None (`training/recording.py`).
+    `captured` is tried before `forward_and_backward`: the same, unless it gives None (`engine/cuda_graphs.py`).
     """
     num_valid = max(1, batch.num_valid())
     own = batch.rows(*ranks.rows(len(batch.ids)))
@@ -88,7 +88,7 @@ def compute_gradients(
         micro = own.rows(first, first + micro_batch_size)
         is_last = first + micro_batch_size >= len(own.ids)
         with keep_gradients_local(model, local=not is_last):
-            loss = recorded(micro, num_valid)
+            loss = captured(micro.ids, micro.targets, num_valid)
             sums[0] += forward_and_backward(model, micro, num_valid, device, ranks) if loss is None else loss
 
     ranks.sum(sums)
@@ -98,16 +98,16 @@ def compute_gradients(
 
 
 def update_weights(
-    optimizers: Sequence[Optimizer], lr: float, recorded: Callable[[], bool] = lambda: False
+    optimizers: Sequence[Optimizer], lr: float, captured: Callable[[], bool] = lambda: False
 ) -> None:
     """Move the weights once, by the gradients that are there. `lr` is that of a group whose `lr_scale` is 1.
 
-    `recorded` is tried before the optimizers' own step: the same, unless it gives False.
+    `captured` is tried before the optimizers' own step: the same, unless it gives False.
     """
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
-    if not recorded():
+    if not captured():
         for optimizer in optimizers:
             optimizer.step()
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from bittygpt.training.engine import Engine
+from bittygpt.training.executor import Executor
 from bittygpt.training.optimizers import learning_rate_of_progress
 from bittygpt.training.pace import Pace, Pause
 from bittygpt.training.reports import OutOfTimeReport, Report, SampleDueReport
@@ -69,13 +69,13 @@ class TimeCourse:
         return self.progress >= 1 or (self.max_steps is not None and step >= self.max_steps)
 
     def prepare(
-        self, step: int, engine: Engine, validation: Validation, saver: Saver
+        self, step: int, executor: Executor, validation: Validation, saver: Saver
     ) -> Generator[Report, None, bool]:
         """Find out how long pauses will take; False: there is no time for a step, but there is a checkpoint.
 
         After the start there has to be one, so one step is taken, whatever the time.
         """
-        told = engine.ranks.told_by_main
+        told = executor.ranks.told_by_main
         train = validation.train
         save = self._known.get("save", saver.needed / SAVED_A_SECOND)
         self.pace.expect("save", train.save_every, at_end=True, seconds=told(save))
@@ -92,7 +92,7 @@ class TimeCourse:
         if validation.is_wanted:
             seconds = self._known.get("evaluation")
             if told(seconds) is None:
-                seconds = validation.expected_seconds(engine, self.clock)
+                seconds = validation.expected_seconds(executor, self.clock)
             seconds = told(seconds)
             assert seconds is not None
             validation.is_left_out = seconds > self.seconds * MOST_OF_BUDGET

@@ -9,8 +9,8 @@ import torch
 
 from bittygpt.data.batches import Batch, evaluation_batches
 from bittygpt.data.shards import TokenSplit
-from bittygpt.training.engine import Engine
 from bittygpt.training.evaluation import Evaluation, evaluate
+from bittygpt.training.executor import Executor
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
@@ -48,23 +48,23 @@ class Validation:
         """Whether the state after a step is validated: every `train.eval_every` steps and after the last."""
         return step > 0 and self.is_wanted and (is_last or step % self.train.eval_every == 0)
 
-    def run(self, engine: Engine, stop_asked: Callable[[], bool] = lambda: False) -> Evaluation | None:
+    def run(self, executor: Executor, stop_asked: Callable[[], bool] = lambda: False) -> Evaluation | None:
         """Loss and bits per byte over the split, or over `train.eval_tokens` of it; None: a stop was asked for."""
-        return self._evaluate(engine, self._batches(engine), stop_asked)
+        return self._evaluate(executor, self._batches(executor), stop_asked)
 
-    def expected_seconds(self, engine: Engine, clock: Callable[[], float]) -> float:
+    def expected_seconds(self, executor: Executor, clock: Callable[[], float]) -> float:
         """How long `run` will take, by the second of two batches on each rank: the first finds everything cold."""
-        batches, seconds, tokens = self._batches(engine), 0.0, 0
+        batches, seconds, tokens = self._batches(executor), 0.0, 0
         for _ in range(2):
             since = clock()
-            if some := list(islice(batches, engine.ranks.world_size)):
-                result = self._evaluate(engine, some)
+            if some := list(islice(batches, executor.ranks.world_size)):
+                result = self._evaluate(executor, some)
                 assert result is not None
                 seconds, tokens = clock() - since, result.num_tokens
         return seconds / max(1, tokens) * min(self.train.eval_tokens or math.inf, self.tokens.num_tokens)
 
-    def _batches(self, engine: Engine) -> Iterator[Batch]:
-        size = evaluation_batch_size(engine.micro_batch_size, self.context_length)
+    def _batches(self, executor: Executor) -> Iterator[Batch]:
+        size = evaluation_batch_size(executor.micro_batch_size, self.context_length)
         return evaluation_batches(
             self.tokens,
             self.context_length,
@@ -75,14 +75,14 @@ class Validation:
         )
 
     def _evaluate(
-        self, engine: Engine, batches: Iterable[Batch], stop_asked: Callable[[], bool] = lambda: False
+        self, executor: Executor, batches: Iterable[Batch], stop_asked: Callable[[], bool] = lambda: False
     ) -> Evaluation | None:
         return evaluate(
-            engine.model,
+            executor.model,
             batches,
             self.token_bytes,
-            engine.device,
-            engine.ranks,
+            executor.device,
+            executor.ranks,
             stop_asked,
-            make_room=engine.forget_recordings,
+            make_room=executor.forget_graphs,
         )

@@ -46,21 +46,21 @@ def safe_steps(trainer: Trainer, run: RunFolder) -> Iterator[int]:
 
 def bare_steps(trainer: Trainer) -> Iterator[int]:
     """The same steps, and nothing else but reading the loss."""
-    config, engine = trainer.config, trainer.engine
-    model = TransformerLM(trainer.model.config).to(engine.device.torch_device)
+    config, executor = trainer.config, trainer.executor
+    model = TransformerLM(trainer.model.config).to(executor.device.torch_device)
     model.load_state_dict(trainer.model.state_dict())
-    compiled = torch.compile(model) if engine.compile_it else model
-    optimizers = build_optimizers(model, config.optim, engine.device.precision)
+    compiled = torch.compile(model) if executor.compile_it else model
+    optimizers = build_optimizers(model, config.optim, executor.device.precision)
     for step in range(1, trainer.total_steps + 1):
         batch = trainer.batches.batch(step)
         count = batch.num_valid()
         for optimizer in optimizers:
             optimizer.zero_grad()
-        total = torch.zeros((), device=engine.device.torch_device)
-        for first in range(0, len(batch.ids), engine.micro_batch_size):
-            micro = batch.rows(first, first + engine.micro_batch_size)
-            with engine.device.autocast():
-                ids, targets = (x.to(engine.device.torch_device) for x in (micro.ids, micro.targets))
+        total = torch.zeros((), device=executor.device.torch_device)
+        for first in range(0, len(batch.ids), executor.micro_batch_size):
+            micro = batch.rows(first, first + executor.micro_batch_size)
+            with executor.device.autocast():
+                ids, targets = (x.to(executor.device.torch_device) for x in (micro.ids, micro.targets))
                 loss = compiled(ids, targets_BT=targets) / count
             loss.backward()
             total += loss.detach()

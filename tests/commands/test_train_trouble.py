@@ -16,16 +16,16 @@ from bittygpt.training.checkpoint_folder import find_fault
 LONG = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000"]
 PLANT = """
 import dataclasses, sys
-from bittygpt.training.engine import Engine
+from bittygpt.training.executor import Executor
 
-gradients, calls = Engine.gradients, []
+gradients, calls = Executor.gradients, []
 
-def planted(engine, batch, *others):
+def planted(executor, batch, *others):
     calls.append(batch)
-    result = gradients(engine, batch, *others)
+    result = gradients(executor, batch, *others)
     return dataclasses.replace(result, loss=float("nan")) if len(calls) in {calls!r} else result
 
-Engine.gradients = planted
+Executor.gradients = planted
 from bittygpt.__main__ import main
 sys.argv = ["bittygpt", "train", "tiny.yaml"]
 main()

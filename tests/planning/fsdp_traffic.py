@@ -17,7 +17,7 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.engine import Engine
+from bittygpt.training.executor import Executor
 
 
 class Collectives(TorchDispatchMode):
@@ -43,11 +43,11 @@ def main(ranks: int, micro_batches: int) -> None:
     config = RunConfig.model_validate({"data": {"train": ["x"]}, "model": model, "train": train})
     built = TransformerLM(ModelConfig(vocab_size=100, **config.model.model_dump()))
     layers, whole = (4 * sum(p.numel() for p in part.parameters()) for part in (built.layers, built))
-    engine = Engine(config, built, Device(torch.device("cpu"), "fp32"), Ranks(0, ranks, 0))
+    executor = Executor(config, built, Device(torch.device("cpu"), "fp32"), Ranks(0, ranks, 0))
     ids = torch.zeros(train["batch_size"], 8, dtype=torch.int64)
-    engine.start(Batch(ids, ids))
+    executor.start(Batch(ids, ids))
     with Collectives() as seen:
-        engine.gradients(Batch(ids, ids), False)
+        executor.gradients(Batch(ids, ids), False)
     print(json.dumps({"layers": layers, "around": whole - layers, **seen.sizes}))
 
 

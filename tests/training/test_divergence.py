@@ -21,7 +21,7 @@ def numbers(reports):
 
 def plant(trainer, is_bad, loss=math.nan):
     """Let the steps for whose batch number and weights `is_bad` say so have that loss; gives the batches seen."""
-    gradients, seen = trainer.engine.gradients, []
+    gradients, seen = trainer.executor.gradients, []
 
     def planted(batch, *others):
         number = next(n for n in range(1, 400) if torch.equal(trainer.batches.batch(n).ids, batch.ids))
@@ -29,7 +29,7 @@ def plant(trainer, is_bad, loss=math.nan):
         result = gradients(batch, *others)
         return dataclasses.replace(result, loss=loss) if is_bad(number) else result
 
-    trainer.engine.gradients = planted
+    trainer.executor.gradients = planted
     return seen
 
 

@@ -67,7 +67,7 @@ def test_windows_that_begin_with_documents_train_and_evaluate(make_trainer, fini
     num_targets = (batch.targets != IGNORE_INDEX).sum(1)
     assert torch.equal(num_targets, torch.where(batch.ids[:, 0] == 0, 14, 13))
     documents = finish(trainer)
-    assert trainer.validation.run(trainer.engine).num_tokens == 300
+    assert trainer.validation.run(trainer.executor).num_tokens == 300
     assert documents.EvalReport[-1].val_loss != stream.EvalReport[-1].val_loss
 
 
@@ -112,7 +112,7 @@ def test_divergence_is_reported_and_the_weights_are_left(make_trainer, finish):
 
 def test_evaluation_is_the_mean_over_all_validation_tokens(make_trainer):
     trainer = make_trainer()
-    result = trainer.validation.run(trainer.engine)
+    result = trainer.validation.run(trainer.executor)
     tokens = torch.from_numpy(trainer.validation.tokens.read(0, 300))
     total = 0.0
     for start in range(0, 299, 16):
@@ -128,12 +128,12 @@ def test_evaluation_is_the_mean_over_all_validation_tokens(make_trainer):
 
 def test_micro_batch_size_of_an_auto_run_is_kept_when_it_resumes(make_trainer, finish):
     first = make_trainer()
-    first.engine.micro_batch_size = 2
+    first.executor.micro_batch_size = 2
     finish(first, stop_after=1)
     second = make_trainer()
-    assert second.engine.micro_batch_size == 4
+    assert second.executor.micro_batch_size == 4
     second.resume(newest_good(second.saver.folder, pytest.fail))
-    assert second.engine.micro_batch_size == 2
+    assert second.executor.micro_batch_size == 2
 
 
 def test_after_the_last_evaluation_no_checkpoint_too_many_stays(make_trainer, finish, monkeypatch):
@@ -154,4 +154,4 @@ def test_out_of_memory_in_an_evaluation_is_told_like_one_in_a_step(make_trainer,
 def test_bits_per_byte_of_special_tokens_alone_is_null(make_trainer):
     trainer = make_trainer()
     trainer.validation.token_bytes = torch.zeros_like(trainer.validation.token_bytes)
-    assert trainer.validation.run(trainer.engine).bits_per_byte is None
+    assert trainer.validation.run(trainer.executor).bits_per_byte is None

@@ -38,18 +38,18 @@ def on_time(make_trainer, monkeypatch):
     def make(*overrides, clock=None, **options):
         clock = clock or Ticking()
         trainer = make_trainer(*ON_TIME, *overrides, clock=clock, **options)
-        gradients, evaluate = trainer.engine.gradients, trainer.validation._evaluate
+        gradients, evaluate = trainer.executor.gradients, trainer.validation._evaluate
 
         def step(*arguments):
             clock.now += clock.step
             return gradients(*arguments)
 
-        def evaluation(engine, batches, stop_asked=lambda: False):
+        def evaluation(executor, batches, stop_asked=lambda: False):
             is_whole = not isinstance(batches, list)
             clock.now += clock.evaluation if is_whole else 0.1
-            return evaluate(engine, batches, stop_asked)
+            return evaluate(executor, batches, stop_asked)
 
-        monkeypatch.setattr(trainer.engine, "gradients", step)
+        monkeypatch.setattr(trainer.executor, "gradients", step)
         monkeypatch.setattr(trainer.validation, "_evaluate", evaluation)
         return trainer
 
@@ -158,14 +158,14 @@ def test_a_start_that_takes_the_rest_of_the_time_is_followed_by_the_last_evaluat
 
 def test_a_divergence_costs_time_but_does_not_move_the_end(on_time, finish):
     trainer = on_time()
-    gradients, faults = trainer.engine.gradients, [math.nan]
+    gradients, faults = trainer.executor.gradients, [math.nan]
 
     def planted(batch, *others):
         result = gradients(batch, *others)
         is_bad = trainer.step == 70 and faults
         return dataclasses.replace(result, loss=faults.pop()) if is_bad else result
 
-    trainer.engine.gradients = planted
+    trainer.executor.gradients = planted
     reports = finish(trainer)
     assert [r.rewind.at for r in reports.RewindReport] == [71]
     assert 0.98 * BUDGET <= trainer.pace.clock() + ENDING <= BUDGET
@@ -176,9 +176,9 @@ def test_the_word_of_rank_0_is_what_all_ranks_hear(on_time, monkeypatch):
     """Another rank adds nothing to it, whatever its own clock says."""
     trainer = on_time()
     batch = trainer.batches.batch(1)
-    trainer.engine.start(batch)
-    assert trainer.engine.gradients(batch, False, Word(0.25, False)).word == Word(0.25, False)
+    trainer.executor.start(batch)
+    assert trainer.executor.gradients(batch, False, Word(0.25, False)).word == Word(0.25, False)
     monkeypatch.setattr(Ranks, "sum", lambda _self, numbers: numbers.add_(torch.tensor([0, 0, 0.25, 1.0])))
-    trainer.engine.ranks = trainer.ranks = Ranks(rank=1, world_size=1)
-    heard = trainer.engine.gradients(batch.rows(0, 4), False, Word(0.75, True))
+    trainer.executor.ranks = trainer.ranks = Ranks(rank=1, world_size=1)
+    heard = trainer.executor.gradients(batch.rows(0, 4), False, Word(0.75, True))
     assert heard.word == Word(0.25, True)

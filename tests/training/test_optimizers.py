@@ -17,7 +17,7 @@ def scale(group):
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "muon"])
 def test_every_parameter_once_and_decay_on_matrices_alone(make_trainer, name):
     trainer = make_trainer(f"optim.name={name}", "optim.weight_decay=0.3")
-    groups = [group for optimizer in trainer.engine.optimizers for group in optimizer.param_groups]
+    groups = [group for optimizer in trainer.executor.optimizers for group in optimizer.param_groups]
     owned = [(p, g["weight_decay"] * scale(g)) for g in groups for p in g["params"]]
     assert len(owned) == len(list(trainer.model.parameters())) == len({id(p) for p, _ in owned})
     assert all(decay == pytest.approx(0.3 if p.ndim == 2 else 0.0) for p, decay in owned)
@@ -29,8 +29,8 @@ def test_every_parameter_once_and_decay_on_matrices_alone(make_trainer, name):
 )
 def test_an_embedding_moves_in_proportion_to_its_size(make_trainer, name, tied, expected):
     trainer = make_trainer(f"optim.name={name}", "model.d_model=64", f"model.tie_embeddings={tied}")
-    update_weights(trainer.engine.optimizers, 0.1)
-    groups = [group for optimizer in trainer.engine.optimizers for group in optimizer.param_groups]
+    update_weights(trainer.executor.optimizers, 0.1)
+    groups = [group for optimizer in trainer.executor.optimizers for group in optimizer.param_groups]
     embedding = trainer.model.token_embeddings.weight
     for group in groups:
         holds_embedding = any(p is embedding for p in group["params"])
@@ -39,13 +39,13 @@ def test_an_embedding_moves_in_proportion_to_its_size(make_trainer, name, tied, 
 
 @pytest.mark.parametrize("name", ["muon", "sgd"])
 def test_momentum_is_the_first_beta(make_trainer, name):
-    optimizers = make_trainer(f"optim.name={name}", "optim.betas=[0.7,0.9]").engine.optimizers
+    optimizers = make_trainer(f"optim.name={name}", "optim.betas=[0.7,0.9]").executor.optimizers
     assert [o.param_groups[0]["momentum"] for o in optimizers if not isinstance(o, AdamW)] == [0.7]
 
 
 def test_muon_takes_the_matrices_inside_the_layers(make_trainer):
     trainer = make_trainer("optim.name=muon")
-    muon = next(o for o in trainer.engine.optimizers if isinstance(o, Muon))
+    muon = next(o for o in trainer.executor.optimizers if isinstance(o, Muon))
     names = {id(p): name for name, p in trainer.model.named_parameters()}
     taken = {names[id(p)] for g in muon.param_groups for p in g["params"]}
     parts = ("q_proj", "k_proj", "v_proj", "output_proj", "w1", "w2", "w3")
@@ -63,7 +63,7 @@ def test_muons_own_products_are_in_the_precision_of_the_run(monkeypatch, make_tr
     trainer = make_trainer("optim.name=muon", f"train.precision={precision}")
     for p in trainer.model.parameters():
         p.grad = torch.ones_like(p)
-    update_weights(trainer.engine.optimizers, 0.1)
+    update_weights(trainer.executor.optimizers, 0.1)
     assert set(used) == {dtype}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bittygpt.errors import OutOfMemoryError
-from bittygpt.training import engine as engine_module
+from bittygpt.training import executor as executor_module
 from bittygpt.training import step as step_module
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
@@ -17,7 +17,7 @@ class SmallMemory:
 
     def __init__(self, monkeypatch, fits):
         self.fits, self.sizes = fits, []
-        for module in (step_module, engine_module):
+        for module in (step_module, executor_module):
             original = module.micro_batch_loss
             monkeypatch.setattr(module, "micro_batch_loss", lambda *a, f=original: self.guarded(f, *a))
 
@@ -34,7 +34,7 @@ def test_a_step_that_does_not_fit_is_done_again_in_halves(make_trainer, finish, 
     trainer = make_trainer()
     reports = finish(trainer)
     assert memory.sizes[:7] == [4, 2, 1, 1, 1, 1, 1]
-    assert trainer.engine.micro_batch_size == 1
+    assert trainer.executor.micro_batch_size == 1
     assert [(r.step, r.micro_batch_size) for r in reports.SmallerMicroBatchReport] == [(1, 1)]
     assert [r.batch_hash for r in reports.StepReport] == [r.batch_hash for r in expected.StepReport]
     losses = [r.loss for r in reports.StepReport]
@@ -56,9 +56,9 @@ def test_one_sequence_that_does_not_fit_is_the_end(make_trainer, finish, monkeyp
 def test_several_ranks_do_not_halve_alone(make_trainer, monkeypatch):
     SmallMemory(monkeypatch, fits=1)
     trainer = make_trainer()
-    trainer.engine.ranks = Ranks(0, 2)
+    trainer.executor.ranks = Ranks(0, 2)
     with pytest.raises(OutOfMemoryError):
-        trainer.engine.gradients(trainer.batches.batch(1), stop_asked=False)
+        trainer.executor.gradients(trainer.batches.batch(1), stop_asked=False)
 
 
 def test_where_memory_is_refused_the_size_is_tried_and_the_weights_are_left(
@@ -93,7 +93,7 @@ def test_the_next_smaller_size_divides():
 
 def test_an_evaluation_that_does_not_fit_is_done_in_halves(make_trainer, monkeypatch):
     trainer = make_trainer()
-    expected = trainer.validation.run(trainer.engine)
+    expected = trainer.validation.run(trainer.executor)
     forward, sizes = trainer.model.forward, []
 
     def guarded(ids, **kinds):
@@ -103,7 +103,7 @@ def test_an_evaluation_that_does_not_fit_is_done_in_halves(make_trainer, monkeyp
         return forward(ids, **kinds)
 
     monkeypatch.setattr(trainer.model, "forward", guarded)
-    result = trainer.validation.run(trainer.engine)
+    result = trainer.validation.run(trainer.executor)
     assert sizes[:4] == [8, 4, 2, 2]
     assert result.loss == pytest.approx(expected.loss, rel=1e-6)
     assert result.num_tokens == expected.num_tokens
@@ -113,9 +113,9 @@ def test_frozen_weights_have_neither_gradient_nor_moments(make_trainer, finish):
     trainer = make_trainer()
     for name, parameter in trainer.model.named_parameters():
         parameter.requires_grad_(".ffn." in name)
-    trainer.engine.optimizers = engine_module.build_optimizers(trainer.model, trainer.config.optim)
-    trainer.saver.engine = trainer.engine
+    trainer.executor.optimizers = executor_module.build_optimizers(trainer.model, trainer.config.optim)
+    trainer.saver.executor = trainer.executor
     finish(trainer)
-    moved = {p for optimizer in trainer.engine.optimizers for p in optimizer.state}
+    moved = {p for optimizer in trainer.executor.optimizers for p in optimizer.state}
     assert moved == {p for p in trainer.model.parameters() if p.requires_grad}
     assert all(p.grad is None for p in trainer.model.parameters() if not p.requires_grad)

@@ -1,7 +1,7 @@
 """RoPE where queries, keys and values part, in one pass: what one product made for all three, and the way back.
 
-    q, k, v side by side  ->  q turned, k turned                (v needs nothing done)
-    gradients of q turned, k turned, v  ->  side by side, those of q and k turned back
+    q, k, v side by side  ->  q rotated, k rotated                (v needs nothing done)
+    gradients of q rotated, k rotated, v  ->  side by side, those of q and k rotated back
 
 A compiler makes the way back of three pieces with a mask for each and of pairs read number by number, which takes twice
 as long as memory does. Here a program does one position: it reads and writes whole rows, pairs lie in one thread, and
@@ -17,7 +17,7 @@ from torch import Tensor
 
 
 @triton.jit
-def turn_heads(
+def rotate_heads(
     source: tl.tensor,
     target: tl.tensor,
     cos: tl.tensor,
@@ -27,19 +27,19 @@ def turn_heads(
     HEADS: tl.constexpr,
     FEATURES: tl.constexpr,
 ) -> None:
-    """NUM_HEADS vectors, one behind the other, turned; HEADS and FEATURES are the next powers of two."""
+    """NUM_HEADS vectors, one behind the other, rotated; HEADS and FEATURES are the next powers of two."""
     head, feature = tl.arange(0, HEADS)[:, None], tl.arange(0, FEATURES)[None, :]
     there = (head < NUM_HEADS) & (feature < HEAD_DIM)
     index = head * HEAD_DIM + feature
     x = tl.load(source + index, mask=there, other=0.0).to(tl.float32)
     even, odd = tl.split(tl.reshape(x, (HEADS, FEATURES // 2, 2)))
-    turned = tl.join(even * cos - odd * sin, even * sin + odd * cos)
-    turned = tl.reshape(turned, (HEADS, FEATURES)).to(target.dtype.element_ty)
-    tl.store(target + index, turned, mask=there)
+    rotated = tl.join(even * cos - odd * sin, even * sin + odd * cos)
+    rotated = tl.reshape(rotated, (HEADS, FEATURES)).to(target.dtype.element_ty)
+    tl.store(target + index, rotated, mask=there)
 
 
 @triton.jit
-def turn_kernel(
+def rotate_kernel(
     queries: tl.tensor,
     keys: tl.tensor,
     values: tl.tensor,
@@ -66,21 +66,21 @@ def turn_kernel(
     cos, sin = tl.split(tl.reshape(angles, (FEATURES // 2, 2)))
     cos, sin = cos[None, :], sin[None, :]
     if BACK:
-        turn_heads(queries, side_by_side, cos, -sin, NUM_HEADS, HEAD_DIM, HEADS, FEATURES)
-        turn_heads(keys, keys_beside, cos, -sin, NUM_KV_HEADS, HEAD_DIM, KV_HEADS, FEATURES)
+        rotate_heads(queries, side_by_side, cos, -sin, NUM_HEADS, HEAD_DIM, HEADS, FEATURES)
+        rotate_heads(keys, keys_beside, cos, -sin, NUM_KV_HEADS, HEAD_DIM, KV_HEADS, FEATURES)
         size = NUM_KV_HEADS * HEAD_DIM
         index = tl.arange(0, KV_HEADS * FEATURES)
         v = tl.load(values + row * size + index, mask=index < size)
         tl.store(keys_beside + size + index, v, mask=index < size)
     else:
-        turn_heads(side_by_side, queries, cos, sin, NUM_HEADS, HEAD_DIM, HEADS, FEATURES)
-        turn_heads(keys_beside, keys, cos, sin, NUM_KV_HEADS, HEAD_DIM, KV_HEADS, FEATURES)
+        rotate_heads(side_by_side, queries, cos, sin, NUM_HEADS, HEAD_DIM, HEADS, FEATURES)
+        rotate_heads(keys_beside, keys, cos, sin, NUM_KV_HEADS, HEAD_DIM, KV_HEADS, FEATURES)
 
 
 def _launch(q: Tensor, k: Tensor, v: Tensor, side_by_side: Tensor, cos_sin: Tensor, back: bool) -> None:
     (batch, num_positions, num_heads, head_dim), num_kv_heads = q.shape, k.shape[2]
     with torch.cuda.device_of(q):  # Triton launches on the current device
-        turn_kernel[(batch * num_positions,)](
+        rotate_kernel[(batch * num_positions,)](
             q,
             k,
             v,
@@ -98,8 +98,8 @@ def _launch(q: Tensor, k: Tensor, v: Tensor, side_by_side: Tensor, cos_sin: Tens
         )
 
 
-def turn(side_by_side: Tensor, cos_sin: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor]:
-    """Queries, keys and values side by side (B, T, (H + 2G) d) -> queries (B, T, H, d) and keys (B, T, G, d), turned.
+def rotate(side_by_side: Tensor, cos_sin: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor]:
+    """Queries, keys and values side by side (B, T, (H + 2G) d) -> queries (B, T, H, d) and keys (B, T, G, d), rotated.
 
     Args:
         side_by_side: float32 or bfloat16; the arithmetic is float32.
@@ -115,8 +115,8 @@ def turn(side_by_side: Tensor, cos_sin: Tensor, num_heads: int, num_kv_heads: in
     return q, k
 
 
-def turn_back(dq: Tensor, dk: Tensor, dv: Tensor, cos_sin: Tensor) -> Tensor:
-    """The gradients of q turned (B, T, H, d), k turned and v (B, T, G, d) -> of what lay side by side."""
+def rotate_back(dq: Tensor, dk: Tensor, dv: Tensor, cos_sin: Tensor) -> Tensor:
+    """The gradients of q rotated (B, T, H, d), k rotated and v (B, T, G, d) -> of what lay side by side."""
     batch, num_positions, num_heads, head_dim = dq.shape
     width = (num_heads + 2 * dk.shape[2]) * head_dim
     together = torch.empty(batch, num_positions, width, dtype=dq.dtype, device=dq.device)
@@ -126,11 +126,11 @@ def turn_back(dq: Tensor, dk: Tensor, dv: Tensor, cos_sin: Tensor) -> Tensor:
 
 # Operations of PyTorch's, so that `torch.compile` calls them as they stand. To call them without need would load the
 # compiler.
-turn_as_operation = torch.library.custom_op("bittygpt::turn", turn, mutates_args=())
-turn_back_as_operation = torch.library.custom_op("bittygpt::turn_back", turn_back, mutates_args=())
+rotate_as_operation = torch.library.custom_op("bittygpt::rotate", rotate, mutates_args=())
+rotate_back_as_operation = torch.library.custom_op("bittygpt::rotate_back", rotate_back, mutates_args=())
 
 
-@turn_as_operation.register_fake
+@rotate_as_operation.register_fake
 def _(side_by_side: Tensor, _: Tensor, num_heads: int, num_kv_heads: int) -> tuple[Tensor, Tensor]:
     shape, head_dim = side_by_side.shape[:2], side_by_side.shape[2] // (num_heads + 2 * num_kv_heads)
     return (
@@ -139,7 +139,7 @@ def _(side_by_side: Tensor, _: Tensor, num_heads: int, num_kv_heads: int) -> tup
     )
 
 
-@turn_back_as_operation.register_fake
+@rotate_back_as_operation.register_fake
 def _(dq: Tensor, dk: Tensor, *_: Tensor) -> Tensor:
     batch, num_positions, num_heads, head_dim = dq.shape
     return dq.new_empty(batch, num_positions, (num_heads + 2 * dk.shape[2]) * head_dim)

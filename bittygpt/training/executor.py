@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import Batch
+from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.cuda_graphs import CudaGraphs
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.compiling import compiling_pays
 from bittygpt.training.devices import Device
@@ -21,7 +23,6 @@ from bittygpt.training.memory import (
 from bittygpt.training.micro_batch import largest_that_fits, next_smaller, runs
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
 from bittygpt.training.parallel import keep_gradients_local, shard_model, share_gradients
-from bittygpt.training.recording import Recordings
 from bittygpt.training.step import (
     NO_CLOCK,
     StepResult,
@@ -35,14 +36,14 @@ if TYPE_CHECKING:
     from bittygpt.config import RunConfig
 
 
-class Engine:
+class Executor:
     """What computes. `model` is the bare model: its names are those of the checkpoints, whatever wraps it."""
 
     def __init__(self, config: "RunConfig", model: TransformerLM, device: Device, ranks: Ranks) -> None:
         train = config.train
-        self.model, self.device, self.ranks = model, device, ranks
+        self.model, self.device, self.ranks = accelerate(model), device, ranks
         self.grad_clip = config.optim.grad_clip
-        self.moments = moments_per_weight(config.optim.name)
+        self.moments = moments_per_weight(config.optim)
         self.shards = ranks.world_size if self._is_to_be_sharded(train.parallel) else 1
         self.sequences = train.batch_size // ranks.world_size
         self.is_auto = train.micro_batch_size == "auto"
@@ -60,18 +61,20 @@ class Engine:
                 self.sequences,
                 self.micro_batch_size,
                 train.time_budget,
-                recorded=ranks.world_size == 1,
+                captured=ranks.world_size == 1,
             )
             if train.compile == "auto"
             else train.compile
         )
+        if self.compile_it:
+            settle(model)
         if self.shards > 1:
             shard_model(model, ranks, device, self.compile_it)
         else:
             model.to(device.torch_device)
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
-        self._recordings = self._new_recordings()
+        self._graphs = self._new_graphs()
 
     def _is_to_be_sharded(self, parallel: str) -> bool:
         if self.ranks.world_size == 1 or parallel != "auto":
@@ -98,22 +101,26 @@ class Engine:
                 lambda size: self._try(batch, size),
                 lambda fits: self.ranks.all_agree(fits, self.device.torch_device),
             )
-        self._recordings = self._new_recordings()
+        self._graphs = self._new_graphs()
 
-    def _new_recordings(self) -> Recordings:
-        """Those of the steps from now on; on one GPU alone is anything recorded."""
-        recordings = Recordings(self._trained, self.device, self.optimizers, self.micro_batch_size)
+    def _new_graphs(self) -> CudaGraphs:
+        """Those of the steps from now on; on one GPU alone is anything captured."""
+
+        def loss(ids: Tensor, targets: Tensor) -> Tensor:
+            return micro_batch_loss(self._trained, Batch(ids, targets), self.device)
+
+        graphs = CudaGraphs(self._trained, loss, self.optimizers, self.micro_batch_size)
         if not self.device.is_cuda or self.ranks.world_size > 1:
-            recordings.end()
-        return recordings
+            graphs.end()
+        return graphs
 
-    def forget_recordings(self) -> bool:
-        """Between two steps: record anew, as the optimizers' state was replaced, or memory is needed.
+    def forget_graphs(self) -> bool:
+        """Between two steps: capture anew, as the optimizers' state was replaced, or memory is needed.
 
         False: there are none.
         """
-        self.model.zero_grad(set_to_none=True)  # gradients hold recorded memory
-        return self._recordings.forget()
+        self.model.zero_grad(set_to_none=True)  # gradients hold captured memory
+        return self._graphs.forget()
 
     def _let_buckets_settle(self, batch: Batch) -> None:
         """A pass whose gradients are dropped.
@@ -158,24 +165,24 @@ class Engine:
                     ranks=self.ranks,
                     stop_asked=stop_asked,
                     word=word,
-                    recorded=self._recordings.passes,
+                    captured=self._graphs.passes,
                 )
             )
 
         while not runs(attempt):
             self.model.zero_grad(set_to_none=True)
-            if self._recordings.end():
+            if self._graphs.end():
                 continue  # which leaves more memory
             smaller = next_smaller(self.micro_batch_size, self.sequences)
             if smaller is None or not self.is_auto or self.ranks.world_size > 1:
                 raise self.out_of_memory()
             self.micro_batch_size = smaller
-            self._recordings = self._new_recordings()
+            self._graphs = self._new_graphs()
         return results[0]
 
     def update(self, lr: float) -> None:
         """Move the weights by the gradients."""
-        update_weights(self.optimizers, lr, self._recordings.update)
+        update_weights(self.optimizers, lr, self._graphs.update)
 
     def out_of_memory(self) -> OutOfMemoryError:
         """The error that says where the memory went."""

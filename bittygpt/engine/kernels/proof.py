@@ -27,7 +27,7 @@ def _trial(device: torch.device) -> bool:
     if torch.version.cuda is None or torch.cuda.get_device_capability(device) < OLDEST_GPU:
         return False
     try:
-        from bittygpt.kernels.cross_entropy import losses_and_gradients_
+        from bittygpt.engine.kernels.cross_entropy import losses_and_gradients_
 
         logits, targets = torch.zeros(1, 2, device=device), torch.zeros(1, dtype=torch.int64, device=device)
         losses = losses_and_gradients_(logits, targets, ignore_index=-100, gradients=True)

@@ -36,7 +36,7 @@ KERNELS: dict[str, tuple[type, ...]] = {
     "threads": (),
     "rms_norm": (NUMBER, NUMBER, ADDRESS, ADDRESS, FLOAT, ADDRESS, ADDRESS),
     "rms_norm_gradients": (NUMBER, NUMBER, *[ADDRESS] * 8),
-    "turn": (*[NUMBER] * 4, ADDRESS, ADDRESS, FLOAT, ADDRESS),
+    "rotate": (*[NUMBER] * 4, ADDRESS, ADDRESS, FLOAT, ADDRESS),
     "swiglu": (NUMBER, *[ADDRESS] * 3),
     "swiglu_gradients": (NUMBER, *[ADDRESS] * 5),
     "losses_and_gradients": (NUMBER, NUMBER, ADDRESS, ADDRESS, NUMBER, ctypes.c_int, ADDRESS),

@@ -1,6 +1,6 @@
 /* Kernels of our own for a CPU: one pass over memory where a list of tensor operations takes many.
 
-   Each is the twin of a formula in core/, named beside it, and is tested against that. Tensors lie dense, row after
+   Each computes a formula of core/, named beside it, and is tested against that. Tensors lie dense, row after
    row. `number` is the precision of matrix products: c_compiler.py compiles this file once for each, for the machine
    at hand. Arithmetic is in float; rows are shared out to PyTorch's own threads, always in the same way.
 
@@ -122,19 +122,21 @@ void rms_norm_gradients(int64_t N, int64_t D, const number *dh, const float *x, 
         for (int64_t d = 0; d < D; d++) dgain[d] += partial[t * D + d];
 }
 
-/* core/rope.py: y is x, each pair turned by the angle whose cosine and sine are given; `back` is 1, or -1 to turn back.
-   x, y (N, width), which may be the same; row n is at position n mod T of the table (T, stride). */
-void turn(int64_t N, int64_t width, int64_t T, int64_t stride, const float *x, const float *cos_sin, float back,
-          float *y) {
-#pragma omp parallel for schedule(static) if (WORTH_THREADS(N * width))
+/* core/rope.py: y is x, each pair rotated by the angle whose cosine and sine are given; `back` is 1, or -1 to rotate
+   back. x, y (N, H, 2P), which may be the same; row n is at position n mod T of the table (T, P, 2). */
+void rotate(int64_t N, int64_t H, int64_t P, int64_t T, const float *x, const float *cos_sin, float back, float *y) {
+#pragma omp parallel for schedule(static) if (WORTH_THREADS(N * H * 2 * P))
     for (int64_t n = 0; n < N; n++) {
-        const float *angles = cos_sin + n % T * stride, *row = x + n * width;
-        float *result = y + n * width;
+        const float *angles = cos_sin + n % T * 2 * P;
+        for (int64_t h = 0; h < H; h++) {
+            const float *row = x + (n * H + h) * 2 * P;
+            float *result = y + (n * H + h) * 2 * P;
 #pragma omp simd
-        for (int64_t i = 0; i < width / 2; i++) {
-            float c = angles[2 * i], s = back * angles[2 * i + 1], even = row[2 * i], odd = row[2 * i + 1];
-            result[2 * i] = even * c - odd * s;
-            result[2 * i + 1] = even * s + odd * c;
+            for (int64_t i = 0; i < P; i++) {
+                float c = angles[2 * i], s = back * angles[2 * i + 1], even = row[2 * i], odd = row[2 * i + 1];
+                result[2 * i] = even * c - odd * s;
+                result[2 * i + 1] = even * s + odd * c;
+            }
         }
     }
 }
@@ -158,7 +160,7 @@ void swiglu_gradients(int64_t n, const number *dy, const number *gate, const num
     }
 }
 
-/* core/chunked_loss.py: loss = log sum exp(logits) - logits[target] (N), and with `gradients` softmax(logits) -
+/* core/cross_entropy.py: loss = log sum exp(logits) - logits[target] (N), and with `gradients` softmax(logits) -
    onehot(target) over the logits (N, V). Both are zero where the target is `ignore_index`. Returns a row whose target
    is none of the V, or -1. */
 int64_t losses_and_gradients(int64_t N, int64_t V, number *logits, const int64_t *targets, int64_t ignore_index,

@@ -18,12 +18,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from bittygpt.core.cross_entropy import IGNORE_INDEX, cross_entropy
-from bittygpt.core.linear import product_dtype
-from bittygpt.core.twins import call, formulas_are_alone, use_c, use_kernel
-from bittygpt.kernels import cpu
+from bittygpt.core.cross_entropy import IGNORE_INDEX, Reduction, check_targets, cross_entropy
+from bittygpt.core.transformer import TransformerLM
+from bittygpt.engine.dispatch import are_plain, product_dtype, runs_eagerly
+from bittygpt.engine.formulas import Proof
+from bittygpt.engine.function import FusedFunction
+from bittygpt.engine.kernels import cpu, work_on
+from bittygpt.engine.products import LINEAR, are_intact_matrices
+
+MODEL: tuple[str, ...] = (
+    "transformer.py:TransformerLM",
+    "transformer.py:TransformerLM.logits",
+    "transformer.py:TransformerLM.loss",
+)
+MODEL += ("transformer.py:TransformerLM.output_weight", "cross_entropy.py:cross_entropy")
+SOFTMAX = ("activations.py:log_softmax", "activations.py:minus_largest", "activations.py:upcast")
+PROOF = Proof(*MODEL, *SOFTMAX, *LINEAR)
 
 # Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show. On a
 # GPU it would with more chunks than four, too: there products are so fast that every other pass over memory does.
@@ -47,13 +58,14 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
 
     Both are zero where the target is `ignore_index`. What the logits hold afterwards without `gradients` is undefined.
     """
-    if use_kernel(logits_NV):
-        from bittygpt.kernels import cross_entropy as kernels
+    if work_on(logits_NV):
+        from bittygpt.engine.kernels import cross_entropy as kernels
 
         compute = kernels.as_operation if torch.compiler.is_compiling() else kernels.losses_and_gradients_
         return compute(logits_NV, targets_N, ignore_index, gradients)
-    if use_c(logits_NV.dtype, products=(logits_NV,)):
-        return cpu.losses_and_gradients_(logits_NV, targets_N, ignore_index, gradients)
+    found = cpu.losses_and_gradients_(logits_NV, targets_N, ignore_index, gradients)
+    if found is not None:
+        return found
     targets_N1 = targets_N.unsqueeze(1)
     valid = targets_N1 != ignore_index
     chosen = targets_N1.masked_fill(~valid, 0)
@@ -71,8 +83,10 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
     return losses.squeeze(1)
 
 
-class LinearCrossEntropyTwin(torch.autograd.Function):
-    """The same, the gradients worked out with the loss, as nothing but a factor is still unknown then."""
+class LinearCrossEntropy(FusedFunction):
+    """The loss, and the gradients with it, as nothing but a factor is still unknown then."""
+
+    formula = staticmethod(linear_cross_entropy)
 
     @staticmethod
     def forward(
@@ -81,7 +95,7 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
         wants_hidden, wants_weight = ctx.needs_input_grad[:2]
         vocab_size = len(weight_VD)
         weight = with_padding(weight_VD)
-        total = torch.zeros((), device=hidden_ND.device)
+        total = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         dhidden = torch.empty_like(hidden_ND) if wants_hidden else None
         dweight = torch.zeros_like(weight, dtype=torch.float32) if wants_weight else None
         for rows in chunks(len(targets_N), vocab_size, hidden_ND.device):
@@ -97,13 +111,13 @@ class LinearCrossEntropyTwin(torch.autograd.Function):
                 _put_product(dhidden[rows], dlogits, weight)
             if dweight is not None:
                 _add_product(dweight, dlogits.T, hidden)
-        ctx.save_for_backward(dhidden, None if dweight is None else dweight[:vocab_size])
+        dweight = None if dweight is None else dweight[:vocab_size]
+        FusedFunction.save(ctx, (hidden_ND, weight_VD, targets_N, ignore_index), dhidden, dweight)
         return total
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        dhidden, dweight = ctx.saved_tensors
+    def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        dhidden, dweight = FusedFunction.saved(ctx)
         return (
             None if dhidden is None else dhidden * grads[0].to(dhidden.dtype),
             None if dweight is None else dweight * grads[0],
@@ -124,9 +138,10 @@ def chunked_linear_cross_entropy(
 
     Under autocast the products are done in its precision, those of the gradients too, and all sums in float32.
     """
-    if formulas_are_alone():
-        return linear_cross_entropy(hidden, weight_VD, targets, ignore_index)
-    return call(LinearCrossEntropyTwin, hidden.flatten(0, -2), weight_VD, targets.flatten(), ignore_index)
+    check_targets(hidden.shape[:-1], targets, hidden.device)
+    rows = hidden.flatten(0, -2), weight_VD, targets.flatten()
+    loss: Tensor = LinearCrossEntropy.apply(*rows, ignore_index)
+    return loss
 
 
 @torch.no_grad()
@@ -134,6 +149,7 @@ def chunked_token_losses(
     hidden: Tensor, weight_VD: Tensor, targets: Tensor, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
     """The loss of every token apart, (...) float32, without gradients; of all the logits only some are held."""
+    check_targets(hidden.shape[:-1], targets, hidden.device)
     rows, flat = hidden.flatten(0, -2), targets.flatten()
     vocab_size = len(weight_VD)
     weight = with_padding(weight_VD)
@@ -196,3 +212,39 @@ def _put_product(place: Tensor, a: Tensor, b: Tensor) -> None:
         torch.mm(a, b, out=place)
     else:
         place.copy_(a @ b)
+
+
+class FusedTransformerLM(TransformerLM):
+    """The model, whose loss holds only some of the logits."""
+
+    formula = TransformerLM
+    for_compiler = False
+
+    def loss(self, hidden_BTD: Tensor, targets_BT: Tensor, reduction: Reduction) -> Tensor:
+        """How surprised the model is by the targets, after what it has made of the positions before them."""
+        eager = runs_eagerly()
+        suits = (
+            self.suits(hidden_BTD, targets_BT)
+            if eager
+            else self.for_compiler and torch.compiler.is_compiling()
+        )
+        if suits and reduction == "sum":
+            return chunked_linear_cross_entropy(hidden_BTD, self.output_weight, targets_BT)
+        if suits and reduction == "none" and not torch.is_grad_enabled():
+            return chunked_token_losses(hidden_BTD, self.output_weight, targets_BT)
+        return super().loss(hidden_BTD, targets_BT, reduction)
+
+    def suits(self, hidden_BTD: Tensor, targets_BT: Tensor) -> bool:
+        """Whether the head is one product, and the loss of it that which was proved."""
+        weight = self.output_weight
+        return (
+            PROOF.holds()
+            and (self.lm_head is None or are_intact_matrices([self.lm_head]))
+            and are_plain(hidden_BTD, targets_BT, weight)
+            and hidden_BTD.numel() > 0
+            and torch.float64 not in (hidden_BTD.dtype, weight.dtype)
+        )
+
+    def settle(self) -> None:
+        """Decide for the compiler."""
+        self.for_compiler = PROOF.holds() and (self.lm_head is None or are_intact_matrices([self.lm_head]))

@@ -18,6 +18,6 @@ def work_on(tensor: Tensor) -> bool:
     """Whether the kernels compute on this tensor's device: a GPU on which one of them has been tried."""
     if not (tensor.is_cuda and TRITON_IS_HERE):
         return False
-    from bittygpt.kernels.proof import proved_on
+    from bittygpt.engine.kernels.proof import proved_on
 
     return proved_on(tensor.device)

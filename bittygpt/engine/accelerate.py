@@ -1,0 +1,74 @@
+"""One call that gives a model its fast paths, and what stands in for what.
+
+| formula (core) | fast path (engine) | when | proved against its formula in |
+|---|---|---|---|
+| Embedding | FusedEmbedding | on a GPU, or compiled | tests/engine/test_fast_paths.py |
+| RMSNorm | FusedRMSNorm | eager | the same |
+| MultiHeadAttention | FusedMultiHeadAttention: scores, projections and RoPE, each for itself | always | the same |
+| SwiGLU, GatedFeedForward | FusedSwiGLU, FusedGatedFeedForward | always | the same |
+| TransformerBlock | FusedTransformerBlock: its two halves | eager, CPU, float32 | the same |
+| TransformerLM's loss | FusedTransformerLM | always | the same |
+| AdamW, Adam, Muon, SGD, clip_grad_norm | `optimizers.py` | on lists of weights | tests/engine/test_optimizers.py |
+"""
+
+from typing import TypeVar
+
+from torch import nn
+
+from bittygpt.core.attention import MultiHeadAttention
+from bittygpt.core.embedding import Embedding
+from bittygpt.core.feed_forward import GatedFeedForward, SwiGLU
+from bittygpt.core.rmsnorm import RMSNorm
+from bittygpt.core.transformer import TransformerBlock, TransformerLM
+from bittygpt.engine.attention import FusedMultiHeadAttention
+from bittygpt.engine.block import FusedTransformerBlock
+from bittygpt.engine.embedding import FusedEmbedding
+from bittygpt.engine.feed_forward import FusedGatedFeedForward, FusedSwiGLU
+from bittygpt.engine.formulas import changed
+from bittygpt.engine.loss import FusedTransformerLM
+from bittygpt.engine.rmsnorm import FusedRMSNorm
+
+FAST_PATHS: dict[type[nn.Module], type[nn.Module]] = {
+    Embedding: FusedEmbedding,
+    RMSNorm: FusedRMSNorm,
+    MultiHeadAttention: FusedMultiHeadAttention,
+    GatedFeedForward: FusedGatedFeedForward,
+    SwiGLU: FusedSwiGLU,
+    TransformerBlock: FusedTransformerBlock,
+    TransformerLM: FusedTransformerLM,
+}
+M = TypeVar("M", bound=nn.Module)
+
+
+def accelerate(model: M) -> M:
+    """Give every part of a model, and itself, its fast path. The same object is returned.
+
+    A part is of its own class still (`isinstance`), with the same weights under the same names. A subclass that is
+    not core's own is left as it is.
+    """
+    for module in model.modules():
+        if type(module) in FAST_PATHS:
+            module.__class__ = FAST_PATHS[type(module)]
+    return model
+
+
+def settle(model: nn.Module) -> None:
+    """Before a model is compiled or exported: decide for each part, as a compiler looks at no hooks or sources."""
+    for module in model.modules():
+        if isinstance(
+            module, FusedEmbedding | FusedMultiHeadAttention | FusedGatedFeedForward | FusedTransformerLM
+        ):
+            module.settle()
+
+
+def notes_on_changes() -> list[str]:
+    """A line for each file of core that was edited: what computes by the formula of its reader."""
+    files: dict[str, list[str]] = {}
+    for name in changed():
+        file, _, formula = name.partition(":")
+        files.setdefault(file, []).append(formula)
+    return [
+        f"core/{file} was changed: {', '.join(sorted(formulas))}; what holds that computes by your formula, "
+        "not by its fast path"
+        for file, formulas in sorted(files.items())
+    ]

@@ -1,0 +1,133 @@
+"""Attention by PyTorch's fused kernel; queries, keys and values by one product; RoPE in one pass on a GPU.
+
+Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G key/value heads, d head dimension.
+"""
+
+from contextlib import nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bittygpt.core.attention import MultiHeadAttention, causal_mask
+from bittygpt.engine.dispatch import are_plain, runs_eagerly
+from bittygpt.engine.formulas import Proof
+from bittygpt.engine.kernels import work_on
+from bittygpt.engine.products import LINEAR, are_intact_matrices, side_by_side, suit
+from bittygpt.engine.rotary import ROTARY, SplitAndRotate, can_rotate, rotate_as_complex, rotate_by_swapping
+
+ATTEND: tuple[str, ...] = (
+    "attention.py:MultiHeadAttention.attend",
+    "attention.py:scaled_dot_product_attention",
+)
+ATTEND += ("attention.py:causal_mask", "activations.py:softmax", "activations.py:minus_largest")
+ATTEND += ("activations.py:upcast",)
+LAYER = ("attention.py:MultiHeadAttention", "attention.py:MultiHeadAttention.forward")
+SCORES, PROJECTIONS, ROTATION = Proof(*ATTEND), Proof(*LAYER, *LINEAR), Proof(*ROTARY)
+
+
+def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
+    """Causal attention by a kernel that never writes out the (T, S) scores (Dao et al. 2022).
+
+    Queries stand at the last T of the S positions. Grouped heads are shared by the kernel, not copied.
+    """
+    num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
+    grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
+    from_the_start = bool(num_queries == num_keys)  # torch.export, which has numbers of its own, wants a bool
+    mask = None if from_the_start or num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
+    # on a CPU, autocast would round what is float32 on purpose
+    is_rounded = q_BHTd.is_cpu and torch.is_autocast_enabled("cpu")
+    with torch.autocast("cpu", enabled=False) if is_rounded else nullcontext():
+        return F.scaled_dot_product_attention(
+            q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
+        )
+
+
+class FusedMultiHeadAttention(MultiHeadAttention):
+    """The layer, of which each of the three things above steps aside for itself."""
+
+    formula = MultiHeadAttention
+    for_compiler = (False, False, False)  # scores, projections, rotation: see `settle`
+
+    def forward(self, x_BTD: Tensor) -> Tensor:
+        """x (B, T, D) at positions 0..T-1 -> (B, T, D)."""
+        scores, projections, rotation = self.what_suits(x_BTD)
+        if not projections:
+            return super().forward(x_BTD)
+        weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)
+        projected = side_by_side(x_BTD, weights)
+        if scores and projected.is_cpu and torch.is_autocast_enabled("cpu"):
+            # there the fused kernel's backward pass takes four times as long in bfloat16
+            projected = projected.float()
+        heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        q, k, v = projected.unflatten(-1, (-1, self.head_dim)).split(heads, dim=2)  # (B, T, H or G, d)
+        if rotation and self.rope is not None and self.q_norm is None and work_on(projected):
+            angles = self.rope.angles(q.transpose(1, 2))
+            apart = SplitAndRotate.apply(projected, angles, *heads[:2])
+            q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in apart)
+        else:
+            if self.q_norm is not None and self.k_norm is not None:
+                q, k = self.q_norm(q), self.k_norm(k)
+            q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in (q, k, v))
+            if self.rope is not None:
+                q_BHTd, k_BGTd = self.rotate(q_BHTd, rotation), self.rotate(k_BGTd, rotation)
+        return self.output_proj(self.attend(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2))
+
+    def rotate(self, x_BHTd: Tensor, fast: bool) -> Tensor:
+        """RoPE at positions 0..T-1, by the formula or in one pass."""
+        assert self.rope is not None
+        if not fast or x_BHTd.dtype == torch.float64:
+            return self.rope(x_BHTd)
+        one_pass = rotate_by_swapping if torch.compiler.is_compiling() else rotate_as_complex
+        return one_pass(x_BHTd, self.rope.angles(x_BHTd))
+
+    def attend(self, q_BHTd: Tensor, k_BGTd: Tensor, v_BGTd: Tensor) -> Tensor:
+        """What each query finds (B, H, T, d); each key/value head serves H/G neighbouring heads."""
+        fast = (
+            are_plain(q_BHTd, k_BGTd, v_BGTd) and SCORES.holds() if runs_eagerly() else self.for_compiler[0]
+        )
+        if fast and q_BHTd.numel():
+            return fused_causal_attention(q_BHTd, k_BGTd, v_BGTd)
+        return super().attend(q_BHTd, k_BGTd, v_BGTd)
+
+    def what_suits(self, x_BTD: Tensor) -> tuple[bool, bool, bool]:
+        """Whether scores, projections and rotation may each be computed by their fast path."""
+        if not runs_eagerly():
+            return self.for_compiler if torch.compiler.is_compiling() else (False, False, False)
+        layers = (self.q_proj, self.k_proj, self.v_proj)
+        suits = (
+            PROJECTIONS.holds()
+            and are_intact_matrices(layers)
+            and heads_agree(self)
+            and x_BTD.ndim == 3
+            and x_BTD.numel() > 0
+            and suit(x_BTD, [layer.weight for layer in layers])
+        )
+        return SCORES.holds(), suits, self.can_rotate(x_BTD.shape[1]) if suits else False
+
+    def can_rotate(self, length: int) -> bool:
+        """Whether `rope` rotates as it did when it was proved, and has a table for so many positions."""
+        return ROTATION.holds() and can_rotate(self.rope, length, self.head_dim)
+
+    def settle(self) -> None:
+        """Decide for the compiler, which looks at no hooks."""
+        layers = (self.q_proj, self.k_proj, self.v_proj)
+        projections = PROJECTIONS.holds() and are_intact_matrices(layers) and heads_agree(self)
+        rotation = self.can_rotate(0)
+        if rotation and self.rope is not None:
+            self.rope.angles(
+                self.q_proj.weight.new_empty(0, self.head_dim)
+            )  # has the table where the weights are
+        self.for_compiler = SCORES.holds(), projections, rotation
+
+
+def heads_agree(attention: MultiHeadAttention) -> bool:
+    """Whether the projections make as many heads as the layer says."""
+    width = attention.head_dim
+    rows = (
+        attention.q_proj.weight.shape[0],
+        attention.k_proj.weight.shape[0],
+        attention.v_proj.weight.shape[0],
+    )
+    keys = attention.num_kv_heads * width
+    return rows == (attention.num_heads * width, keys, keys)

@@ -1,0 +1,206 @@
+"""The kernels of cpu.c, called with tensors. Each says there which formula of `core` it computes.
+
+Each gives None, having done nothing, where it cannot compute: there is no C compiler, or an operand is not what the
+kernel reads. Shapes: N rows, D features, V vocabulary.
+"""
+
+import ctypes
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+from bittygpt.engine.dispatch import is_plain, runs_eagerly
+from bittygpt.engine.kernels.c_compiler import library
+
+F32, F64, INT64 = torch.float32, torch.float64, torch.int64
+P = ParamSpec("P")
+R = TypeVar("R")
+Operand = tuple[Tensor | None, torch.dtype, Sequence[int]]
+"""A tensor, and the dtype and shape that a kernel takes it for; None is a null pointer."""
+
+_are_off = False
+
+
+class DoesNotFit(Exception):  # noqa: N818
+    """An operand is none that a kernel can read."""
+
+
+@contextmanager
+def without_c() -> Iterator[None]:
+    """Within it PyTorch's operations compute what cpu.c would: as where there is no C compiler."""
+    global _are_off
+    before, _are_off = _are_off, True
+    try:
+        yield
+    finally:
+        _are_off = before
+
+
+def work_in(precision: torch.dtype) -> bool:
+    """Whether there are kernels for products in a precision; the first question may have them compiled."""
+    return not _are_off and library(precision) is not None
+
+
+def address(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
+    """Where the first number of a tensor lies. The only place where C is told of memory.
+
+    Raises:
+        DoesNotFit: it is not dense numbers of that dtype in that shape, in main memory.
+    """
+    if not (is_plain(x) and x.is_cpu and x.dtype == dtype and x.shape == shape and x.is_contiguous()):
+        raise DoesNotFit
+    return x.data_ptr()
+
+
+def run(name: str, precision: torch.dtype, *arguments: Operand | Any) -> Any:
+    """Call a kernel, of those for products in a precision; operands are looked at first, all of them.
+
+    Raises:
+        DoesNotFit: one of them cannot be read, or there is no such kernel.
+    """
+    if _are_off or not runs_eagerly() or (kernels := library(precision)) is None:
+        raise DoesNotFit
+    told = [
+        (None if x[0] is None else address(*x)) if type(x) is tuple else x  # an operand, or a number
+        for x in arguments
+    ]
+    return getattr(kernels, name)(*told)
+
+
+def addresses(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> object:
+    """Where each of some float32 tensors lies, as an array for C; each has the shape of its like.
+
+    Raises:
+        DoesNotFit: as `address`.
+    """
+    each = (address(x, F32, other.shape) for x, other in zip(tensors, like, strict=True))
+    return (ctypes.c_void_p * len(tensors))(*each)
+
+
+def sizes(tensors: Sequence[Tensor]) -> object:
+    """How many numbers each has, as an array for C."""
+    return (ctypes.c_int64 * len(tensors))(*(x.numel() for x in tensors))
+
+
+def none_unless_it_fits(kernel: Callable[P, R]) -> Callable[P, R | None]:
+    """None instead of DoesNotFit."""
+
+    @functools.wraps(kernel)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return kernel(*args, **kwargs)
+        except DoesNotFit:
+            return None
+
+    return wrapper
+
+
+@none_unless_it_fits
+def rms_norm(x: Tensor, gain_D: Tensor, eps: float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """x (..., D) float32 -> gain · x r in that precision, and r (..., 1)."""
+    width = x.shape[-1]
+    y, r = torch.empty_like(x, dtype=precision), x.new_empty(*x.shape[:-1], 1)
+    outputs = (y, precision, x.shape), (r, F32, r.shape)
+    run("rms_norm", precision, r.numel(), width, (x, F32, x.shape), (gain_D, F32, (width,)), eps, *outputs)
+    return y, r
+
+
+@none_unless_it_fits
+def rms_norm_gradients(
+    dy: Tensor, x: Tensor, inverse_rms: Tensor, gain_D: Tensor, beside: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """dy (precision of products), x and beside (..., D), r (..., 1) -> the gradients of x and of the gain."""
+    shape, width = x.shape, x.shape[-1]
+    partial = x.new_empty(run("threads", dy.dtype), width)
+    dx, dgain_D = torch.empty_like(x), torch.empty_like(gain_D)
+    rows = (dy, dy.dtype, shape), (x, F32, shape), (inverse_rms, F32, (*shape[:-1], 1))
+    gain, added = (gain_D, F32, (width,)), (beside, F32, shape)
+    outputs = (dx, F32, shape), (dgain_D, F32, (width,)), (partial, F32, partial.shape)
+    run("rms_norm_gradients", dy.dtype, inverse_rms.numel(), width, *rows, gain, added, *outputs)
+    return dx, dgain_D
+
+
+@none_unless_it_fits
+def rotate(x_BTHd: Tensor, cos_sin: Tensor, back: bool, out: Tensor) -> Tensor:
+    """RoPE on all heads (B, T, H, d) float32 by the angles (T, d/2, 2), or back; `out` may be x."""
+    batch, length, heads, head_dim = x_BTHd.shape
+    counts = batch * length, heads, head_dim // 2, length
+    operands = (x_BTHd, F32, x_BTHd.shape), (cos_sin, F32, (length, head_dim // 2, 2))
+    run("rotate", F32, *counts, *operands, -1.0 if back else 1.0, (out, F32, x_BTHd.shape))
+    return out
+
+
+@none_unless_it_fits
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) · up, all in the precision of products."""
+    y, kind = torch.empty_like(gate), (gate.dtype, gate.shape)
+    run("swiglu", gate.dtype, gate.numel(), (gate, *kind), (up, *kind), (y, *kind))
+    return y
+
+
+@none_unless_it_fits
+def swiglu_gradients(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
+    """Those of gate and up, all in the precision of products; dy may be overwritten."""
+    dgate, kind = torch.empty_like(gate), (gate.dtype, gate.shape)
+    operands = ((x, *kind) for x in (dy, gate, up, dgate, dy))
+    run("swiglu_gradients", gate.dtype, gate.numel(), *operands)
+    return dgate, dy
+
+
+@none_unless_it_fits
+def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: int, gradients: bool) -> Tensor:
+    """The losses (N,) of logits in the precision of products, and with `gradients` their sum's over the logits.
+
+    Raises:
+        IndexError: a target that is none of the V.
+    """
+    precision, (rows, vocab_size) = logits_NV.dtype, logits_NV.shape
+    targets_N = targets_N.contiguous()
+    losses_N = torch.empty_like(targets_N, dtype=F32)
+    inputs = (logits_NV, precision, logits_NV.shape), (targets_N, INT64, (rows,))
+    settings = ignore_index, gradients, (losses_N, F32, (rows,))
+    wrong = run("losses_and_gradients", precision, rows, vocab_size, *inputs, *settings)
+    if wrong >= 0:
+        raise IndexError(f"target {targets_N[wrong].item()} is none of the {vocab_size} tokens")
+    return losses_N
+
+
+@none_unless_it_fits
+def norm(tensors: Sequence[Tensor]) -> float:
+    """The length of all of them as one vector."""
+    partial = tensors[0].new_empty(run("threads", F32), dtype=F64)
+    room = (partial, F64, partial.shape)
+    squares = run("sum_of_squares", F32, len(tensors), addresses(tensors, tensors), sizes(tensors), room)
+    return math.sqrt(squares)
+
+
+@none_unless_it_fits
+def scale_(tensors: Sequence[Tensor], factor: float) -> bool:
+    """All of them times a number, in place."""
+    run("scale", F32, len(tensors), addresses(tensors, tensors), sizes(tensors), factor)
+    torch.autograd.graph.increment_version(tensors)
+    return True
+
+
+@none_unless_it_fits
+def adam_(
+    columns: Sequence[Sequence[Tensor]],
+    kept: float,
+    decay: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    step_size: float,
+) -> bool:
+    """A step of weights, in place; `columns` are they, their gradients, and their means of gradient and square."""
+    weights, (beta1, beta2) = columns[0], betas
+    rates = 1 - beta1, beta2, 1 - beta2  # subtracted here, in float64
+    tables = (addresses(column, weights) for column in columns)
+    run("adam", F32, len(weights), *tables, sizes(weights), kept, decay, *rates, epsilon, step_size)
+    # done behind autograd's back: told of it, a backward pass that still needs the old weights fails
+    torch.autograd.graph.increment_version(weights)
+    return True
