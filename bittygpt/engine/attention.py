@@ -3,6 +3,7 @@
 Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G key/value heads, d head dimension.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
@@ -13,7 +14,7 @@ from bittygpt.core.attention import MultiHeadAttention, causal_mask
 from bittygpt.engine.dispatch import are_plain, runs_eagerly
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.kernels import work_on
-from bittygpt.engine.products import LINEAR, are_intact_matrices, side_by_side, suit
+from bittygpt.engine.products import LINEAR, matrices, side_by_side, suit
 from bittygpt.engine.rotary import ROTARY, SplitAndRotate, can_rotate, rotate_as_complex, rotate_by_swapping
 
 ATTEND: tuple[str, ...] = (
@@ -51,10 +52,14 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """x (B, T, D) at positions 0..T-1 -> (B, T, D)."""
-        scores, projections, rotation = self.what_suits(x_BTD)
-        if not projections:
+        eager = runs_eagerly()
+        if not (eager or (torch.compiler.is_compiling() and self.for_compiler[1])):
             return super().forward(x_BTD)
-        weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)
+        weights = self.projections() if eager else [p.weight for p in (self.q_proj, self.k_proj, self.v_proj)]
+        if weights is None or (eager and not (x_BTD.ndim == 3 and suit(x_BTD, weights))):
+            return super().forward(x_BTD)
+        scores = SCORES.holds() if eager else self.for_compiler[0]
+        rotation = self.can_rotate(x_BTD.shape[1]) if eager else self.for_compiler[2]
         projected = side_by_side(x_BTD, weights)
         if scores and projected.is_cpu and torch.is_autocast_enabled("cpu"):
             # there the fused kernel's backward pass takes four times as long in bfloat16
@@ -90,20 +95,10 @@ class FusedMultiHeadAttention(MultiHeadAttention):
             return fused_causal_attention(q_BHTd, k_BGTd, v_BGTd)
         return super().attend(q_BHTd, k_BGTd, v_BGTd)
 
-    def what_suits(self, x_BTD: Tensor) -> tuple[bool, bool, bool]:
-        """Whether scores, projections and rotation may each be computed by their fast path."""
-        if not runs_eagerly():
-            return self.for_compiler if torch.compiler.is_compiling() else (False, False, False)
-        layers = (self.q_proj, self.k_proj, self.v_proj)
-        suits = (
-            PROJECTIONS.holds()
-            and are_intact_matrices(layers)
-            and heads_agree(self)
-            and x_BTD.ndim == 3
-            and x_BTD.numel() > 0
-            and suit(x_BTD, [layer.weight for layer in layers])
-        )
-        return SCORES.holds(), suits, self.can_rotate(x_BTD.shape[1]) if suits else False
+    def projections(self) -> list[Tensor] | None:
+        """Their weights, if one product of them makes what the formula's three make."""
+        weights = matrices(self.q_proj, self.k_proj, self.v_proj) if PROJECTIONS.holds() else None
+        return weights if weights is not None and heads_agree(vars(self), *weights) else None
 
     def can_rotate(self, length: int) -> bool:
         """Whether `rope` rotates as it did when it was proved, and has a table for so many positions."""
@@ -111,23 +106,13 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
     def settle(self) -> None:
         """Decide for the compiler, which looks at no hooks."""
-        layers = (self.q_proj, self.k_proj, self.v_proj)
-        projections = PROJECTIONS.holds() and are_intact_matrices(layers) and heads_agree(self)
         rotation = self.can_rotate(0)
-        if rotation and self.rope is not None:
-            self.rope.angles(
-                self.q_proj.weight.new_empty(0, self.head_dim)
-            )  # has the table where the weights are
-        self.for_compiler = SCORES.holds(), projections, rotation
+        if rotation and self.rope is not None:  # has the table where the weights are
+            self.rope.angles(self.q_proj.weight.new_empty(0, self.head_dim))
+        self.for_compiler = SCORES.holds(), self.projections() is not None, rotation
 
 
-def heads_agree(attention: MultiHeadAttention) -> bool:
-    """Whether the projections make as many heads as the layer says."""
-    width = attention.head_dim
-    rows = (
-        attention.q_proj.weight.shape[0],
-        attention.k_proj.weight.shape[0],
-        attention.v_proj.weight.shape[0],
-    )
-    keys = attention.num_kv_heads * width
-    return rows == (attention.num_heads * width, keys, keys)
+def heads_agree(sizes: Mapping[str, int], wq: Tensor, wk: Tensor, wv: Tensor) -> bool:
+    """Whether the projections' weights are matrices for as many heads as the layer's attributes say."""
+    rows, keys = sizes["num_heads"] * sizes["head_dim"], sizes["num_kv_heads"] * sizes["head_dim"]
+    return wq.shape[:-1] == (rows,) and wk.shape[:-1] == wv.shape[:-1] == (keys,)

@@ -9,8 +9,7 @@ Under autocast products are in its precision; norms, RoPE, attention and the res
 Shapes: B batch, T positions, N = B·T, D d_model, H heads, G key/value heads, d head dimension, F d_ff.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,17 +23,17 @@ from bittygpt.core.rope import apply_rotary
 from bittygpt.core.transformer import TransformerBlock
 from bittygpt.engine.attention import ATTEND, LAYER, fused_causal_attention, heads_agree
 from bittygpt.engine.dispatch import (
-    are_plain,
-    has_only_weight,
     is_intact,
+    is_plain,
     no_global_hooks,
     product_dtype,
     runs_eagerly,
+    weight_of,
 )
 from bittygpt.engine.feed_forward import SWIGLU, silu_gate, silu_gate_gradients
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.function import FusedFunction
-from bittygpt.engine.products import LINEAR, are_intact_matrices, in_precision, weight_gradient
+from bittygpt.engine.products import LINEAR, in_precision, weight_gradient
 from bittygpt.engine.rmsnorm import RMS_NORM, norm_gradients, normalized
 from bittygpt.engine.rotary import ROTARY, can_rotate, rotate_heads
 
@@ -52,81 +51,68 @@ class FusedTransformerBlock(TransformerBlock):
         """x (B, T, D) -> (B, T, D)."""
         if not (runs_eagerly() and x_BTD.is_cpu and x_BTD.ndim == 3 and x_BTD.numel() and no_global_hooks()):
             return super().forward(x_BTD)
-        first, second = self.first_half_suits(x_BTD), self.second_half_suits(x_BTD)
-        if not (first or second):  # with one of them, the sums are those that were proved
+        first, second = attention_operands(self, x_BTD), feed_forward_operands(self, x_BTD)
+        if first is None and second is None:  # with one of them, the sums are those that were proved
             return super().forward(x_BTD)
-        x_BTD = attention_half(self, x_BTD) if first else x_BTD + self.attn(self.ln1(x_BTD))
-        return feed_forward_half(self, x_BTD) if second else x_BTD + self.ffn(self.ln2(x_BTD))
-
-    def first_half_suits(self, x_BTD: Tensor) -> bool:
-        """Whether norm, projections, RoPE, attention and the sum are those that were proved, with plain weights."""
-        attention = self.attn
-        if not (ATTENTION_HALF.holds() and is_norm(self.ln1) and is_intact(attention, MultiHeadAttention)):
-            return False
-        rope, norms = attention.rope, (attention.q_norm, attention.k_norm)
-        layers = (attention.q_proj, attention.k_proj, attention.v_proj, attention.output_proj)
-        length, head_dim = x_BTD.shape[1], attention.head_dim
-        return (
-            are_intact_matrices(layers)
-            and heads_agree(attention)
-            and (norms == (None, None) or all(map(is_norm, norms)))
-            and (rope is None or can_rotate(rope, length, head_dim))
-            and are_float32_matrices(x_BTD, self.ln1, layers)
-            and all(n is None or (n.weight.dtype == torch.float32 and n.eps == self.ln1.eps) for n in norms)
-        )
-
-    def second_half_suits(self, x_BTD: Tensor) -> bool:
-        """Whether norm, SwiGLU and the sum are those that were proved, with plain weights."""
-        if not (FEED_FORWARD_HALF.holds() and is_norm(self.ln2) and is_intact(self.ffn, SwiGLU)):
-            return False
-        ffn = cast(SwiGLU, self.ffn)
-        layers = (ffn.w1, ffn.w3, ffn.w2)
-        return (
-            ffn.activation is silu
-            and are_intact_matrices(layers)
-            and are_float32_matrices(x_BTD, self.ln2, layers)
-        )
+        if first is None:
+            x_BTD = x_BTD + self.attn(self.ln1(x_BTD))
+        else:
+            *operands, output_weight = first
+            x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValues.apply(x_BTD, *operands)
+            attended_BTD = fused_causal_attention(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)
+            x_BTD = add_product(x_BTD, attended_BTD, output_weight)
+        if second is None:
+            return x_BTD + self.ffn(self.ln2(x_BTD))
+        result: Tensor = NormAndSwiGLU.apply(x_BTD, *second)
+        return result
 
 
-def is_norm(module: object) -> bool:
-    """Whether a part is RMSNorm as it stands in core, with a plain gain and nothing else."""
-    return is_intact(module, RMSNorm) and has_only_weight(module)
+def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:
+    """What `QueriesKeysValues` takes beside x, and the output projection's weight.
+
+    None unless norm, projections, RoPE, attention and the sum are those that were proved, with plain float32 weights.
+    """
+    parts: dict[str, Any] = block._modules  # attributes take ten times as long
+    norm, attention = parts["ln1"], parts["attn"]
+    if not (ATTENTION_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(attention, MultiHeadAttention)):
+        return None
+    inner, sizes = attention._modules, attention.__dict__
+    layers = [inner[name] for name in ("q_proj", "k_proj", "v_proj", "output_proj")]
+    head_norms, rope = [inner.get(name) for name in ("q_norm", "k_norm")], inner.get("rope")
+    if not (
+        all(is_intact(layer, Linear) for layer in layers)
+        and all(each is None or (is_intact(each, RMSNorm) and each.eps == norm.eps) for each in head_norms)
+        and (head_norms[0] is None) == (head_norms[1] is None)
+        and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes["head_dim"]))
+    ):
+        return None
+    weights = float32_weights(x_BTD, norm, *layers, *filter(None, head_norms))
+    if weights is None or not heads_agree(sizes, *weights[1:4]):
+        return None
+    gain, wq, wk, wv, output, *head_gains = weights
+    cos_sin = None if rope is None else rope.cos_sin[: x_BTD.shape[1]]
+    return gain, wq, wk, wv, *(head_gains or (None, None)), cos_sin, sizes["head_dim"], norm.eps, output
 
 
-def are_float32_matrices(x_BTD: Tensor, norm: RMSNorm, layers: Sequence[Linear]) -> bool:
-    """Whether x, a norm's gain and matrices are plain, on one device, in float32."""
-    tensors = (x_BTD, norm.weight, *(layer.weight for layer in layers))
-    return (
-        are_plain(*tensors)
-        and all(x.dtype == torch.float32 for x in tensors)
-        and norm.weight.shape == x_BTD.shape[-1:]
-        and all(layer.weight.ndim == 2 for layer in layers)
-    )
+def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:
+    """What `NormAndSwiGLU` takes beside x; None unless norm, SwiGLU and the sum are those that were proved."""
+    parts: dict[str, Any] = block._modules
+    norm, ffn = parts["ln2"], parts["ffn"]
+    if not (FEED_FORWARD_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(ffn, SwiGLU)):
+        return None
+    layers = [ffn._modules[name] for name in ("w1", "w3", "w2")]
+    if not (ffn.__dict__["activation"] is silu and all(is_intact(layer, Linear) for layer in layers)):
+        return None
+    weights = float32_weights(x_BTD, norm, *layers)
+    return None if weights is None else (*weights, norm.eps)
 
 
-def attention_half(block: TransformerBlock, x_BTD: Tensor) -> Tensor:
-    """x + attention(norm(x)): (B, T, D) -> the same."""
-    attention = block.attn
-    norms = (attention.q_norm, attention.k_norm)
-    x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValues.apply(
-        x_BTD,
-        block.ln1.weight,
-        *(layer.weight for layer in (attention.q_proj, attention.k_proj, attention.v_proj)),
-        *(None if norm is None else norm.weight for norm in norms),
-        None if attention.rope is None else attention.rope.cos_sin[: x_BTD.shape[1]],
-        attention.head_dim,
-        block.ln1.eps,
-    )
-    attended_BTD = fused_causal_attention(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)
-    return add_product(x_BTD, attended_BTD, attention.output_proj.weight)
-
-
-def feed_forward_half(block: TransformerBlock, x_BTD: Tensor) -> Tensor:
-    """x + feed_forward(norm(x)): (B, T, D) -> the same."""
-    ffn = cast(SwiGLU, block.ffn)
-    weights = (layer.weight for layer in (ffn.w1, ffn.w3, ffn.w2))
-    result: Tensor = NormAndSwiGLU.apply(x_BTD, block.ln2.weight, *weights, block.ln2.eps)
-    return result
+def float32_weights(x_BTD: Tensor, norm: object, *parts: object) -> list[Tensor] | None:
+    """A norm's gain and the weights of other parts; None unless they and x are plain, in main memory, in float32."""
+    weights = [weight_of(part) for part in (norm, *parts)]
+    found = [w for w in weights if w is not None and w.dtype is torch.float32 and w.is_cpu]
+    suits = is_plain(x_BTD) and x_BTD.dtype is torch.float32 and len(found) == len(weights)
+    return found if suits and found[0].shape == x_BTD.shape[-1:] else None
 
 
 def add_product(x_BTD: Tensor, y_BTD: Tensor, weight: Tensor) -> Tensor:

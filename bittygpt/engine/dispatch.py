@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss", "__call__"))
+METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss"))
 
 
 def runs_eagerly() -> bool:
@@ -32,7 +31,7 @@ def is_plain(x: Tensor) -> bool:
     return (
         (type(x) is nn.Parameter or type(x) is Tensor)
         and x.layout is torch.strided
-        and not (x.is_meta or x.is_neg() or x.is_complex())
+        and not (x.is_meta or x.is_neg())
     )
 
 
@@ -50,18 +49,27 @@ def is_intact(module: object, kind: type[nn.Module]) -> bool:
     if found is not kind and found.__dict__.get("formula") is not kind:
         return False
     state = module.__dict__
-    return METHODS.isdisjoint(state) and not any(state[hooks] for hooks in HOOKS)
+    return state.keys().isdisjoint(METHODS) and not (
+        state["_forward_hooks"]
+        or state["_forward_pre_hooks"]
+        or state["_backward_hooks"]
+        or state["_backward_pre_hooks"]
+    )
 
 
-def is_intact_matrix(module: object, kind: type[nn.Module]) -> bool:
-    """Whether a part is intact, and has a plain `weight` and nothing else."""
-    return is_intact(module, kind) and has_only_weight(module)
+def weight_of(module: object) -> Tensor | None:
+    """The plain `weight` that is all that a module learns; None where it learns more, or something odd.
+
+    Asked of the module's own dictionary, as its attributes take ten times as long.
+    """
+    parameters = module.__dict__["_parameters"]
+    weight: Tensor | None = parameters.get("weight")
+    return weight if len(parameters) == 1 and weight is not None and is_plain(weight) else None
 
 
 def has_only_weight(module: object) -> bool:
-    """Whether a plain `weight` is all that a module learns."""
-    parameters = module.__dict__["_parameters"]
-    return len(parameters) == 1 and parameters.get("weight") is not None and is_plain(parameters["weight"])
+    """Whether there is such a weight."""
+    return weight_of(module) is not None
 
 
 def no_global_hooks() -> bool:

@@ -25,7 +25,7 @@ from bittygpt.engine.dispatch import are_plain, product_dtype, runs_eagerly
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.kernels import cpu, work_on
-from bittygpt.engine.products import LINEAR, are_intact_matrices
+from bittygpt.engine.products import LINEAR, matrices
 
 MODEL: tuple[str, ...] = (
     "transformer.py:TransformerLM",
@@ -239,7 +239,7 @@ class FusedTransformerLM(TransformerLM):
         weight = self.output_weight
         return (
             PROOF.holds()
-            and (self.lm_head is None or are_intact_matrices([self.lm_head]))
+            and (self.lm_head is None or matrices(self.lm_head) is not None)
             and are_plain(hidden_BTD, targets_BT, weight)
             and hidden_BTD.numel() > 0
             and torch.float64 not in (hidden_BTD.dtype, weight.dtype)
@@ -247,4 +247,4 @@ class FusedTransformerLM(TransformerLM):
 
     def settle(self) -> None:
         """Decide for the compiler."""
-        self.for_compiler = PROOF.holds() and (self.lm_head is None or are_intact_matrices([self.lm_head]))
+        self.for_compiler = PROOF.holds() and (self.lm_head is None or matrices(self.lm_head) is not None)
