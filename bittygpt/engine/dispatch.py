@@ -14,9 +14,9 @@ METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss", "
 
 
 def runs_eagerly() -> bool:
-    """Whether an operation is just computed: not compiled, traced, transformed by torch.func, or watched by a mode.
+    """Whether an operation is just computed: not compiled, traced, transformed by torch.func, or watched.
 
-    Forward-mode derivatives are no part of a backward pass by hand, either.
+    A mode may watch, or a hook on all modules. Forward-mode derivatives are no part of a backward pass by hand, either.
     """
     return not (
         torch.compiler.is_compiling()
@@ -24,6 +24,7 @@ def runs_eagerly() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
+        or torch_module._has_any_global_hook()
     )
 
 
@@ -53,20 +54,10 @@ def is_intact(module: object, kind: type[nn.Module]) -> bool:
     return METHODS.isdisjoint(state) and not any(state[hooks] for hooks in HOOKS)
 
 
-def is_intact_matrix(module: object, kind: type[nn.Module]) -> bool:
-    """Whether a part is intact, and has a plain `weight` and nothing else."""
-    return is_intact(module, kind) and has_only_weight(module)
-
-
 def has_only_weight(module: object) -> bool:
     """Whether a plain `weight` is all that a module learns."""
     parameters = module.__dict__["_parameters"]
     return len(parameters) == 1 and parameters.get("weight") is not None and is_plain(parameters["weight"])
-
-
-def no_global_hooks() -> bool:
-    """Whether there is no hook on all modules."""
-    return not torch_module._has_any_global_hook()
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

@@ -238,8 +238,7 @@ class FusedTransformerLM(TransformerLM):
         """Whether the head is one product, and the loss of it that which was proved."""
         weight = self.output_weight
         return (
-            PROOF.holds()
-            and (self.lm_head is None or are_intact_matrices([self.lm_head]))
+            self.head_is_a_product()
             and are_plain(hidden_BTD, targets_BT, weight)
             and hidden_BTD.numel() > 0
             and torch.float64 not in (hidden_BTD.dtype, weight.dtype)
@@ -247,4 +246,9 @@ class FusedTransformerLM(TransformerLM):
 
     def settle(self) -> None:
         """Decide for the compiler."""
-        self.for_compiler = PROOF.holds() and (self.lm_head is None or are_intact_matrices([self.lm_head]))
+        self.for_compiler = self.head_is_a_product()
+
+    def head_is_a_product(self) -> bool:
+        """Whether the logits are made, and their loss, as when it was proved."""
+        head = [] if self.lm_head is None else [self.lm_head]
+        return PROOF.holds() and are_intact_matrices(head) and "logits" not in vars(self)
