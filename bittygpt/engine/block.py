@@ -198,8 +198,8 @@ class QueriesKeysValues(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, _, _ = FusedFunction.inputs(ctx)
-        inverse_rms, h_ND, wq, wk, wv, *head_norms = FusedFunction.saved(ctx)
+        inputs, (inverse_rms, h_ND, wq, wk, wv, *head_norms) = FusedFunction.saved(ctx)
+        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, _, _ = inputs
         x_ND = x_BTD.flatten(0, 1)
         dx_BTD, *dheads = grads
         head_gains: list[Tensor | None] = []
@@ -249,8 +249,8 @@ class NormAndSwiGLU(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BTD, gain_D, *_ = FusedFunction.inputs(ctx)
-        inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF = FusedFunction.saved(ctx)
+        (x_BTD, gain_D, *_), intermediates = FusedFunction.saved(ctx)
+        inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF = intermediates
         x_ND = x_BTD.flatten(0, 1)
         dresult_ND = grads[0].reshape(x_ND.shape)
         dproduct_ND = dresult_ND.to(h_ND.dtype)

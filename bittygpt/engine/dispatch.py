@@ -29,11 +29,11 @@ def runs_eagerly() -> bool:
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether a tensor is just numbers in memory: not fake, meta, sparse, shared out, wrapped, or lazily negated."""
+    """Whether a tensor is just numbers in memory: not fake, meta, sparse, shared out, wrapped, or lazily negated, or a batch in disguise."""
     return (
         (type(x) is nn.Parameter or type(x) is Tensor)
         and x.layout is torch.strided
-        and not (x.is_meta or x.is_neg() or x.is_complex())
+        and not (x.is_meta or x.is_neg() or x.is_complex() or torch._C._functorch.is_legacy_batchedtensor(x))
     )
 
 

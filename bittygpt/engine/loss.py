@@ -117,7 +117,7 @@ class LinearCrossEntropy(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        dhidden, dweight = FusedFunction.saved(ctx)
+        _, (dhidden, dweight) = FusedFunction.saved(ctx)
         return (
             None if dhidden is None else dhidden * grads[0].to(dhidden.dtype),
             None if dweight is None else dweight * grads[0],
