@@ -4,7 +4,6 @@ Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G 
 """
 
 from contextlib import nullcontext
-
 from typing import Any
 
 import torch

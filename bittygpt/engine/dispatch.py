@@ -29,7 +29,7 @@ def runs_eagerly() -> bool:
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether a tensor is just numbers in memory: not fake, meta, sparse, shared out, wrapped, or lazily negated, or a batch in disguise."""
+    """Whether a tensor is just numbers in memory: not fake, meta, sparse, sharded, lazily negated, or many in one."""
     return (
         (type(x) is nn.Parameter or type(x) is Tensor)
         and x.layout is torch.strided

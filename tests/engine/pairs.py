@@ -57,7 +57,7 @@ def value_and_gradients(
 def of_model(model: nn.Module, *batch: Any, **options: Any) -> list[Tensor | None]:
     """What a model makes of a batch, and the gradients of its weights."""
     return value_and_gradients(
-        lambda *ws: model(*batch, **options), [p for p in model.parameters() if p.requires_grad]
+        lambda *_: model(*batch, **options), [p for p in model.parameters() if p.requires_grad]
     )
 
 

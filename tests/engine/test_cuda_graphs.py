@@ -1,37 +1,33 @@
-"""What is recorded when, and what happens where it fails. That a replay computes the same is tested in tests/gpu."""
+"""What is captured when, and what happens where it fails. That a replay computes the same is tested in tests/gpu."""
 
 from contextlib import contextmanager
 
 import pytest
 import torch
 
-from bittygpt.core import SGD, AdamW, ModelConfig, Muon, TransformerLM
-from bittygpt.data.batches import Batch
-from bittygpt.training import recording
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.recording import RecordedPasses, RecordedUpdate, Recordings
-from bittygpt.training.step import compute_gradients, forward_and_backward, update_weights
-
-CPU = Device(torch.device("cpu"), "fp32")
+from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.engine import cuda_graphs
+from bittygpt.engine.cuda_graphs import CapturedPasses, CapturedUpdate, CudaGraphs
+from bittygpt.engine.optimizers import FusedAdamW as AdamW
+from bittygpt.engine.optimizers import FusedMuon as Muon
+from bittygpt.engine.optimizers import FusedSGD
 
 
 class Passes:
-    """Stands in for recorded passes: computes them, and notes that it was asked."""
+    """Stands in for captured passes: computes them, and notes that it was asked."""
 
-    def __init__(self, model, device, _micro, _pool):
-        self.model, self.device = model, device
-        self.calls = 0
+    def __init__(self, _model, loss, _micro, _pool):
+        self.loss, self.calls = loss, 0
 
     def prepare(self):
         pass
 
-    def fit(self, _micro):
+    def fit(self, _ids):
         return True
 
-    def __call__(self, micro, num_valid):
+    def __call__(self, ids, targets, num_valid):
         self.calls += 1
-        return forward_and_backward(self.model, micro, num_valid, self.device, Ranks())
+        return forward_and_backward(self.loss, ids, targets, num_valid)
 
     def are_in_place(self):
         return True
@@ -49,19 +45,19 @@ class Graph:
 
 
 @contextmanager
-def record_nothing(_graph, _pool):
-    """Stands in for a recording, during which nothing is computed."""
+def capture_nothing(_graph, _pool):
+    """Stands in for a capture, during which nothing is computed."""
     with pytest.MonkeyPatch.context() as patch:
         for kind in (AdamW, Muon):
-            patch.setattr(kind, "update", lambda *_: None)
+            patch.setattr(kind, "update_list", lambda *_: None)
         yield
 
 
-class Update(RecordedUpdate):
-    """Computes what is recorded."""
+class Update(CapturedUpdate):
+    """Computes what is captured."""
 
-    def record(self, pool):
-        super().record(pool)
+    def capture(self, pool):
+        super().capture(pool)
         self.graph.update = self._update
 
 
@@ -69,10 +65,10 @@ class Update(RecordedUpdate):
 def _stand_ins(monkeypatch):
     tensor = torch.tensor
     monkeypatch.setattr(torch, "tensor", lambda data, pin_memory=None, **k: tensor(data, **k))  # noqa: ARG005
-    monkeypatch.setattr(recording, "RecordedPasses", Passes)
-    monkeypatch.setattr(recording, "RecordedUpdate", Update)
-    monkeypatch.setattr(recording, "recording", record_nothing)
-    monkeypatch.setattr(AdamW, "can_be_recorded", lambda *_: True)
+    monkeypatch.setattr(cuda_graphs, "CapturedPasses", Passes)
+    monkeypatch.setattr(cuda_graphs, "CapturedUpdate", Update)
+    monkeypatch.setattr(cuda_graphs, "capture", capture_nothing)
+    monkeypatch.setattr(AdamW, "can_be_captured", lambda *_: True)
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -87,19 +83,32 @@ def a_run(kind):
     return model, [kind(inner, lr=0.1), AdamW(rest, lr=0.1)]
 
 
-def take_steps(model, optimizers, recordings=None, count=4, micro_batch_size=2):
-    batch = Batch(*torch.randint(0, 11, (2, 5, 8), generator=torch.Generator().manual_seed(1)))
-    settings = {"grad_clip": 1.0, "micro_batch_size": micro_batch_size, "device": CPU, "ranks": Ranks()}
-    passes, update = ({}, {})
-    if recordings is not None:
-        passes, update = {"recorded": recordings.passes}, {"recorded": recordings.update}
+def loss_of(model):
+    return lambda ids, targets: model(ids, targets_BT=targets)
+
+
+def forward_and_backward(loss, ids, targets, num_valid):
+    mean = loss(ids, targets) / num_valid
+    mean.backward()
+    return mean.detach()
+
+
+def take_steps(model, optimizers, graphs=None, count=4, micro_batch_size=2):
+    ids, targets = torch.randint(0, 11, (2, 5, 8), generator=torch.Generator().manual_seed(1))
     for number in range(count):
-        compute_gradients(model, batch, **settings, **passes)
-        update_weights(optimizers, 0.1 / (1 + number), **update)
+        model.zero_grad()
+        for micro in zip(ids.split(micro_batch_size), targets.split(micro_batch_size), strict=True):
+            if graphs is None or graphs.passes(*micro, targets.numel()) is None:
+                forward_and_backward(loss_of(model), *micro, targets.numel())
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = 0.1 / (1 + number)
+        if graphs is None or not graphs.update():
+            for optimizer in optimizers:
+                optimizer.step()
 
 
 def assert_steps_were(model, optimizers, kind, **steps):
-    """The run's weights and counts are those of one that records nothing."""
+    """The run's weights and counts are those of one that captures nothing."""
     theirs, their_optimizers = a_run(kind)
     take_steps(theirs, their_optimizers, **steps)
     for p, q in zip(model.parameters(), theirs.parameters(), strict=True):
@@ -109,56 +118,54 @@ def assert_steps_were(model, optimizers, kind, **steps):
 
 
 @pytest.mark.parametrize("kind", [AdamW, Muon])
-def test_the_second_step_is_recorded_and_all_are_what_they_were(kind):
+def test_the_second_step_is_captured_and_all_are_what_they_were(kind):
     model, optimizers = a_run(kind)
-    recordings = Recordings(model, CPU, optimizers, micro_batch_size=2)
-    take_steps(model, optimizers, recordings)
-    assert (
-        recordings.recorded_passes.calls == 3 * 2
-    )  # the last micro-batch has one sequence, and no recording
-    assert recordings.recorded_update.graph.calls == 3
+    graphs = CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=2)
+    take_steps(model, optimizers, graphs)
+    assert graphs.captured_passes.calls == 3 * 2  # the last micro-batch has one sequence, and no graph
+    assert graphs.captured_update.graph.calls == 3
     assert_steps_were(model, optimizers, kind)
 
 
-def test_an_optimizer_that_cannot_be_recorded_steps_as_ever():
-    model, optimizers = a_run(SGD)
-    recordings = Recordings(model, CPU, optimizers, micro_batch_size=5)
-    take_steps(model, optimizers, recordings, micro_batch_size=5)
-    assert recordings.recorded_passes.calls == 3
-    assert recordings.recorded_update.graph is None
-    assert_steps_were(model, optimizers, SGD, micro_batch_size=5)
+def test_an_optimizer_that_cannot_be_captured_steps_as_ever():
+    model, optimizers = a_run(FusedSGD)
+    graphs = CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=5)
+    take_steps(model, optimizers, graphs, micro_batch_size=5)
+    assert graphs.captured_passes.calls == 3
+    assert graphs.captured_update.graph is None
+    assert_steps_were(model, optimizers, FusedSGD, micro_batch_size=5)
 
 
-def test_nothing_is_recorded_beside_an_optimizer_of_another_kind():
+def test_nothing_is_captured_beside_an_optimizer_of_another_kind():
     model, optimizers = a_run(AdamW)
     optimizers[1] = torch.optim.AdamW(optimizers[1].param_groups[0]["params"])
-    assert Recordings(model, CPU, optimizers, micro_batch_size=5).has_ended
+    assert CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=5).has_ended
 
 
-def test_what_is_forgotten_is_recorded_anew():
+def test_what_is_forgotten_is_captured_anew():
     model, optimizers = a_run(AdamW)
-    recordings = Recordings(model, CPU, optimizers, micro_batch_size=5)
-    assert not recordings.forget()
-    take_steps(model, optimizers, recordings, micro_batch_size=5)
-    before = recordings.recorded_passes, recordings.recorded_update
-    assert recordings.forget()
-    take_steps(model, optimizers, recordings, micro_batch_size=5)
-    assert recordings.recorded_passes is not before[0]
-    assert recordings.recorded_update is not before[1]
-    assert recordings.recorded_update.graph.calls == 3
+    graphs = CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=5)
+    assert not graphs.forget()
+    take_steps(model, optimizers, graphs, micro_batch_size=5)
+    before = graphs.captured_passes, graphs.captured_update
+    assert graphs.forget()
+    take_steps(model, optimizers, graphs, micro_batch_size=5)
+    assert graphs.captured_passes is not before[0]
+    assert graphs.captured_update is not before[1]
+    assert graphs.captured_update.graph.calls == 3
 
 
 def test_what_has_ended_is_computed():
     model, optimizers = a_run(Muon)
-    recordings = Recordings(model, CPU, optimizers, micro_batch_size=5)
-    take_steps(model, optimizers, recordings, micro_batch_size=5, count=2)
-    assert recordings.end()
-    assert not recordings.end()
-    assert recordings.passes(None, 1) is None
-    assert not recordings.update()
+    graphs = CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=5)
+    take_steps(model, optimizers, graphs, micro_batch_size=5, count=2)
+    assert graphs.end()
+    assert not graphs.end()
+    assert graphs.passes(*torch.zeros(2, 5, 8, dtype=torch.int64), 1) is None
+    assert not graphs.update()
 
 
-@pytest.mark.parametrize("what", ["RecordedPasses", "recording", "prepare"])
+@pytest.mark.parametrize("what", ["CapturedPasses", "capture", "prepare"])
 def test_where_it_fails_all_is_computed_without_it(what, monkeypatch):
     trials = []
 
@@ -172,43 +179,52 @@ def test_where_it_fails_all_is_computed_without_it(what, monkeypatch):
     if what == "prepare":
         monkeypatch.setattr(Passes, "prepare", fail)
     else:
-        monkeypatch.setattr(recording, what, fail)
+        monkeypatch.setattr(cuda_graphs, what, fail)
     model, optimizers = a_run(AdamW)
-    recordings = Recordings(model, CPU, optimizers, micro_batch_size=2)
-    with pytest.warns(UserWarning, match="steps are not recorded: RuntimeError: operation not permitted"):
-        take_steps(model, optimizers, recordings)
+    graphs = CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=2)
+    with pytest.warns(
+        UserWarning, match="are not captured in a CUDA graph: RuntimeError: operation not permitted"
+    ):
+        take_steps(model, optimizers, graphs)
     assert len(trials) == 1
-    assert recordings.has_ended
+    assert graphs.has_ended
     assert_steps_were(model, optimizers, AdamW)
 
 
 def test_an_update_that_fails_is_not_made_twice(monkeypatch):
-    """Once it was: its error was taken for one of the recording, and the optimizers stepped besides."""
+    """Once it was: its error was taken for one of the capture, and the optimizers stepped besides."""
 
     def fail(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
 
     model, optimizers = a_run(AdamW)
-    monkeypatch.setattr(AdamW, "update", fail)
-    recordings = Recordings(model, CPU, optimizers, micro_batch_size=5)
+    monkeypatch.setattr(AdamW, "update_list", fail)
+    graphs = CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=5)
     with pytest.raises(torch.OutOfMemoryError):
-        take_steps(model, optimizers, recordings, micro_batch_size=5)
+        take_steps(model, optimizers, graphs, micro_batch_size=5)
     assert {state["step"] for state in optimizers[0].state.values()} == {1}
 
 
-def test_the_first_pass_of_a_step_sets_the_gradients_also_right_after_it_was_recorded(monkeypatch):
-    """What a recording leaves as gradients has never been computed: nothing may be added to it."""
+def test_the_first_pass_of_a_step_sets_the_gradients_also_right_after_it_was_captured(monkeypatch):
+    """What a capture leaves as gradients has never been computed: nothing may be added to it."""
     monkeypatch.setattr(Graph, "replay", lambda _: None)
     model, _ = a_run(AdamW)
-    micro = Batch(*torch.randint(0, 11, (2, 2, 8)))
-    passes = RecordedPasses(model, CPU, micro, None)
+    micro = tuple(torch.randint(0, 11, (2, 2, 8)))
+    passes = CapturedPasses(model, loss_of(model), micro, None)
     for _ in range(2):
-        assert passes.fit(micro)
+        assert passes.fit(micro[0])
         passes.prepare()
-        passes(micro, 3)
+        passes(*micro, 3)
         assert set(passes.graphs) == {False}
         for p in model.parameters():
             p.grad = None
-    passes(micro, 3)
+    passes(*micro, 3)
     passes.prepare()
     assert set(passes.graphs) == {False, True}
+    assert not passes.fit(micro[0][:1])
+
+
+def test_an_optimizer_whose_formula_was_changed_is_not_captured(monkeypatch):
+    model, optimizers = a_run(Muon)
+    monkeypatch.setattr(Muon.proof, "is_as_proved", False)
+    assert CudaGraphs(model, loss_of(model), optimizers, micro_batch_size=5).has_ended

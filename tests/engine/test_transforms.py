@@ -1,4 +1,4 @@
-"""Derivatives of derivatives, torch.func, modes, odd tensors, compilers, copies: the accelerated model does all of it."""
+"""Second derivatives, torch.func, modes, odd tensors, compilers, copies: what the formula does, the fast paths do."""
 
 import copy
 import io
