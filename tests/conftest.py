@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 import torch
 
+from bittygpt.engine.kernels.cpu import without_c
 
 if not torch.cuda.is_available():
     # Triton's kernels run in its interpreter, on the CPU. It looks here when it is first imported, by whomever.
@@ -24,3 +25,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+@pytest.fixture(params=["with C", "without C"])
+def with_and_without_c(request):
+    """The test runs once with the kernels of cpu.c, once with PyTorch's operations."""
+    with without_c() if request.param == "without C" else nullcontext():
+        yield

@@ -5,14 +5,16 @@ Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G 
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.core.attention import MultiHeadAttention, causal_mask
+from bittygpt.core.attention import MultiHeadAttention, causal_mask, scaled_dot_product_attention
 from bittygpt.engine.dispatch import are_plain, runs_eagerly
 from bittygpt.engine.formulas import Proof
+from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.kernels import work_on
 from bittygpt.engine.products import LINEAR, matrices, side_by_side, suit
 from bittygpt.engine.rotary import ROTARY, SplitAndRotate, can_rotate, rotate_as_complex, rotate_by_swapping
@@ -34,14 +36,43 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     """
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
-    from_the_start = bool(num_queries == num_keys)  # torch.export, which has numbers of its own, wants a bool
-    mask = None if from_the_start or num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
+    mask, from_the_start = None, False
+    if num_queries == num_keys:  # asked so, as a compiler has numbers of its own, which give no bool
+        from_the_start = True
+    elif num_queries > 1:
+        mask = causal_mask(num_queries, num_keys, q_BHTd.device)
     # on a CPU, autocast would round what is float32 on purpose
     is_rounded = q_BHTd.is_cpu and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if is_rounded else nullcontext():
-        return F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
         )
+    if attended.requires_grad and runs_eagerly():
+        attended = OrByTheFormula.apply(q_BHTd, k_BGSd, v_BGSd, attended)
+    return attended
+
+
+class OrByTheFormula(FusedFunction):
+    """What the kernel has made, handed through; the gradient takes the kernel's way back.
+
+    That way cannot be differentiated again. Where it is to be, the gradient goes back through the formula instead.
+    """
+
+    @staticmethod
+    def formula(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor, _: None) -> Tensor:
+        copies = q_BHTd.shape[1] // k_BGSd.shape[1]
+        k_BHSd, v_BHSd = (x.repeat_interleave(copies, dim=1) for x in (k_BGSd, v_BGSd))
+        mask = causal_mask(q_BHTd.shape[-2], k_BGSd.shape[-2], q_BHTd.device)
+        return scaled_dot_product_attention(q_BHTd, k_BHSd, v_BHSd, mask)
+
+    @staticmethod
+    def forward(ctx: Any, q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor, attended_BHTd: Tensor) -> Tensor:
+        FusedFunction.save(ctx, (q_BHTd, k_BGSd, v_BGSd, None))
+        return attended_BHTd
+
+    @staticmethod
+    def gradients(_: Any, *grads: Tensor) -> tuple[None, None, None, Tensor]:
+        return None, None, None, grads[0]
 
 
 class FusedMultiHeadAttention(MultiHeadAttention):

@@ -25,7 +25,6 @@ from bittygpt.engine.attention import ATTEND, LAYER, fused_causal_attention, hea
 from bittygpt.engine.dispatch import (
     is_intact,
     is_plain,
-    no_global_hooks,
     product_dtype,
     runs_eagerly,
     weight_of,
@@ -49,7 +48,7 @@ class FusedTransformerBlock(TransformerBlock):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        if not (runs_eagerly() and x_BTD.is_cpu and x_BTD.ndim == 3 and x_BTD.numel() and no_global_hooks()):
+        if not (runs_eagerly() and x_BTD.is_cpu and x_BTD.ndim == 3 and x_BTD.numel()):
             return super().forward(x_BTD)
         first, second = attention_operands(self, x_BTD), feed_forward_operands(self, x_BTD)
         if first is None and second is None:  # with one of them, the sums are those that were proved
@@ -72,15 +71,18 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
 
     None unless norm, projections, RoPE, attention and the sum are those that were proved, with plain float32 weights.
     """
-    parts: dict[str, Any] = block._modules  # attributes take ten times as long
-    norm, attention = parts["ln1"], parts["attn"]
+    parts: Any = block._modules  # attributes take ten times as long
+    norm, attention = parts.get("ln1"), parts.get("attn")
     if not (ATTENTION_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(attention, MultiHeadAttention)):
         return None
     inner, sizes = attention._modules, attention.__dict__
-    layers = [inner[name] for name in ("q_proj", "k_proj", "v_proj", "output_proj")]
+    layers = [inner.get(name) for name in ("q_proj", "k_proj", "v_proj", "output_proj")]
     head_norms, rope = [inner.get(name) for name in ("q_norm", "k_norm")], inner.get("rope")
     if not (
         all(is_intact(layer, Linear) for layer in layers)
+        and all(
+            sizes.get(name) is None for name in ("q_norm", "k_norm", "rope")
+        )  # a function in a part's place
         and all(each is None or (is_intact(each, RMSNorm) and each.eps == norm.eps) for each in head_norms)
         and (head_norms[0] is None) == (head_norms[1] is None)
         and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes["head_dim"]))
@@ -96,11 +98,11 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
 
 def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:
     """What `NormAndSwiGLU` takes beside x; None unless norm, SwiGLU and the sum are those that were proved."""
-    parts: dict[str, Any] = block._modules
-    norm, ffn = parts["ln2"], parts["ffn"]
+    parts: Any = block._modules
+    norm, ffn = parts.get("ln2"), parts.get("ffn")
     if not (FEED_FORWARD_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(ffn, SwiGLU)):
         return None
-    layers = [ffn._modules[name] for name in ("w1", "w3", "w2")]
+    layers = [ffn._modules.get(name) for name in ("w1", "w3", "w2")]
     if not (ffn.__dict__["activation"] is silu and all(is_intact(layer, Linear) for layer in layers)):
         return None
     weights = float32_weights(x_BTD, norm, *layers)
@@ -185,8 +187,8 @@ class QueriesKeysValues(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, _, _ = FusedFunction.inputs(ctx)
-        inverse_rms, h_ND, wq, wk, wv, *head_norms = FusedFunction.saved(ctx)
+        inputs, (inverse_rms, h_ND, wq, wk, wv, *head_norms) = FusedFunction.saved(ctx)
+        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, _, _ = inputs
         x_ND = x_BTD.flatten(0, 1)
         dx_BTD, *dheads = grads
         head_gains: list[Tensor | None] = []
@@ -236,8 +238,8 @@ class NormAndSwiGLU(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BTD, gain_D, *_ = FusedFunction.inputs(ctx)
-        inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF = FusedFunction.saved(ctx)
+        (x_BTD, gain_D, *_), intermediates = FusedFunction.saved(ctx)
+        inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF = intermediates
         x_ND = x_BTD.flatten(0, 1)
         dresult_ND = grads[0].reshape(x_ND.shape)
         dproduct_ND = dresult_ND.to(h_ND.dtype)

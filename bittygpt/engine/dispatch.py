@@ -13,9 +13,9 @@ METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss"))
 
 
 def runs_eagerly() -> bool:
-    """Whether an operation is just computed: not compiled, traced, transformed by torch.func, or watched by a mode.
+    """Whether an operation is just computed: not compiled, traced, transformed by torch.func, or watched.
 
-    Forward-mode derivatives are no part of a backward pass by hand, either.
+    A mode may watch, or a hook on all modules. Forward-mode derivatives are no part of a backward pass by hand, either.
     """
     return not (
         torch.compiler.is_compiling()
@@ -23,11 +23,12 @@ def runs_eagerly() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
+        or torch_module._has_any_global_hook()
     )
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether a tensor is just numbers in memory: not fake, meta, sparse, shared out, wrapped, or lazily negated."""
+    """Whether a tensor is just numbers in memory: not fake, meta, sparse, sharded, wrapped, or lazily negated."""
     return (
         (type(x) is nn.Parameter or type(x) is Tensor)
         and x.layout is torch.strided
@@ -70,11 +71,6 @@ def weight_of(module: object) -> Tensor | None:
 def has_only_weight(module: object) -> bool:
     """Whether there is such a weight."""
     return weight_of(module) is not None
-
-
-def no_global_hooks() -> bool:
-    """Whether there is no hook on all modules."""
-    return not torch_module._has_any_global_hook()
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

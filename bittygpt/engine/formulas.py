@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -31,40 +31,43 @@ class Proof:
         if unknown := self.names - proved().keys():
             raise KeyError(f"no formula of core: {', '.join(sorted(unknown))}")
         self.is_as_proved = self.names.isdisjoint(changed())
-        self._functions = [live for name in sorted(names) if (live := _live(name)) is not None]
+        files = {name.partition(":")[0] for name in names}
+        self._functions = [live for name in sorted(names) for live in _live(name, files)]
 
     def holds(self) -> bool:
         """Whether they are the ones of the proof: in core's files, and in the running program."""
         if not self.is_as_proved:
             return False
         for namespace, name, found, function, code in self._functions:
-            if namespace.get(name) is not found or function.__code__ is not code:
+            if namespace.get(name) is not found or (function and function.__code__ is not code):
                 return False
         return True
 
 
-Live = tuple[Mapping[str, Any], str, Any, FunctionType, object]
+Live = tuple[Mapping[str, Any], str, Any, FunctionType | None, object]
 
 
-def _live(name: str) -> Live | None:
-    """Where the program looks a function up, what is there, and the code that came from core's file; None: no function.
+def _live(name: str, files: Set[str]) -> Iterator[Live]:
+    """Where these files look a function up, what is there, and the code that came from core; for a class its `forward`.
 
     Code that came from elsewhere is no proved one: None stands for it.
     """
-    file, _, path = name.partition(":")
-    if "[" in path:
-        return None
-    namespace: Mapping[str, Any] = vars(importlib.import_module(f"bittygpt.core.{file.removesuffix('.py')}"))
+    home, _, path = name.partition(":")
     *owners, last = path.split(".")
-    for owner in owners:
-        namespace = vars(namespace[owner])
-    found = namespace[last]
-    function = found.fget if isinstance(found, property) else found
-    if not isinstance(function, FunctionType):
-        return None
-    function_of_file = inspect.unwrap(function)
-    is_of_core = Path(function_of_file.__code__.co_filename).resolve() == (CORE / file).resolve()
-    return namespace, last, found, function, function.__code__ if is_of_core else None
+    for file in [home] if owners or "[" in path else files:
+        namespace: Mapping[str, Any] = vars(
+            importlib.import_module(f"bittygpt.core.{file.removesuffix('.py')}")
+        )
+        for owner in owners:
+            namespace = vars(namespace[owner])
+        found = namespace.get(last)
+        function = found.fget if isinstance(found, property) else found
+        if isinstance(function, FunctionType):
+            source = Path(inspect.unwrap(function).__code__.co_filename)
+            is_of_core = source.resolve() == (CORE / home).resolve()
+            yield namespace, last, found, function, function.__code__ if is_of_core else None
+        elif isinstance(found, type) and file == home:  # which may have none of its own
+            yield vars(found), "forward", vars(found).get("forward"), None, None
 
 
 @functools.cache

@@ -117,7 +117,7 @@ class LinearCrossEntropy(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        dhidden, dweight = FusedFunction.saved(ctx)
+        _, (dhidden, dweight) = FusedFunction.saved(ctx)
         return (
             None if dhidden is None else dhidden * grads[0].to(dhidden.dtype),
             None if dweight is None else dweight * grads[0],
@@ -238,8 +238,7 @@ class FusedTransformerLM(TransformerLM):
         """Whether the head is one product, and the loss of it that which was proved."""
         weight = self.output_weight
         return (
-            PROOF.holds()
-            and (self.lm_head is None or matrices(self.lm_head) is not None)
+            self.head_is_a_product()
             and are_plain(hidden_BTD, targets_BT, weight)
             and hidden_BTD.numel() > 0
             and torch.float64 not in (hidden_BTD.dtype, weight.dtype)
@@ -247,4 +246,9 @@ class FusedTransformerLM(TransformerLM):
 
     def settle(self) -> None:
         """Decide for the compiler."""
-        self.for_compiler = PROOF.holds() and (self.lm_head is None or matrices(self.lm_head) is not None)
+        self.for_compiler = self.head_is_a_product()
+
+    def head_is_a_product(self) -> bool:
+        """Whether the logits are made, and their loss, as when it was proved."""
+        head = [] if self.lm_head is None else [self.lm_head]
+        return PROOF.holds() and matrices(*head) is not None and "logits" not in vars(self)

@@ -204,7 +204,7 @@ def kernel_suits(tensors: tuple[Tensor, ...]) -> bool:
     Not so a part of a tensor that ranks share out (a DTensor): only PyTorch knows what of it lies where.
     """
     weight = tensors[0]
-    if not (weight.is_cuda and work_on(weight)):  # asked first: on a CPU that is all
+    if not work_on(weight):  # asked first: on a CPU that is all
         return False
     dense = all(is_plain(x) and x.shape == weight.shape and x.is_contiguous() for x in tensors)
     alike = all(x.device == weight.device and x.dtype != torch.float64 for x in tensors)

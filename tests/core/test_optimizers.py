@@ -42,7 +42,6 @@ def assert_same(mine, theirs, optimizer, oracle, keys, **tolerance):
     ("lr", "decay", "betas", "eps"),
     list(itertools.product([1e-3, 0.1], [0.0, 0.1], [(0.9, 0.999), (0.8, 0.95)], [1e-8, 1e-3])),
 )
-@pytest.mark.usefixtures("both_twins")
 def test_adam_and_adamw_equal_torch(ours, oracle, lr, decay, betas, eps):
     settings = {"lr": lr, "weight_decay": decay, "betas": betas, "eps": eps}
     results = run_both(ours, oracle, settings, settings)

@@ -10,7 +10,7 @@ import pytest
 
 FAULTS = """
 import resource, sys, torch
-from bittygpt.training.allocator import keep_freed_memory
+from bittygpt.engine.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def step():
@@ -40,7 +40,7 @@ def test_pages_are_not_asked_for_again() -> None:
 LARGE_PAGES = """
 import sys, torch
 from pathlib import Path
-from bittygpt.training.allocator import keep_freed_memory
+from bittygpt.engine.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 tensors = [torch.ones(1 << 20) for _ in range(50)]  # 200 MB in blocks of 4

@@ -17,9 +17,9 @@ import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
-from bittygpt.kernels.adam import Table, adam_
-from bittygpt.kernels.cross_entropy import losses_and_gradients_
-from bittygpt.kernels.rope import turn, turn_back
+from bittygpt.engine.kernels.adam import Table, adam_
+from bittygpt.engine.kernels.cross_entropy import losses_and_gradients_
+from bittygpt.engine.kernels.rope import rotate, rotate_back
 
 class GPU:
     "What Triton asks of a driver before it launches."
@@ -51,8 +51,8 @@ for capability in (80, 90):
             vectors = torch.empty(1, 4, heads + 2 * kv_heads, head_dim, dtype=dtype)
             q, k, v = vectors.split((heads, kv_heads, kv_heads), dim=2)
             angles = torch.empty(4, head_dim // 2, 2)
-            assert number_of_codes(lambda x: turn(x, angles, heads, kv_heads), [vectors.flatten(2)]) == 1
-            assert number_of_codes(lambda q: turn_back(q, k, v, angles), [q]) == 1
+            assert number_of_codes(lambda x: rotate(x, angles, heads, kv_heads), [vectors.flatten(2)]) == 1
+            assert number_of_codes(lambda q: rotate_back(q, k, v, angles), [q]) == 1
             if head_dim >= 64:
                 assert "ld.global.v4.b32" in compiled[0].asm["ptx"], "pairs are read one by one"
         weight, (grad, mean, square) = torch.empty(size, dtype=dtype), torch.empty(3, size)

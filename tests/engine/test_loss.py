@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bittygpt.core import ModelConfig, TransformerLM, chunked_loss, cross_entropy
-from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
+from bittygpt.core import cross_entropy
+from bittygpt.engine import loss as chunked_loss
+from bittygpt.engine.loss import chunked_linear_cross_entropy, chunked_token_losses
 
 D, V = 8, 23
 
@@ -28,7 +29,7 @@ def oracle(hidden, weight, targets):
     return F.cross_entropy(logits, targets.flatten(), reduction="sum")
 
 
-@pytest.mark.usefixtures("any_chunk", "all_forms")
+@pytest.mark.usefixtures("any_chunk", "with_and_without_c")
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_the_sum_and_its_gradients_equal_torchs(scale):
     hidden, weight, targets = inputs()
@@ -40,7 +41,7 @@ def test_the_sum_and_its_gradients_equal_torchs(scale):
         torch.testing.assert_close(mine, expected, atol=1e-4 * scale, rtol=1e-4)
 
 
-@pytest.mark.usefixtures("any_chunk", "both_twins")
+@pytest.mark.usefixtures("any_chunk", "with_and_without_c")
 def test_each_tokens_loss_equals_torchs():
     hidden, weight, targets = inputs()
     logits = F.linear(hidden, weight).flatten(0, -2)
@@ -48,7 +49,7 @@ def test_each_tokens_loss_equals_torchs():
     torch.testing.assert_close(chunked_token_losses(hidden, weight, targets), expected.detach())
 
 
-@pytest.mark.usefixtures("any_chunk", "both_twins")
+@pytest.mark.usefixtures("any_chunk", "with_and_without_c")
 def test_under_autocast_the_products_are_bfloat16_and_the_sums_float32():
     hidden, weight, targets = inputs()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -77,21 +78,6 @@ def test_without_any_valid_target_loss_and_gradients_are_zero():
     gradients = torch.autograd.grad(loss, [hidden, weight])
     assert loss == 0
     assert not any(gradient.any() for gradient in gradients)
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_model_with_targets_gives_the_loss_of_its_logits(tied):
-    model = TransformerLM(ModelConfig(V, 8, 16, 1, 2, tie_embeddings=tied))
-    ids, targets = torch.randint(0, V, (2, 8)), torch.randint(0, V, (2, 8))
-    expected = cross_entropy(model(ids), targets, reduction="sum")
-    loss = model(ids, targets_BT=targets)
-    torch.testing.assert_close(loss, expected)
-    each = model(ids, targets_BT=targets, reduction="none")
-    torch.testing.assert_close(each.sum(), expected.detach())
-    parameters = list(model.parameters())
-    gradients = (torch.autograd.grad(value, parameters) for value in (loss, expected))
-    for mine, theirs in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import warnings
 import pytest
 import torch
 
-from bittygpt.core.twins import use_c
-from bittygpt.kernels import c_compiler
+from bittygpt.engine.kernels import c_compiler, cpu
 
 pytestmark = pytest.mark.skipif(c_compiler.library(torch.float32) is None, reason="there is no C compiler")
 
@@ -33,7 +32,7 @@ def commands(monkeypatch):
 
 
 def is_used():
-    return use_c(torch.float32, [torch.zeros(1)])
+    return cpu.work_in(torch.float32)
 
 
 def with_source(monkeypatch, tmp_path, old, new):
@@ -53,7 +52,7 @@ def test_it_is_compiled_once_for_each_precision(cache, commands):
 
 
 def in_another_process(seed="0"):
-    program = "import torch; from bittygpt.kernels import cpu; cpu.work_in(torch.float32)"
+    program = "import torch; from bittygpt.engine.kernels import cpu; cpu.work_in(torch.float32)"
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 

@@ -6,15 +6,13 @@ import sys
 import pytest
 import torch
 
-from bittygpt import kernels
-from bittygpt.core import twins
+from bittygpt.engine import kernels
 
 CPU = torch.device("cpu")
 
 
 def test_no_kernel_computes_on_a_cpu():
     assert not kernels.work_on(torch.zeros(1))
-    assert not twins.use_kernel(torch.zeros(1))
 
 
 def test_a_cpu_trains_where_triton_cannot_be_imported():
@@ -22,10 +20,13 @@ def test_a_cpu_trains_where_triton_cannot_be_imported():
         "import sys\n"
         "sys.modules['triton'] = None\n"
         "import torch\n"
-        "from bittygpt.core import AdamW, ModelConfig, TransformerLM\n"
-        "model, ids = TransformerLM(ModelConfig(20, 8, 16, 1, 2)), torch.zeros(2, 8, dtype=torch.int64)\n"
+        "from bittygpt.core import ModelConfig, TransformerLM\n"
+        "from bittygpt.engine.accelerate import accelerate\n"
+        "from bittygpt.engine.optimizers import FusedAdamW\n"
+        "model = accelerate(TransformerLM(ModelConfig(20, 8, 16, 1, 2)))\n"
+        "ids = torch.zeros(2, 8, dtype=torch.int64)\n"
         "model(ids, targets_BT=ids).backward()\n"
-        "AdamW(model.parameters()).step()\n"
+        "FusedAdamW(model.parameters()).step()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -37,7 +38,7 @@ def proved(monkeypatch):
     pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
     if torch.cuda.is_available():
         pytest.skip("Triton is not interpreted where there is a GPU")
-    from bittygpt.kernels import proof
+    from bittygpt.engine.kernels import proof
 
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
@@ -47,7 +48,7 @@ def proved(monkeypatch):
 
 
 def break_it(monkeypatch, launch):
-    from bittygpt.kernels import cross_entropy
+    from bittygpt.engine.kernels import cross_entropy
 
     monkeypatch.setattr(cross_entropy, "losses_and_gradients_", launch)
 
@@ -81,7 +82,7 @@ def test_a_kernel_that_cannot_be_built_is_done_without(proved, monkeypatch):
 
 
 def test_a_triton_that_cannot_be_imported_is_done_without(proved, monkeypatch):
-    monkeypatch.setitem(sys.modules, "bittygpt.kernels.cross_entropy", None)
+    monkeypatch.setitem(sys.modules, "bittygpt.engine.kernels.cross_entropy", None)
     with pytest.warns(UserWarning, match="on cpu: ModuleNotFoundError"):
         assert not proved()
 

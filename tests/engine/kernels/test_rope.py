@@ -3,11 +3,13 @@
 import pytest
 import torch
 
-from bittygpt.core import MultiHeadAttention, RotaryEmbedding, twins
-from bittygpt.core.rope import turn as formula
+from bittygpt.core import MultiHeadAttention, RotaryEmbedding
+from bittygpt.core.rope import apply_rotary as formula
+from bittygpt.engine import attention as fast_attention
+from bittygpt.engine.accelerate import accelerate, settle
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
-from bittygpt.kernels import rope as kernels
+from bittygpt.engine.kernels import rope as kernels
 
 # Where there is a GPU Triton is not interpreted, and the same tests run there.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -26,14 +28,14 @@ def parted(projected, num_heads, num_kv_heads, head_dim):
     [(torch.float32, 1e-5), (torch.bfloat16, 2**-7)],
     ids=["fp32", "bf16"],
 )
-def test_it_turns_as_the_formula_does_and_back(shape, dtype, rounding):
+def test_it_rotates_as_the_formula_does_and_back(shape, dtype, rounding):
     num_heads, num_kv_heads, head_dim = shape
     cos_sin = RotaryEmbedding(head_dim, 5).cos_sin.to(DEVICE)
     projected = torch.randn(2, 5, (num_heads + 2 * num_kv_heads) * head_dim, device=DEVICE).to(dtype)
     exact = projected.float().requires_grad_()
     q, k, v = parted(exact, *shape)
     expected = [formula(q, cos_sin), formula(k, cos_sin), v]
-    found = kernels.turn(projected, cos_sin, num_heads, num_kv_heads)
+    found = kernels.rotate(projected, cos_sin, num_heads, num_kv_heads)
     for mine, theirs in zip(found, expected, strict=False):
         torch.testing.assert_close(
             mine.transpose(1, 2).float(), theirs.detach(), atol=rounding, rtol=rounding
@@ -41,7 +43,7 @@ def test_it_turns_as_the_formula_does_and_back(shape, dtype, rounding):
 
     grads = [torch.randn_like(x).to(dtype) for x in expected]
     (gradient,) = torch.autograd.grad(expected, exact, [g.float() for g in grads])
-    back = kernels.turn_back(*(g.transpose(1, 2) for g in grads), cos_sin)
+    back = kernels.rotate_back(*(g.transpose(1, 2) for g in grads), cos_sin)
     torch.testing.assert_close(back.float(), gradient, atol=rounding, rtol=rounding)
 
 
@@ -49,16 +51,16 @@ def test_pytorch_knows_their_results():
     cos_sin = RotaryEmbedding(8, 5).cos_sin.to(DEVICE)
     known = ("test_schema", "test_faketensor")
     projected = torch.randn(2, 5, 64, device=DEVICE)
-    torch.library.opcheck(kernels.turn_as_operation, (projected, cos_sin, 4, 2), test_utils=known)
+    torch.library.opcheck(kernels.rotate_as_operation, (projected, cos_sin, 4, 2), test_utils=known)
     grads = [torch.randn(2, 5, heads, 8, device=DEVICE) for heads in (4, 2, 2)]
-    torch.library.opcheck(kernels.turn_back_as_operation, (*grads, cos_sin), test_utils=known)
+    torch.library.opcheck(kernels.rotate_back_as_operation, (*grads, cos_sin), test_utils=known)
 
 
 @pytest.fixture
 def launches(monkeypatch):
     """The kernel is chosen as on a GPU; its launches are listed."""
     listed, launch = [], kernels._launch
-    monkeypatch.setattr(twins, "work_on", lambda _: True)
+    monkeypatch.setattr(fast_attention, "work_on", lambda _: True)
     monkeypatch.setattr(kernels, "_launch", lambda *a, back: listed.append(back) or launch(*a, back=back))
     return listed
 
@@ -76,9 +78,8 @@ def test_attention_computes_with_it(compiled, launches):
     attention = MultiHeadAttention(24, 3, num_kv_heads=1, rope=RotaryEmbedding(8, 16)).to(DEVICE)
     x, weights = torch.randn(2, 2, 5, 24, device=DEVICE)
     x.requires_grad_()
-    with twins.formulas_alone():
-        expected = a_pass(attention, x, weights)
-    assert launches == []
+    expected = a_pass(attention, x, weights)
+    settle(accelerate(attention))
     fast = torch.compile(attention, backend="aot_eager", fullgraph=True) if compiled else attention
     found = a_pass(fast, x, weights)
     assert launches == [False, True]
@@ -89,5 +90,5 @@ def test_attention_computes_with_it(compiled, launches):
 def test_normalized_queries_go_another_way(launches):
     """A norm stands between the product and RoPE."""
     attention = MultiHeadAttention(16, 2, rope=RotaryEmbedding(8, 16), qk_norm=True).to(DEVICE)
-    attention(torch.randn(1, 5, 16, device=DEVICE))
+    accelerate(attention)(torch.randn(1, 5, 16, device=DEVICE))
     assert launches == []

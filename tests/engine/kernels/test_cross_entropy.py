@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bittygpt.core import chunked_loss, twins
-from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
+from bittygpt.engine import loss as chunked_loss
+from bittygpt.engine.loss import chunked_linear_cross_entropy, chunked_token_losses
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
-from bittygpt.kernels import cross_entropy as kernels
-from bittygpt.kernels.cross_entropy import as_operation, losses_and_gradients_
+from bittygpt.engine.kernels import cross_entropy as kernels
+from bittygpt.engine.kernels.cross_entropy import as_operation, losses_and_gradients_
 
 # Where there is a GPU Triton is not interpreted, and the same tests run there.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -116,7 +116,7 @@ def programs(monkeypatch):
             grids.append(grid)
             return kernel[grid]
 
-    monkeypatch.setattr(twins, "work_on", lambda _: True)
+    monkeypatch.setattr(chunked_loss, "work_on", lambda _: True)
     monkeypatch.setattr(chunked_loss, "tokens_at_once", lambda *_: 5)
     monkeypatch.setattr(kernels, "loss_kernel", Listed())
     return grids
@@ -143,11 +143,3 @@ def test_the_loss_without_logits_computes_with_it(compiled, programs):
     torch.testing.assert_close(gradients, expected_gradients, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(losses, expected.detach())
     assert programs == [(5,), (5,), (2,)] * 2
-
-
-def test_the_formulas_alone_do_without_it(programs):
-    hidden, weight = torch.randn(12, 8, device=DEVICE), torch.randn(37, 8, device=DEVICE)
-    with twins.formulas_alone():
-        chunked_linear_cross_entropy(hidden, weight, targets_for(12, 37))
-        chunked_token_losses(hidden, weight, targets_for(12, 37))
-    assert programs == []

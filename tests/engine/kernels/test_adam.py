@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from bittygpt.core import Adam, AdamW, twins
+from bittygpt.engine import optimizers
+from bittygpt.engine.optimizers import FusedAdam as Adam
+from bittygpt.engine.optimizers import FusedAdamW as AdamW
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
-from bittygpt.kernels import adam as kernels
+from bittygpt.engine.kernels import adam as kernels
 
 # Where there is a GPU Triton is not interpreted, and the same tests run there.
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +26,7 @@ def updated(monkeypatch):
 
     monkeypatch.setattr(kernels, "adam_", adam_)
     monkeypatch.setattr(kernels, "BLOCK", 16)
-    monkeypatch.setattr(twins, "work_on", lambda _: True)
+    monkeypatch.setattr(optimizers, "work_on", lambda _: True)
     return shapes
 
 
@@ -100,7 +102,7 @@ class LikeDTensor(torch.Tensor):
 
 @pytest.mark.parametrize(
     "why",
-    ["not aligned", "not contiguous", "gradient not contiguous", "float64", "a subclass", "formulas alone"],
+    ["not aligned", "not contiguous", "gradient not contiguous", "float64", "a subclass", "no kernel"],
 )
 def test_what_the_kernel_does_not_suit_is_updated_on_lists(why, updated, monkeypatch):
     p = torch.randn(4, 6, device=DEVICE, requires_grad=True)
@@ -112,8 +114,8 @@ def test_what_the_kernel_does_not_suit_is_updated_on_lists(why, updated, monkeyp
         p = p.detach().as_subclass(LikeDTensor).requires_grad_()
     elif why == "not aligned":
         p = torch.randn(25, device=DEVICE)[1:].view(4, 6).requires_grad_()
-    elif why == "formulas alone":
-        monkeypatch.setattr(twins, "_formulas_alone", True)
+    elif why == "no kernel":
+        monkeypatch.setattr(optimizers, "work_on", lambda _: False)
     before = p.detach().clone()
     p.grad = torch.ones(6, 4, device=DEVICE).T if why == "gradient not contiguous" else torch.ones_like(p)
     AdamW([p], lr=0.5, weight_decay=0.0).step()
