@@ -7,8 +7,6 @@ from torch import Tensor
 
 from bittygpt.engine.dispatch import is_plain, runs_eagerly
 
-is_batched = torch._C._functorch.is_legacy_batchedtensor  # gradients of `is_grads_batched`
-
 
 class FusedFunction(torch.autograd.Function):
     """What stands in for a formula: `forward`, which saves its inputs first of all, and `gradients` by hand.
@@ -43,14 +41,18 @@ class FusedFunction(torch.autograd.Function):
 
     def __init_subclass__(cls) -> None:
         def backward(ctx: Any, *grads: Tensor) -> Any:
-            by_hand = torch.compiler.is_compiling() or (
-                not torch.is_grad_enabled()
-                and runs_eagerly()
-                and all(is_plain(grad) and not is_batched(grad) for grad in grads)
-            )
-            return cls.gradients(ctx, *grads) if by_hand else _gradients_of_formula(ctx, cls.formula, grads)
+            if torch.compiler.is_compiling() or by_hand_suffices(grads):
+                return cls.gradients(ctx, *grads)
+            return _gradients_of_formula(ctx, cls.formula, grads)
 
         cls.backward = staticmethod(backward)  # type: ignore[method-assign]
+
+
+def by_hand_suffices(grads: tuple[Tensor, ...]) -> bool:
+    """Whether no gradient of these gradients is wanted, and they are plain, each a single one."""
+    is_batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` has it
+    plain = all(is_plain(grad) and not is_batched(grad) for grad in grads)
+    return plain and not torch.is_grad_enabled() and runs_eagerly()
 
 
 def _gradients_of_formula(ctx: Any, formula: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
