@@ -9,6 +9,7 @@ from bittygpt.commands.export_formats import FORMATS, Format, Job
 from bittygpt.commands.out_of_memory import of_export
 from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.engine.formulas import by_file, of_architecture
 from bittygpt.errors import DataError, UsageError
 from bittygpt.export.comparison import Verification
 from bittygpt.export.output_place import check_output, new_output
@@ -56,6 +57,11 @@ def export(
     explain = partial(of_export, checkpoint)
     with memory_explained(explain):
         model, tokenizer = load_checkpoint(checkpoint)
+    if not kind.as_traced and (others := by_file(of_architecture(model.config.activation))):
+        raise UsageError(
+            f"--format {format}: core was changed in {', '.join(others)}, and {kind.reader} would compute what stood "
+            "there before; --format torch holds the model's own operations"
+        )
     kind.check(model.config)
     needed = kind.copies * int(BYTES[dtype] * model.num_parameters()) + BESIDE_TENSORS
     name = target.stem if as_file else target.name

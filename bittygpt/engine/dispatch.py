@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss", "__call__"))
+METHODS = frozenset(("forward", "attend", "angles", "table", "hidden_states", "logits", "loss", "__call__"))
 
 
 def runs_eagerly() -> bool:
