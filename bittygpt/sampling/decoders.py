@@ -79,8 +79,9 @@ def reasons_against_cache(model: TransformerLM) -> Iterator[str]:
         if not is_as_in_core(name, part):
             yield f"{name or 'the model'} has a hook, or is not as in core"
     weights, blocks = list(model.parameters()), [cast(TransformerBlock, block) for block in model.layers]
-    if not are_plain(*weights) or len({w.dtype for w in weights} | {torch.float64}) > 2:
-        yield "the weights are not on one device and of one dtype"
+    dtypes = {weight.dtype for weight in weights}
+    if not are_plain(*weights) or len(dtypes) > 1 or torch.float64 in dtypes:
+        yield "the weights are not on one device and of one dtype, or are float64"
     if not 0 < len(blocks) <= model.config.num_layers or not all(
         suits_config(x, blocks[0], model) for x in blocks
     ):
@@ -98,7 +99,7 @@ def is_as_in_core(name: str, part: nn.Module) -> bool:
 
 
 def suits_config(block: TransformerBlock, first: TransformerBlock, model: TransformerLM) -> bool:
-    """Whether heads and epsilons are those that the decoder takes from the config, and the rest as in the first block."""
+    """Whether heads and epsilons are those that the decoder takes from the config, and the rest is as in the first."""
     config, attention = model.config, block.attn
     heads = config.num_heads, config.num_kv_heads or config.num_heads, config.d_model // config.num_heads
     norms = (block.ln1, block.ln2, attention.q_norm, attention.k_norm, model.ln_final)
