@@ -63,5 +63,5 @@ def settle(model: nn.Module) -> None:
 
 def notes_on_changes() -> list[str]:
     """A line for each file of core that was edited. What no fast path stands for (`__init__`, a table) costs none."""
-    words = "core/{} was changed: {}; this is what computes, and fast paths for what it was before step aside"
+    words = "core/{} was changed: {}; it computes as edited, and fast paths for what stood there before step aside"
     return by_file(changed(), words)
