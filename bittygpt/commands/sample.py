@@ -82,7 +82,7 @@ def sample(
     meter = NoveltyMeter(run_config, folder) if novelty else None
     explained = memory_explained(partial(of_sampling, folder, target, options.max_tokens))
     with explained, target.autocast(), _reader_may_leave():
-        model, tokenizer = load_checkpoint(folder, target.torch_device)
+        model, tokenizer = load_checkpoint(folder, target.torch_device, scored=score is not None)
         sampler = Sampler(model, tokenizer, options, tuple(stop), count, as_json, meter)
         if score is not None:
             score_file(model, tokenizer, score, run_config, as_json)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
-METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss"))
+METHODS = frozenset(("forward", "attend", "angles", "table", "hidden_states", "logits", "loss"))
 
 
 def runs_eagerly() -> bool:

@@ -12,7 +12,8 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Set
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -21,6 +22,12 @@ import bittygpt.core
 
 CORE = Path(bittygpt.core.__file__).parent
 PROVED = Path(__file__).with_name("proved.json")
+# what has no part in what a trained model says of a text: how it learns and what it learns from, and where it starts
+LEARNING = re.compile(
+    r"(adamw|muon|sgd|optimizer|grad_clip|schedule|choices)\.py:"
+    r"|:(Linear|Embedding)\.__init__$|\.(num_parameters|flops_per_token)$"
+)
+LOSS = re.compile(r"cross_entropy\.py:|:log_softmax$|:TransformerLM\.loss$")
 
 
 class Proof:
@@ -32,7 +39,8 @@ class Proof:
             raise KeyError(f"no formula of core: {', '.join(sorted(unknown))}")
         self.is_as_proved = self.names.isdisjoint(changed())
         files = {name.partition(":")[0] for name in names}
-        self._functions = [live for name in sorted(names) for live in _live(name, files)]
+        found = sorted(names) if self.is_as_proved else []  # what was edited may not be there any more
+        self._functions = [live for name in found for live in _live(name, files)]
 
     def holds(self) -> bool:
         """Whether they are the ones of the proof: in core's files, and in the running program."""
@@ -82,6 +90,32 @@ def changed() -> dict[str, str]:
     today = fingerprints(CORE)
     gone = dict.fromkeys(proved().keys() - today.keys(), "")
     return gone | {name: value for name, value in today.items() if proved().get(name) != value}
+
+
+def unlike(recorded: Mapping[str, str]) -> list[str]:
+    """Which formulas differ from those of another day, whose `changed()` was recorded. What is new today does not."""
+    then, today = {**proved(), **recorded}, {**proved(), **changed()}
+    return sorted(name for name, value in then.items() if today.get(name, "") != value)
+
+
+def of_texts(names: Iterable[str], scored: bool = False) -> list[str]:
+    """Those that have a part in what a trained model says of a text; `scored`: or in how well it foresees one."""
+    return [name for name in names if not LEARNING.search(name) and (scored or not LOSS.search(name))]
+
+
+def of_architecture(activation: str) -> list[str]:
+    """What was edited, so that a model is no longer the one that other programs know; or an activation that is new."""
+    own = {f"feed_forward.py:{table}['{activation}']" for table in ("GATED", "PLAIN")}
+    return of_texts(name for name in changed() if name in own | proved().keys())
+
+
+def by_file(names: Iterable[str], words: str = "core/{} ({})") -> list[str]:
+    """`core/rmsnorm.py (rms_norm, RMSNorm.forward)`, for each file."""
+    files: dict[str, list[str]] = {}
+    for name in sorted(names):
+        file, _, formula = name.partition(":")
+        files.setdefault(file, []).append(formula)
+    return [words.format(file, ", ".join(formulas)) for file, formulas in files.items()]
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
