@@ -1,4 +1,4 @@
-"""Every fast path against its formula, values and gradients: shapes, precisions, layouts, threads, with C and without."""
+"""Every fast path against its formula, values and gradients: shapes, precisions, layouts, threads, C or none."""
 
 import pytest
 import torch
