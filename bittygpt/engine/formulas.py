@@ -81,7 +81,8 @@ def _live(name: str, files: Set[str]) -> Iterator[Live]:
 @functools.cache
 def proved() -> dict[str, str]:
     """Name and hash of every formula, as proved."""
-    return dict(json.loads(PROVED.read_text("utf-8")))
+    files: dict[str, dict[str, str]] = json.loads(PROVED.read_text("utf-8"))
+    return {f"{file}:{name}": value for file, names in files.items() for name, value in names.items()}
 
 
 @functools.cache
@@ -187,4 +188,9 @@ def _is_docstring(node: object) -> bool:
 
 
 if __name__ == "__main__":
-    PROVED.write_text(json.dumps(fingerprints(CORE), indent=0) + "\n")
+    by_name: dict[str, dict[str, str]] = {}
+    for full_name, value in fingerprints(CORE).items():
+        file, _, name = full_name.partition(":")
+        by_name.setdefault(file, {})[name] = value
+    lines = (f"{json.dumps(file)}: {json.dumps(names)}" for file, names in by_name.items())
+    PROVED.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -23,7 +23,7 @@ def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> Te
     length = cpu.norm(grads)
     if length is not None:
         factor = max_norm / (length + 1e-6)
-        if max_norm > 0 and factor < 1:
+        if max_norm > 0 and not factor >= 1:  # a NaN, too, as by the formula
             cpu.scale_(grads, factor)
         return torch.tensor(length, dtype=torch.float32, device=grads[0].device)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))

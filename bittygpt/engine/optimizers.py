@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bittygpt.core import SGD, Adam, AdamW, Muon
+from bittygpt.core.activations import upcast
 from bittygpt.core.muon import orthogonalize
 from bittygpt.core.optimizer import Optimizer, zeros_for
 from bittygpt.engine.dispatch import is_plain
@@ -177,7 +178,7 @@ class FusedAdam(FusedOptimizer, Adam):
             grads = [grad.to(precise) for grad in grads]
 
         if kept != 1:
-            torch._foreach_mul_(weights, kept)
+            scale_(weights, kept)
         if decay:
             grads = list(torch._foreach_add(grads, [p.to(precise) for p in weights], alpha=decay))
         torch._foreach_lerp_(m, grads, 1 - betas[0])
@@ -186,8 +187,6 @@ class FusedAdam(FusedOptimizer, Adam):
         # sqrt(v / c) + eps = (sqrt(v) + eps sqrt(c)) / sqrt(c): the correction c costs no pass over the weights
         denominators = list(torch._foreach_sqrt(v))
         torch._foreach_add_(denominators, epsilon)
-        if weights[0].dtype != precise:
-            m, denominators = ([x.to(weights[0].dtype) for x in xs] for xs in (m, denominators))
         torch._foreach_addcdiv_(weights, m, denominators, value=-step_size * root)
 
     def _kind(self, p: Tensor) -> Hashable:
@@ -196,6 +195,15 @@ class FusedAdam(FusedOptimizer, Adam):
 
 class FusedAdamW(FusedAdam, AdamW):
     """The same with decay apart from the gradient."""
+
+
+def scale_(weights: list[Tensor], factor: float | Tensor) -> None:
+    """Weights times a factor; in bfloat16 one by one, as on lists PyTorch rounds the factor, mostly to 1."""
+    if weights[0].dtype.itemsize >= 4:
+        torch._foreach_mul_(weights, factor)
+    else:
+        for weight in weights:
+            weight.mul_(factor)
 
 
 def kernel_suits(tensors: tuple[Tensor, ...]) -> bool:
@@ -235,9 +243,9 @@ class FusedMuon(FusedOptimizer, Muon):
         grads = [p.grad.to(momentum[0].dtype) for p in weights if p.grad is not None]
         torch._foreach_lerp_(momentum, grads, 1 - group["momentum"])
         ahead = torch._foreach_lerp(grads, momentum, group["momentum"])
-        directions = orthogonalize(torch.stack(list(ahead)), dtype=self.dtype).to(weights[0].dtype)
+        directions = orthogonalize(torch.stack(list(ahead)), dtype=self.dtype)
         kept, distance = numbers
-        torch._foreach_mul_(weights, kept)
+        scale_(weights, kept)
         if isinstance(distance, Tensor):
             torch._foreach_add_(weights, directions.mul_(distance).unbind())
         else:
@@ -256,7 +264,7 @@ class FusedSGD(FusedOptimizer, SGD):
     def update_list(self, weights: list[Tensor], group: dict[str, Any], numbers: Numbers) -> None:
         """The formula, on all of them at once."""
         (lr,) = numbers
-        updates = [p.grad for p in weights if p.grad is not None]
+        updates = [upcast(p.grad) for p in weights if p.grad is not None]
         if group["weight_decay"]:
             updates = list(torch._foreach_add(updates, weights, alpha=group["weight_decay"]))
         if group["momentum"]:
