@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Every fast path against its formula: shapes, precisions, layouts, threads, with C and without."""
-=======
 """Every fast path against its formula, values and gradients: shapes, precisions, layouts, threads, C or none."""
->>>>>>> wC
 
 import pytest
 import torch

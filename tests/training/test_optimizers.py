@@ -71,7 +71,9 @@ def test_muons_own_products_are_in_the_precision_of_the_run(monkeypatch, make_tr
 def test_frozen_parameters_have_no_optimizer(make_trainer):
     model = make_trainer().model
     model.lm_head.weight.requires_grad_(False)
-    owned = [p for o in build_optimizers(model, OptimSection(lr=0.1)) for g in o.param_groups for p in g["params"]]
+    owned = [
+        p for o in build_optimizers(model, OptimSection(lr=0.1)) for g in o.param_groups for p in g["params"]
+    ]
     assert not any(p is model.lm_head.weight for p in owned)
 
 
