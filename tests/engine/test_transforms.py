@@ -324,6 +324,23 @@ def test_a_compiled_model(settled, changes):
         assert_same([compiled(a_batch(5)[0])], [source(a_batch(5)[0])])
 
 
+def test_a_compiled_model_whose_table_lies_elsewhere():
+    """As where a model is settled, and then moved to its device."""
+    torch.compiler.reset()
+    source = a_model(num_layers=1, qk_norm=False)
+    with torch.device("meta"):
+        fast = accelerate(a_model(num_layers=1, qk_norm=False))
+    fast.load_state_dict(source.state_dict(), assign=True)
+    settle(fast)
+    fast.layers[0].attn.for_compiler = (True, True, True)
+    fast.layers[0].attn.rope.cos_sin = fast.layers[0].attn.rope.cos_sin.to("meta")
+    compiled = torch.compile(fast, backend="aot_eager", fullgraph=True)
+    for _ in range(2):
+        found = value_and_gradients(lambda *_: compiled(*a_batch()), list(fast.parameters()))
+        assert_same(found, of_model(source, *a_batch()))
+    assert fast.layers[0].attn.rope.cos_sin.device.type == "cpu"
+
+
 @pytest.mark.parametrize("settled", [False, True])
 def test_an_exported_model(settled):
     source = a_model(num_layers=1).eval()
