@@ -9,7 +9,6 @@ this file only tells it.
 
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bittygpt.errors import DataError
@@ -33,11 +32,6 @@ class Tale:
     plot: Plot
     slots: Slots
     text: str
-
-
-def stories(seed: int = 0, num_stories: int = NUM_STORIES) -> Iterator[str]:
-    """Stories 0 to `num_stories` - 1 of the corpus that `seed` stands for."""
-    return (story(seed, index) for index in range(num_stories))
 
 
 def story(seed: int, index: int) -> str:
