@@ -25,7 +25,7 @@ from bittygpt.engine.block import FusedTransformerBlock
 from bittygpt.engine.embedding import FusedEmbedding
 from bittygpt.engine.feed_forward import FusedGatedFeedForward, FusedSwiGLU
 from bittygpt.engine.formulas import by_file, changed
-from bittygpt.engine.loss import FusedTransformerLM
+from bittygpt.engine.language_model import FusedTransformerLM
 from bittygpt.engine.rmsnorm import FusedRMSNorm
 
 FAST_PATHS: dict[type[nn.Module], type[nn.Module]] = {

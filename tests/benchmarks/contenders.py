@@ -17,8 +17,8 @@ from bittygpt.data.batches import Batch
 from bittygpt.engine.accelerate import accelerate, settle
 from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.engine.cuda_graphs import CudaGraphs
-from bittygpt.engine.grad_clip import clip_grad_norm
-from bittygpt.engine.loss import FusedTransformerLM
+from bittygpt.engine.language_model import FusedTransformerLM
+from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.optimizers import build_optimizers

@@ -20,8 +20,8 @@ from bittygpt.core.feed_forward import GATED, PLAIN
 from bittygpt.core.rope import apply_rotary
 from bittygpt.engine.attention import fused_causal_attention
 from bittygpt.engine.block import attention_operands
-from bittygpt.engine.grad_clip import clip_grad_norm
 from bittygpt.engine.loss import chunked_linear_cross_entropy
+from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
 from bittygpt.engine.rotary import SplitAndRotate, rotate_as_complex, rotate_by_swapping, rotate_heads
 from tests.engine.pairs import (
     VOCABULARY,

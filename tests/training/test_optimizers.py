@@ -5,7 +5,7 @@ import torch
 
 from bittygpt.config.sections import OptimSection
 from bittygpt.core import AdamW, Muon
-from bittygpt.engine import optimizers as muon_module
+from bittygpt.engine.optimizers import muon as muon_module
 from bittygpt.training.optimizers import build_optimizers, learning_rate
 from bittygpt.training.step import update_weights
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bittygpt.engine import optimizers
 from bittygpt.engine.optimizers import FusedAdam as Adam
 from bittygpt.engine.optimizers import FusedAdamW as AdamW
+from bittygpt.engine.optimizers import adam
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
 from bittygpt.engine.kernels import adam as kernels
@@ -26,7 +26,7 @@ def updated(monkeypatch):
 
     monkeypatch.setattr(kernels, "adam_", adam_)
     monkeypatch.setattr(kernels, "BLOCK", 16)
-    monkeypatch.setattr(optimizers, "work_on", lambda _: True)
+    monkeypatch.setattr(adam, "work_on", lambda _: True)
     return shapes
 
 
@@ -115,7 +115,7 @@ def test_what_the_kernel_does_not_suit_is_updated_on_lists(why, updated, monkeyp
     elif why == "not aligned":
         p = torch.randn(25, device=DEVICE)[1:].view(4, 6).requires_grad_()
     elif why == "no kernel":
-        monkeypatch.setattr(optimizers, "work_on", lambda _: False)
+        monkeypatch.setattr(adam, "work_on", lambda _: False)
     before = p.detach().clone()
     p.grad = torch.ones(6, 4, device=DEVICE).T if why == "gradient not contiguous" else torch.ones_like(p)
     AdamW([p], lr=0.5, weight_decay=0.0).step()

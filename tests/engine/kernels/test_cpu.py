@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from bittygpt.engine.feed_forward import silu_gate, silu_gate_gradients
-from bittygpt.engine.grad_clip import clip_grad_norm
 from bittygpt.engine.kernels import cpu
 from bittygpt.engine.kernels.cpu import without_c
+from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
 from bittygpt.engine.rmsnorm import norm_gradients, normalized
 
 pytestmark = pytest.mark.skipif(not cpu.work_in(torch.float32), reason="there is no C compiler")
