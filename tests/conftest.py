@@ -7,8 +7,7 @@ import hypothesis
 import pytest
 import torch
 
-from bittygpt.checks.finding import FORMS
-from bittygpt.core.twins import without_c
+from bittygpt.engine.kernels.cpu import without_c
 
 if not torch.cuda.is_available():
     # Triton's kernels run in its interpreter, on the CPU. It looks here when it is first imported, by whomever.
@@ -24,13 +23,6 @@ hypothesis.settings.load_profile("no clock")
 def _seeded() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-
-
-@pytest.fixture(params=FORMS)
-def all_forms(request):
-    """The test runs with the twins, with those in PyTorch's operations, and with the formulas alone."""
-    with FORMS[request.param]():
-        yield
 
 
 @pytest.fixture(params=["with C", "without C"])

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bittygpt.checks.finding import Check, Finding, NotChecked, check, counted
+from bittygpt.checks.finding import Finding, NotChecked, check, counted
 from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch, TrainingBatches, evaluation_batches
@@ -50,7 +50,7 @@ def valid_targets(batches: list[Batch]) -> torch.Tensor:
     return targets[targets != IGNORE_INDEX]
 
 
-@check("a target is the token after its input", look_in="data/batches.py")
+@check("a target is the token after its input", look_in="data/batches.py", always=True)
 def targets_are_shifted_by_one(subject: Subject) -> Finding:
     """Not the input itself, which would be learned at once and teach nothing; and not the one after the next."""
     ring, batches = epoch_of(subject)
@@ -64,7 +64,7 @@ def targets_are_shifted_by_one(subject: Subject) -> Finding:
     return finding
 
 
-@check("every token is trained on once in an epoch", look_in="data/windows.py")
+@check("every token is trained on once in an epoch", look_in="data/windows.py", always=True)
 def windows_cover_everything_once(subject: Subject) -> Finding:
     """In two epochs; where windows begin with documents, a document's own first token may be left out."""
     wrong = total = 0
@@ -79,7 +79,7 @@ def windows_cover_everything_once(subject: Subject) -> Finding:
     return counted(wrong, total, "tokens")
 
 
-@check("every token is validated on once", look_in="data/batches.py")
+@check("every token is validated on once", look_in="data/batches.py", always=True)
 def evaluation_covers_everything_once(subject: Subject) -> Finding:
     """But for the first one where windows are cut anywhere, as nothing stands before it."""
     context = min(LONGEST, subject.config.model.context_length)
@@ -93,7 +93,7 @@ def evaluation_covers_everything_once(subject: Subject) -> Finding:
     return counted(int((counts != right).sum()), ring.num_tokens, "tokens")
 
 
-@check("a batch follows from seed and step alone", look_in="data/batches.py")
+@check("a batch follows from seed and step alone", look_in="data/batches.py", always=True)
 def batches_are_pure(subject: Subject) -> Finding:
     """Else a resumed run would read other text than the one that was never stopped."""
     _, first = epoch_of(subject)
@@ -105,7 +105,7 @@ def batches_are_pure(subject: Subject) -> Finding:
     return counted(wrong, len(first), "batches")
 
 
-@check("ignored tokens are read and are no targets", look_in="data/batches.py")
+@check("ignored tokens are read and are no targets", look_in="data/batches.py", always=True)
 def ignored_tokens(subject: Subject) -> Finding:
     """train.ignore_tokens: padding, say. All other targets stay what they are."""
     ignored = tuple(range(0, 40, 3))
@@ -119,7 +119,7 @@ def ignored_tokens(subject: Subject) -> Finding:
     return counted(wrong, total, "positions")
 
 
-@check("text comes back from its tokens", look_in="data/tokenizer.py")
+@check("text comes back from its tokens", look_in="data/tokenizer.py", always=True)
 def text_comes_back(subject: Subject) -> Finding:
     """Every byte of it; `<|endoftext|>` inside a document is plain text, or a document could end another one."""
     tokenizer = subject.tokenizer
@@ -130,7 +130,7 @@ def text_comes_back(subject: Subject) -> Finding:
     return counted(wrong, len(TEXT), "characters")
 
 
-@check("data.dir's tokens fit their vocabulary", look_in="data/prepare.py")
+@check("data.dir's tokens fit their vocabulary", look_in="data/prepare.py", always=True)
 def own_tokens_fit(subject: Subject) -> Finding:
     """No id beyond the vocabulary's last, and an `<|endoftext|>` after the last document."""
     if subject.tokens is None:
@@ -140,14 +140,3 @@ def own_tokens_fit(subject: Subject) -> Finding:
     ids = split.read(split.num_tokens - count, count)
     wrong = int(((ids < 0) | (ids >= tokenizer.vocab_size)).sum()) + int(ids[-1] != tokenizer.end_of_text_id)
     return counted(wrong, count, "tokens")
-
-
-CHECKS: tuple[Check, ...] = (
-    targets_are_shifted_by_one,
-    windows_cover_everything_once,
-    evaluation_covers_everything_once,
-    batches_are_pure,
-    ignored_tokens,
-    text_comes_back,
-    own_tokens_fit,
-)

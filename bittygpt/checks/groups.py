@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from bittygpt.checks.finding import Check, Finding, Pairs, check, counted, equal
+from bittygpt.checks.finding import Finding, Pairs, check, counted, equal
 from bittygpt.checks.subject import Subject
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
@@ -12,7 +12,7 @@ from bittygpt.training.step import update_weights
 LR, DECAY = 0.05, 0.2
 
 
-@check("decay on matrices alone, each weight once", look_in="training/optimizers.py")
+@check("decay on matrices alone, each weight once", look_in="training/optimizers.py", always=True)
 def parameter_groups(subject: Subject) -> Finding:
     """Without any gradient, a step shrinks matrices by lr · decay and leaves gains as they are: theirs is about 1."""
     model = subject.model(qk_norm=True)
@@ -34,7 +34,7 @@ def parameter_groups(subject: Subject) -> Finding:
     return Finding(f"{finding.text}{': ' * bool(wrong)}{wrong[0] if wrong else ''}", len(wrong), 0)
 
 
-@check("embeddings learn at a rate of their own", look_in="training/optimizers.py")
+@check("embeddings learn at a rate of their own", look_in="training/optimizers.py", always=True)
 def learning_rates_of_groups(subject: Subject) -> Finding:
     """Entries of 1 are sqrt(D) times as large as a matrix's, so the adaptive optimizers move them as much faster."""
     model, optim = subject.model(), subject.config.optim
@@ -51,6 +51,3 @@ def learning_rates_of_groups(subject: Subject) -> Finding:
             name = f"learning rate of the {'embedding' if is_embedding else 'matrices and gains'}"
             pairs[name] = torch.tensor(group["lr"]), torch.tensor(right)
     return equal(pairs, 1e-6)
-
-
-CHECKS: tuple[Check, ...] = (parameter_groups, learning_rates_of_groups)

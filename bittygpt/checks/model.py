@@ -8,21 +8,23 @@ from torch import Tensor
 
 from bittygpt.checks import reference
 from bittygpt.checks.finding import (
-    FORMS,
     MODEL,
     PART,
-    Check,
     Finding,
     Named,
+    accelerated,
     check,
     difference,
+    equal,
     module_equals,
     number,
-    same_in_all_forms,
     size,
+    ways,
+    worst_of,
 )
 from bittygpt.checks.subject import CONTEXT, Subject
 from bittygpt.core import IGNORE_INDEX, ModelConfig
+from bittygpt.sampling.generate import SamplingOptions, generate
 
 CUT = 0.98658  # standard deviation of a normal distribution that is cut at 3 of its own
 
@@ -86,18 +88,18 @@ def first_loss(subject: Subject) -> Finding:
     return Finding(f"{loss:.3f}; ln {shape.vocab_size:,}: {uniform:.3f} (limit {limit:.2f} off)", off, limit)
 
 
-@check("no future token moves a past score", look_in="core/attention.py")
+@check("no future token moves a past score", look_in="core/attention.py", always=True)
 def no_look_ahead(subject: Subject) -> Finding:
-    """A token is changed: all scores before it stay, and those from it on move. In both forms."""
+    """A token is changed: all scores before it stay, and those from it on move."""
     model, ids = subject.model(lively=True), subject.ids(2)
     moved, seen = 0.0, True
-    for chosen in FORMS.values():
-        with chosen(), torch.no_grad():
-            before = model(ids)
+    for _, chosen, context in ways(model, accelerated(model)):
+        with context(), torch.no_grad():
+            before = chosen(ids)
             for at in (1, CONTEXT // 2, CONTEXT - 1):
                 changed = ids.clone()
                 changed[:, at] = (ids[:, at] + 1) % subject.shape.vocab_size
-                after = model(changed)
+                after = chosen(changed)
                 moved = max(moved, difference(after[:, :at], before[:, :at]))
                 seen = seen and difference(after[:, at:], before[:, at:]) > PART
     if not seen:
@@ -105,19 +107,19 @@ def no_look_ahead(subject: Subject) -> Finding:
     return Finding(f"moved by {number(moved)} (limit {number(PART)})", moved, PART)
 
 
-@check("no gradient goes from past to future", look_in="core/attention.py")
+@check("no gradient goes from past to future", look_in="core/attention.py", always=True)
 def no_gradient_from_the_past(subject: Subject) -> Finding:
     """What position t says is sent back: only the embeddings of 0..t may feel it, and each of these must."""
     count = min(CONTEXT, subject.shape.vocab_size)
     model = subject.model(lively=True)
     order = torch.randperm(subject.shape.vocab_size)[:count].to(subject.device.torch_device)
     leaked = 0.0
-    for chosen in FORMS.values():
+    for _, chosen, context in ways(model, accelerated(model)):
         for at in (0, count // 2, count - 1):
-            with chosen():
-                hidden = model.hidden_states(order[None])[0, at]
+            with context():
+                hidden = chosen.hidden_states(order[None])[0, at]
                 loss = (hidden * torch.linspace(1, 2, len(hidden), device=hidden.device)).sum()
-                (gradient,) = torch.autograd.grad(loss, model.token_embeddings.weight)
+                (gradient,) = torch.autograd.grad(loss, chosen.token_embeddings.weight)
             felt = gradient[order].abs().sum(-1)
             if not (felt[: at + 1] > 0).all():
                 return Finding(f"position {at} does not see all tokens up to its own", 1.0, 0.0)
@@ -136,8 +138,7 @@ def model_equals_torch(subject: Subject) -> Finding:
 @check("the training loss equals torch's", look_in="core/transformer.py")
 def loss_equals_torch(subject: Subject) -> Finding:
     """Summed, with some targets ignored; loss and gradients of all weights."""
-    model, ids = subject.model(lively=True), subject.ids(2)
-    targets = subject.ids(2)
+    model, ids, targets = subject.model(lively=True), subject.ids(2), subject.ids(2)
     targets[0, 5:9] = IGNORE_INDEX
 
     def theirs(n: Named) -> Tensor:
@@ -145,14 +146,10 @@ def loss_equals_torch(subject: Subject) -> Finding:
         flat: Tensor = logits.flatten(0, 1)
         return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
-    def ours(n: Named) -> Tensor:
-        loss: Tensor = torch.func.functional_call(model, n, (ids,), {"targets_BT": targets})
-        return loss
-
-    return same_in_all_forms(ours, theirs, dict(model.named_parameters()), MODEL)
+    return module_equals(model, theirs, MODEL, arguments=(ids, targets))
 
 
-@check("tied embeddings are one table, others two", look_in="core/transformer.py")
+@check("tied embeddings are one table, others two", look_in="core/transformer.py", always=True)
 def tied_embeddings(subject: Subject) -> Finding:
     """A copy would be tied at the first step only: the optimizer moves the two apart."""
     wrong = []
@@ -179,12 +176,30 @@ def tied_embeddings(subject: Subject) -> Finding:
     )
 
 
-CHECKS: tuple[Check, ...] = (
-    initial_weights,
-    first_loss,
-    no_look_ahead,
-    no_gradient_from_the_past,
-    model_equals_torch,
-    loss_equals_torch,
-    tied_embeddings,
-)
+@check("cached generation equals the full pass", look_in="sampling/decoder.py", always=True)
+def cache_equals_full_pass(subject: Subject) -> Finding:
+    """Each token is chosen greedily, with earlier keys and values from the cache; then all is read at once."""
+    model = subject.model(lively=True).eval()
+    findings = []
+    for prompt_length in (1, CONTEXT // 2):
+        prompt = subject.ids(1, prompt_length)[0].tolist()
+        options = SamplingOptions(CONTEXT - prompt_length, temperature=0, ignore_eos=False)
+        end = subject.shape.vocab_size  # of no token, so that all are generated
+        steps = [tokens[0] for tokens in generate(model, prompt, options, end)]
+        chosen = [token for token in steps if token is not None]
+        text = torch.tensor(
+            [*prompt, *(token.token_id for token in chosen)], device=model.output_weight.device
+        )
+        with torch.no_grad():
+            scores = torch.log_softmax(model(text[None, :-1])[0, prompt_length - 1 :].float(), -1)
+        said = torch.tensor([token.logprob for token in chosen], device=scores.device)
+        findings.append(
+            equal(
+                {
+                    "log-probability of a token": (said, scores.gather(-1, text[prompt_length:, None])[:, 0]),
+                    "log-probability of the likeliest token": (said, scores.amax(-1)),
+                },
+                MODEL,
+            )
+        )
+    return worst_of(findings)

@@ -2,15 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from bittygpt.checks.finding import FORMS, Check, Finding, Named, Pairs, check, equal, paired, worst_of
+from bittygpt.checks.finding import Finding, Named, check, compare, equal, paired, worst_of
 from bittygpt.checks.subject import Subject
 from bittygpt.config import OptimSection
 from bittygpt.core import (
@@ -18,17 +16,21 @@ from bittygpt.core import (
     Adam,
     AdamW,
     Muon,
+    Optimizer,
     clip_grad_norm,
     constant_schedule,
     cosine_schedule,
     wsd_schedule,
 )
 from bittygpt.core.muon import NEWTON_SCHULZ, orthogonalize
+from bittygpt.engine import grad_clip
+from bittygpt.engine.optimizers import fused
 from bittygpt.training.optimizers import learning_rate
 
 STEPS = 5
 LR, DECAY = 0.05, 0.2
-Build = Callable[[list[Tensor]], Optimizer]
+Build = Callable[[list[Tensor]], torch.optim.Optimizer]
+Clip = Callable[[list[Tensor], float], Tensor]
 
 
 def after_steps(
@@ -44,42 +46,39 @@ def after_steps(
     return [weight.detach() for weight in weights]
 
 
-def against(subject: Subject, ours: Build, theirs: Build) -> Finding:
+def against(subject: Subject, ours: type[Optimizer], theirs: Any, settings: dict[str, Any]) -> Finding:
     """Two optimizers side by side: the same weights, the same gradients, small and large ones."""
     shapes = [(130, 512), (6, 20), (7,)]
     starts = [subject.normal(*shape) for shape in shapes]
     gradients = [[subject.normal(*shape) * 10.0 ** (step - 2) for shape in shapes] for step in range(STEPS)]
-    right = after_steps(theirs, starts, gradients)
-    pairs: Pairs = {}
-    for form, chosen in FORMS.items():
-        with chosen():
-            found = after_steps(ours, starts, gradients)
-        for shape, pair in zip(shapes, zip(found, right, strict=True), strict=True):
-            pairs[f"a weight of shape {shape} by the {form}"] = pair
-    return equal(pairs)
+
+    def compute(kind: Any) -> Named:
+        found = after_steps(
+            lambda weights: kind(weights, lr=LR, weight_decay=DECAY, **settings), starts, gradients
+        )
+        return {f"a weight of shape {shape}": weight for shape, weight in zip(shapes, found, strict=True)}
+
+    return compare(compute, ours, fused(ours), compute(theirs))
 
 
 @check("AdamW equals torch's", look_in="core/adamw.py")
 def adamw_equals_torch(subject: Subject) -> Finding:
     """Bias correction (both means begin at zero), eps, and decay apart from the gradient."""
-    betas, eps = subject.config.optim.betas, subject.config.optim.eps
-    settings: dict[str, Any] = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
-    return against(subject, lambda ws: AdamW(ws, **settings), lambda ws: torch.optim.AdamW(ws, **settings))
+    optim = subject.config.optim
+    return against(subject, AdamW, torch.optim.AdamW, {"betas": optim.betas, "eps": optim.eps})
 
 
 @check("Adam equals torch's", look_in="core/adamw.py")
 def adam_equals_torch(subject: Subject) -> Finding:
     """As AdamW, but with decay added to the gradient."""
-    betas, eps = subject.config.optim.betas, subject.config.optim.eps
-    settings: dict[str, Any] = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
-    return against(subject, lambda ws: Adam(ws, **settings), lambda ws: torch.optim.Adam(ws, **settings))
+    optim = subject.config.optim
+    return against(subject, Adam, torch.optim.Adam, {"betas": optim.betas, "eps": optim.eps})
 
 
 @check("SGD equals torch's", look_in="core/sgd.py")
 def sgd_equals_torch(subject: Subject) -> Finding:
     """With momentum and decay."""
-    settings: dict[str, Any] = {"lr": LR, "momentum": 0.9, "weight_decay": DECAY}
-    return against(subject, lambda ws: SGD(ws, **settings), lambda ws: torch.optim.SGD(ws, **settings))
+    return against(subject, SGD, torch.optim.SGD, {"momentum": 0.9})
 
 
 def orthogonalized_by_svd(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -110,8 +109,7 @@ def muon_equals_formula(subject: Subject) -> Finding:
     """Momentum looked one step ahead, made orthogonal by SVD, times lr · 0.2 sqrt(max(m, n)); decay apart from it."""
     momentum, starts = 0.9, [subject.normal(*shape) for shape in ((6, 20), (20, 6), (8, 8))]
     gradients = [[subject.normal(*start.shape) for start in starts] for _ in range(STEPS)]
-    found = after_steps(lambda ws: Muon(ws, lr=LR, momentum=momentum, weight_decay=DECAY), starts, gradients)
-    pairs = {}
+    right: Named = {}
     for number, start in enumerate(starts):
         weight, mean = start.double(), torch.zeros_like(start, dtype=torch.float64)
         scale = 0.2 * math.sqrt(max(start.shape))
@@ -120,26 +118,33 @@ def muon_equals_formula(subject: Subject) -> Finding:
             mean = momentum * mean + (1 - momentum) * gradient
             ahead = momentum * mean + (1 - momentum) * gradient
             weight = (1 - LR * DECAY) * weight - LR * scale * orthogonalized_by_svd(ahead)
-        pairs[f"a weight of shape {tuple(start.shape)}"] = found[number], weight
-    return equal(pairs, 1e-3)
+        right[f"a weight of shape {tuple(start.shape)}"] = weight
+
+    def compute(kind: Any) -> Named:
+        settings: dict[str, Any] = {"lr": LR, "momentum": momentum, "weight_decay": DECAY}
+        found = after_steps(lambda weights: kind(weights, **settings), starts, gradients)
+        return dict(zip(right, found, strict=True))
+
+    return compare(compute, Muon, fused(Muon), right, 1e-3)
 
 
 @check("clipping equals torch's, by one norm", look_in="core/grad_clip.py")
 def clipping_equals_torch(subject: Subject) -> Finding:
     """Gradients of very different sizes keep their proportions; those below the limit stay as they are."""
     gradients = [0.1 * subject.normal(5, 4), 3 * subject.normal(6), subject.normal(2, 3)]
-    pairs: Pairs = {}
-    for (form, chosen), limit in product(FORMS.items(), (1.0, 1e6)):
-        right = clipped(torch.nn.utils.clip_grad_norm_, gradients, limit)
-        with chosen():
-            found = clipped(clip_grad_norm, gradients, limit)
-        pairs |= paired(found, right, f" with a limit of {limit:g}, by the {form}")
-    return equal(pairs)
+
+    def compute(clip: Clip) -> Named:
+        return {
+            f"{name} with a limit of {limit:g}": x
+            for limit in (1.0, 1e6)
+            for name, x in clipped(clip, gradients, limit).items()
+        }
+
+    right = compute(torch.nn.utils.clip_grad_norm_)
+    return compare(compute, clip_grad_norm, grad_clip.clip_grad_norm, right)
 
 
-def clipped(
-    clip: Callable[[list[Tensor], float], Tensor], gradients: Sequence[Tensor], limit: float
-) -> Named:
+def clipped(clip: Clip, gradients: Sequence[Tensor], limit: float) -> Named:
     """The norm before clipping, and each gradient after it."""
     weights = [torch.zeros_like(g, requires_grad=True) for g in gradients]
     for weight, gradient in zip(weights, gradients, strict=True):
@@ -191,14 +196,3 @@ def _along(rate: Callable[[int], float], optim: OptimSection, total: int, look_i
     steps = np.unique(np.concatenate([steps, np.linspace(1, total, 100).round()]))
     ours = torch.tensor([rate(int(step)) for step in steps], dtype=torch.float64)
     return equal({optim.schedule: (ours, torch.from_numpy(closed_form(optim, total, steps)))}, 1e-6, look_in)
-
-
-CHECKS: tuple[Check, ...] = (
-    adamw_equals_torch,
-    adam_equals_torch,
-    sgd_equals_torch,
-    muon_orthogonalises,
-    muon_equals_formula,
-    clipping_equals_torch,
-    schedule_equals_closed_form,
-)

@@ -13,6 +13,7 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.prepared import PreparedTokens, read_manifest
 from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
+from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.errors import DataError
 from bittygpt.training.devices import Device, choose_device
 
@@ -20,7 +21,7 @@ from bittygpt.training.devices import Device, choose_device
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32
 NARROWEST = 32  # or a batch could not be learned by heart
 LONGEST = 256  # tokens of a sequence for the config's own model
-MOST_HEADS = WIDTH // 2  # RoPE turns pairs, so a head is at least two wide
+MOST_HEADS = WIDTH // 2  # RoPE rotates pairs, so a head is at least two wide
 WEIGHTS = 30_000_000  # of a model that is built as it is, to look at its initial weights
 UNKNOWN_VOCABULARY = 10_000
 
@@ -33,7 +34,7 @@ class Subject:
         tokens: those of `data.dir`, None where there are none yet.
         shape: of the small model that most checks build.
         own_shape: of the config's model, or, where that is too large, of the small one with the whole vocabulary.
-        notes: what is not as the config says, a line each.
+        notes: which formulas were changed, and what is not as the config says; a line each.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -41,7 +42,7 @@ class Subject:
         Raises:
             ConfigError: the config's device is not there.
         """
-        self.config, self.notes = config, list[str]()
+        self.config, self.notes = config, notes_on_changes()
         self.device = self._choose_device()
         self.tokens = self._find_tokens()
         self.vocab_size = self._find_vocab_size()

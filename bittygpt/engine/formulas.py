@@ -12,9 +12,10 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import bittygpt.core
@@ -47,9 +48,9 @@ Live = tuple[Mapping[str, Any], str, Any, FunctionType, object]
 
 
 def _live(name: str) -> Live | None:
-    """Where the program looks a function up, what is there, and the code that came from core's file; None: no function.
+    """Where the program looks a function up, what is there, the function itself below its decorators, and its code.
 
-    Code that came from elsewhere is no proved one: None stands for it.
+    None: there is no such function. Code that is not that of core's file is no proved one: None stands for it.
     """
     file, _, path = name.partition(":")
     if "[" in path:
@@ -57,14 +58,48 @@ def _live(name: str) -> Live | None:
     namespace: Mapping[str, Any] = vars(importlib.import_module(f"bittygpt.core.{file.removesuffix('.py')}"))
     *owners, last = path.split(".")
     for owner in owners:
-        namespace = vars(namespace[owner])
-    found = namespace[last]
-    function = found.fget if isinstance(found, property) else found
+        namespace = vars(namespace.get(owner, object))
+    found = namespace.get(last)
+    function = inspect.unwrap(found.fget if isinstance(found, property) else found)  # type: ignore[arg-type]
     if not isinstance(function, FunctionType):
         return None
-    function_of_file = inspect.unwrap(function)
-    is_of_core = Path(function_of_file.__code__.co_filename).resolve() == (CORE / file).resolve()
-    return namespace, last, found, function, function.__code__ if is_of_core else None
+    code = function.__code__
+    return namespace, last, found, function, code if _name_of(code) == name else None
+
+
+def _name_of(code: CodeType) -> str:
+    """The formula that a piece of code is in; empty where it is in none of core's files."""
+    path = Path(code.co_filename).resolve()
+    return f"{path.name}:{code.co_qualname.split('.<locals>')[0]}" if path.parent == CORE.resolve() else ""
+
+
+def changed_while_running(run: Callable[[], object]) -> list[str]:
+    """The changed formulas that were executed while `run` ran, also those that were replaced in the running program.
+
+    What is no function (a constant, a class's own settings) counts where anything else of its file was executed; a
+    new entry of a table does not, as it is of no use without a function.
+    """
+    codes: set[CodeType] = set()
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, *_: codes.add(frame.f_code))
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    executed = {_name_of(code) for code in codes}
+    files = {name.partition(":")[0] for name in executed}
+    known = proved().keys() | changed().keys()
+    functions = {name: live for name in known if (live := _live(name)) is not None}
+    found = {
+        name for name, (*_, function, code) in functions.items() if not code and function.__code__ in codes
+    }
+    found |= changed().keys() & executed
+    found |= {
+        name
+        for name in changed().keys() & proved().keys() - functions.keys()
+        if name.partition(":")[0] in files
+    }
+    return sorted(found)
 
 
 @functools.cache

@@ -1,0 +1,153 @@
+"""What needs no oracle: a gradient is that of its value, and a fast path computes what its formula does.
+
+Both are asked of every part that the model calls, whatever parts these are, the smallest first.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bittygpt.checks.finding import (
+    MODEL,
+    Finding,
+    Function,
+    Pairs,
+    accelerated,
+    along_a_direction,
+    check,
+    differentiated,
+    equal,
+    fast_ways,
+    file_of,
+    function_of,
+    gradients_of,
+    number,
+    paired,
+    size,
+    value_and_gradients,
+    worst_of,
+)
+from bittygpt.checks.subject import Subject
+from bittygpt.core import IGNORE_INDEX
+from bittygpt.engine.formulas import changed_while_running
+
+# The widest step is for formulas that round to float32 inside, the narrow ones for those that bend sharply: one that
+# finds the gradient is enough, as none would find a wrong one.
+STEPS, DISAGREES = (1e-6, 1e-4, 1e-3), 1e-3
+
+
+def finite_differences(function: Function, inputs: Mapping[str, Tensor], where: str = "") -> Finding:
+    """Is what the value gains along a random direction what the gradient says? For each input, in float64.
+
+    The difference is a share of the gradient's length, which is about what a random direction gains.
+    """
+    differentiated.append((function, inputs))
+    try:
+        return worst_of(_off(function, inputs, name, torch.float64, where) for name in inputs)
+    except RuntimeError:  # a formula that mixes precisions
+        return worst_of(_off(function, inputs, name, torch.float32, where) for name in inputs)
+
+
+def _off(
+    function: Function, inputs: Mapping[str, Tensor], name: str, dtype: torch.dtype, where: str
+) -> Finding:
+    named = {key: x.detach().to(dtype) for key, x in inputs.items()}
+    x = named[name].requires_grad_()
+    (gradient,) = gradients_of(function(named), [x])
+    along = torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(x)
+    expected, share = (gradient * along).sum().item(), math.inf
+    with torch.no_grad():
+        for step in STEPS:
+            up, down = (function({**named, name: x + sign * step * along}) for sign in (1, -1))
+            gain = along_a_direction(up - down).item() / (2 * step)
+            share = min(size(abs(gain - expected) / (max(gradient.norm().item(), abs(gain)) or 1.0)), share)
+            if share <= DISAGREES:
+                break
+    wrong = f", by {name}{where}" * (not share <= DISAGREES)
+    text = f"off by {number(share)} by finite differences (limit {number(DISAGREES)}){wrong}"
+    return Finding(text, share, DISAGREES)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the model, and what it was called with."""
+
+    name: str
+    module: nn.Module
+    arguments: tuple[Any, ...]
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What gets a gradient: leading arguments that are no ids, and weights."""
+        numbers = {f"x{n}": x for n, x in enumerate(self.arguments) if _is_number(x)}
+        return {**numbers, **dict(self.module.named_parameters())}
+
+    def function(self, module: nn.Module) -> Function:
+        """A module in its place, as a function of `inputs`."""
+        names = [f"x{n}" for n, x in enumerate(self.arguments) if _is_number(x)]
+        return function_of(module, names, [x for x in self.arguments if not _is_number(x)])
+
+
+def _is_number(x: object) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()
+
+
+def parts_of(subject: Subject) -> list[Part]:
+    """One part of each class, in the order in which they are done: what a part is made of comes before it."""
+    model, ids, targets = subject.model(lively=True), subject.ids(2), subject.ids(2)
+    targets[0, 5:9] = IGNORE_INDEX
+    found: dict[type[nn.Module], Part] = {}
+
+    def keep(name: str, module: nn.Module, arguments: tuple[Any, ...], named: object, result: object) -> None:
+        if isinstance(result, Tensor) and not named:
+            found.setdefault(type(module), Part(name, module, arguments))
+
+    hooks = [
+        module.register_forward_hook(partial(keep, name), with_kwargs=True)
+        for name, module in model.named_modules()
+    ]
+    model(ids, targets)
+    for hook in hooks:
+        hook.remove()
+    return list(found.values())
+
+
+@check("every gradient is that of its value", look_in="core/transformer.py", always=True)
+def gradients_are_of_values(subject: Subject) -> Finding:
+    """By finite differences, of the formulas: what autograd is told of a value (or not told) may be another's."""
+    findings = []
+    for part in parts_of(subject):
+        function = part.function(part.module)
+        finding = finite_differences(function, part.inputs, f" in {type(part.module).__name__} {part.name}")
+        if not finding.is_right:
+            changed = changed_while_running(lambda f=function, x=part.inputs: f(x))  # type: ignore[misc]
+            files = {f"core/{name.partition(':')[0]}" for name in changed}
+            own = file_of(part.module)
+            place = own if own in files or not files else min(files)
+            return Finding(finding.text, finding.value, finding.limit, place)
+        findings.append(finding)
+    return worst_of(findings)
+
+
+@check("fast paths equal formulas, gradients, too", look_in="engine/accelerate.py", always=True)
+def fast_paths_equal_formulas(subject: Subject) -> Finding:
+    """Part by part, so that the part at fault is named; the model, with its loss, comes last."""
+    findings = []
+    for part in parts_of(subject):
+        fast = accelerated(part.module)
+        right = value_and_gradients(part.function(part.module), part.inputs)
+        pairs: Pairs = {}
+        for way, module, context in fast_ways(fast):
+            with context():
+                pairs |= paired(
+                    value_and_gradients(part.function(module), part.inputs), right, f" by the {way}"
+                )
+        findings.append(equal(pairs, MODEL, file_of(fast)))
+        if not findings[-1].is_right:
+            return findings[-1]
+    return worst_of(findings)
