@@ -36,9 +36,9 @@ from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.engine.formulas import changed_while_running
 
-# The widest step is for formulas that round to float32 inside, the narrow ones for those that bend sharply: one that
+# The widest steps are for formulas that round to float32 inside, the narrow ones for those that bend sharply: one that
 # finds the gradient is enough, as none would find a wrong one.
-STEPS, DISAGREES = (1e-6, 1e-4, 1e-3), 1e-3
+STEPS, DISAGREES = (1e-6, 1e-4, 1e-3, 1e-2), 1e-3
 
 
 def finite_differences(function: Function, inputs: Mapping[str, Tensor], where: str = "") -> Finding:
@@ -59,13 +59,14 @@ def _off(
     named = {key: x.detach().to(dtype) for key, x in inputs.items()}
     x = named[name].requires_grad_()
     (gradient,) = gradients_of(function(named), [x])
-    along = torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(x)
-    expected, share = (gradient * along).sum().item(), math.inf
+    scale = 1 + x.detach().abs()
+    along = scale * torch.randn(x.shape, generator=torch.Generator().manual_seed(2)).to(x)
+    expected, length, share = (gradient * along).sum().item(), (gradient * scale).norm().item(), math.inf
     with torch.no_grad():
         for step in STEPS:
             up, down = (function({**named, name: x + sign * step * along}) for sign in (1, -1))
             gain = along_a_direction(up - down).item() / (2 * step)
-            share = min(size(abs(gain - expected) / (max(gradient.norm().item(), abs(gain)) or 1.0)), share)
+            share = min(size(abs(gain - expected) / (max(length, abs(gain)) or 1.0)), share)
             if share <= DISAGREES:
                 break
     wrong = f", by {name}{where}" * (not share <= DISAGREES)

@@ -5,8 +5,8 @@ import torch
 
 from bittygpt.checks.runner import THEMES, make
 from bittygpt.core import AdamW, MultiHeadAttention
-from bittygpt.engine.feed_forward import SiLUGate
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.engine.feed_forward import SiLUGate
 from bittygpt.engine.kernels import c_compiler
 from bittygpt.sampling.kv_cache import KeyValueCache
 from tests.checks.mutations import C_MUTATIONS, MUTATIONS
@@ -111,23 +111,23 @@ def with_text_stripped(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("plant", "check"),
+    ("plant", "check", "state"),
     [
-        (without_norms_of_queries_and_keys, "attention-layer"),
-        (with_keys_rotated_the_other_way, "attention-layer"),
-        (with_a_wrong_slope_of_the_gate, "fast-paths-equal-formulas"),
-        (with_a_wrong_slope_of_the_gate, "feed-forward-layer"),
-        (with_decay_in_the_gradient, "adamw-equals-torch"),
-        (with_new_tokens_one_position_late, "cache-equals-full-pass"),
-        (with_values_one_place_off_in_the_cache, "cache-equals-full-pass"),
-        (with_text_stripped, "text-comes-back"),
+        (without_norms_of_queries_and_keys, "attention-layer", "changed"),
+        (with_keys_rotated_the_other_way, "attention-layer", "changed"),
+        (with_a_wrong_slope_of_the_gate, "fast-paths-equal-formulas", "failed"),
+        (with_a_wrong_slope_of_the_gate, "feed-forward-layer", "failed"),
+        (with_decay_in_the_gradient, "adamw-equals-torch", "failed"),
+        (with_new_tokens_one_position_late, "cache-equals-full-pass", "failed"),
+        (with_values_one_place_off_in_the_cache, "cache-equals-full-pass", "failed"),
+        (with_text_stripped, "text-comes-back", "failed"),
     ],
 )
-def test_another_function_in_the_place_of_one_is_caught(subject, monkeypatch, plant, check):
+def test_another_function_in_the_place_of_one_is_noticed(subject, monkeypatch, plant, check, state):
     plant(monkeypatch)
-    assert make(CHECKS[check], subject()).state == "failed"
+    assert make(CHECKS[check], subject()).state == state
 
 
-def test_every_check_has_been_seen_to_fail():
-    planted = {mutation.check for mutation in MUTATIONS} | {"cache-equals-full-pass", "text-comes-back"}
+def test_every_check_has_been_seen_to_notice():
+    planted = {mutation.check for mutation in MUTATIONS} | {"text-comes-back"}
     assert planted | NOT_MADE_WITHOUT_TOKENS == set(CHECKS)
