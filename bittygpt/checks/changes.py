@@ -4,9 +4,10 @@ An oracle knows the formula as it was. A changed one is therefore held to itself
 value. What has no gradient, such as an optimizer, must be able to learn.
 """
 
+import math
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from bittygpt.checks.finding import Check, Finding, differentiated, file_of, worst_of
@@ -15,7 +16,7 @@ from bittygpt.checks.learning import learn_one_batch
 from bittygpt.checks.outcome import State
 from bittygpt.checks.subject import Subject
 from bittygpt.core.choices import OPTIMIZERS
-from bittygpt.engine.formulas import changed_while_running
+from bittygpt.engine.formulas import by_file, changed_while_running
 
 
 class Verdict(NamedTuple):
@@ -31,44 +32,37 @@ def explain(
 ) -> Verdict:
     """Make a failed check once more, from the start, and see which changed formulas are executed."""
     fresh = Subject(subject.config)  # so that what others have built before is built again
-    differentiated.clear()
-
-    def again() -> None:
-        with suppress(Exception):
-            attempt(fresh)
-
-    changed = changed_while_running(again)
-    own_place = finding.look_in or check.look_in
-    if not changed or finding.look_in.startswith("engine/"):
+    changed = _changed_in(lambda: attempt(fresh))
+    files, own_place = by_file(changed), finding.look_in or check.look_in
+    if not changed or own_place.startswith("engine/"):
         return Verdict("failed", finding.text, own_place)
-    you_changed, place = f"you changed {listed(changed)}", f"core/{changed[0].partition(':')[0]}"
+    place = f"core/{min(files)}"
+    you_changed = f"you changed {' and '.join(f'core/{file}: {names}' for file, names in files.items())}"
     if check.always:
-        return Verdict("failed", f"{finding.text}; {you_changed}", own_place)
-    uses_it = [
-        each
-        for each in differentiated
-        if changed_while_running(lambda each=each: each[0](dict(each[1])))  # type: ignore[misc]
-    ]
-    if uses_it:
-        found = worst_of(finite_differences(*each) for each in uses_it)
-        state: State = "changed" if found.is_right else "failed"
-        its_gradient = f"its gradient is {'' if found.is_right else 'not '}that of its value"
-        return Verdict(state, f"{you_changed}; {finding.text}; {its_gradient}, {found.text}", place)
-    learned, name, executed = _learned(fresh, place)
+        is_elsewhere = not own_place.startswith("core/") or own_place.removeprefix("core/") in files
+        return Verdict("failed", f"{finding.text}; {you_changed}", own_place if is_elsewhere else place)
+    use_it = [each for each in differentiated if _changed_in(partial(each[0], dict(each[1])))]
+    if use_it:
+        found = worst_of(finite_differences(*each) for each in use_it)
+        verb = f"is {'' if found.is_right else 'not '}that of its value"
+        text = f"{you_changed}; {finding.text}; its gradient {verb}, {found.text}"
+        return Verdict("changed" if found.is_right else "failed", text, place)
+    learned, name, executed = _learned(subject, place)
     if executed.isdisjoint(changed):
         return Verdict("changed", f"{you_changed}; {finding.text}", place)
-    state, can = ("changed", "can") if learned.is_right else ("failed", "cannot")
+    can = "can" if learned.is_right else "cannot"
     text = f"{you_changed}; {finding.text}; one batch {can} be learned with {name}: {learned.text}"
-    return Verdict(state, text, place)
+    return Verdict("changed" if learned.is_right else "failed", text, place)
 
 
-def listed(names: list[str]) -> str:
-    """Formulas by their files: `core/activations.py: silu, gelu and core/rope.py: apply_rotary`."""
-    files: dict[str, list[str]] = {}
-    for name in names:
-        file, _, formula = name.partition(":")
-        files.setdefault(file, []).append(formula)
-    return " and ".join(f"core/{file}: {', '.join(formulas)}" for file, formulas in files.items())
+def _changed_in(run: Callable[[], object]) -> list[str]:
+    """The changed formulas that are executed, whatever it raises in the end."""
+
+    def quietly() -> None:
+        with suppress(Exception):
+            run()
+
+    return changed_while_running(quietly)
 
 
 @lru_cache(maxsize=1)
@@ -79,5 +73,6 @@ def _learned(subject: Subject, place: str) -> tuple[Finding, str, frozenset[str]
     own = subject.config.optim.name
     name = own if own in names or not names else names[0]
     findings: list[Finding] = []
-    executed = changed_while_running(lambda: findings.append(learn_one_batch(subject, name)))
-    return findings[0], name, frozenset(executed)
+    executed = _changed_in(lambda: findings.append(learn_one_batch(subject, name)))
+    nothing = Finding("it raises an error", math.inf, 0.0)
+    return (*findings, nothing)[0], name, frozenset(executed)

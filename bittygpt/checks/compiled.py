@@ -5,9 +5,9 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from bittygpt.checks.finding import (
     MODEL,
@@ -43,14 +43,13 @@ def compiled_equals_eager(subject: Subject) -> Finding:
         compiled = torch.compile(model, backend="inductor" if whole else "aot_eager")
         value = compiled(ids, targets_BT=targets)
         along_a_direction(value).backward()
-    found = {f"gradient of {name}": _gradient(weight) for name, weight in model.named_parameters()}
+    found = {
+        f"gradient of {name}": torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in model.named_parameters()
+    }
     finding = equal(paired({"value": value.detach(), **found}, right), MODEL)
     how = "" if whole else "; traced only, as the run is not compiled here"
     return Finding(finding.text + how, finding.value, finding.limit)
-
-
-def _gradient(weight: Tensor) -> Tensor:
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
 def _what_is_missing(subject: Subject) -> str:
@@ -73,19 +72,9 @@ def _quietly_leaving_nothing() -> Iterator[None]:
     """What the compiler writes goes to a folder that goes with it; and it starts no processes of its own."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the compiler about itself
-        settings = {
-            "TORCHINDUCTOR_CACHE_DIR": folder,
-            "TRITON_CACHE_DIR": folder,
-            "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        }
-        before = {key: os.environ.get(key) for key in settings}
-        os.environ.update(settings)
-        try:
-            yield
-        finally:
-            torch.compiler.reset()
-            for key, value in before.items():
-                if value is None:
-                    del os.environ[key]
-                else:
-                    os.environ[key] = value
+        folders = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), folder)
+        with patch.dict(os.environ, folders, TORCHINDUCTOR_COMPILE_THREADS="1"):
+            try:
+                yield
+            finally:
+                torch.compiler.reset()

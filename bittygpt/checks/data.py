@@ -34,11 +34,16 @@ class Ring:
         return self.ends
 
 
-def epoch_of(subject: Subject, number: int = 0, ignore: tuple[int, ...] = ()) -> tuple[Ring, list[Batch]]:
-    """Every batch of an epoch over a ring, each of one window, cut as the config says."""
+def ring_of(subject: Subject) -> tuple[Ring, int, int | None]:
+    """A ring, the length of a window, and the token at which documents end, if windows are to begin with them."""
     context = min(LONGEST, subject.config.model.context_length)
     ring = Ring(WINDOWS * context + context // 2 + 1, context)
-    end = 0 if subject.config.data.windows == "documents" else None
+    return ring, context, 0 if subject.config.data.windows == "documents" else None
+
+
+def epoch_of(subject: Subject, number: int = 0, ignore: tuple[int, ...] = ()) -> tuple[Ring, list[Batch]]:
+    """Every batch of an epoch over a ring, each of one window, cut as the config says."""
+    ring, context, end = ring_of(subject)
     batches = TrainingBatches(ring, context, 1, subject.config.run.seed, ignore, document_end=end)
     count = batches.windows_per_epoch
     return ring, [batches.batch(number * count + step) for step in range(1, count + 1)]
@@ -58,10 +63,9 @@ def targets_are_shifted_by_one(subject: Subject) -> Finding:
     targets = torch.cat([batch.targets.flatten() for batch in batches])
     valid = targets != IGNORE_INDEX
     wrong = valid & (targets != (ids + 1) % ring.num_tokens)
-    finding = counted(int(wrong.sum()), int(valid.sum()), "targets")
     if not valid.any():
         return Finding("there are no targets at all", 1, 0)
-    return finding
+    return counted(int(wrong.sum()), int(valid.sum()), "targets")
 
 
 @check("every token is trained on once in an epoch", look_in="data/windows.py", always=True)
@@ -82,13 +86,11 @@ def windows_cover_everything_once(subject: Subject) -> Finding:
 @check("every token is validated on once", look_in="data/batches.py", always=True)
 def evaluation_covers_everything_once(subject: Subject) -> Finding:
     """But for the first one where windows are cut anywhere, as nothing stands before it."""
-    context = min(LONGEST, subject.config.model.context_length)
-    ring = Ring(WINDOWS * context + context // 2 + 1, context)
-    by_documents = subject.config.data.windows == "documents"
-    batches = list(evaluation_batches(ring, context, 4, None, document_end=0 if by_documents else None))
+    ring, context, end = ring_of(subject)
+    batches = list(evaluation_batches(ring, context, 4, None, document_end=end))
     counts = torch.bincount(valid_targets(batches), minlength=ring.num_tokens)
     right = torch.ones(ring.num_tokens, dtype=torch.int64)
-    if not by_documents:
+    if end is None:
         right[0] = 0
     return counted(int((counts != right).sum()), ring.num_tokens, "tokens")
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,9 @@ class Finding:
         return self.value <= self.limit
 
 
+Measure = Callable[["Subject"], Finding]
+
+
 @dataclass(frozen=True)
 class Check:
     """One promise of the code.
@@ -62,13 +65,11 @@ class Check:
     name: str
     promise: str
     look_in: str
-    measure: Callable[["Subject"], Finding]
+    measure: Measure
     always: bool = False
 
 
-def check(
-    promise: str, look_in: str, always: bool = False
-) -> Callable[[Callable[["Subject"], Finding]], Check]:
+def check(promise: str, look_in: str, always: bool = False) -> Callable[[Measure], Check]:
     """Make a check of the function below it, whose name becomes the check's."""
     return lambda measure: Check(measure.__name__.replace("_", "-"), promise, look_in, measure, always)
 
@@ -121,21 +122,20 @@ def value_and_gradients(function: Function, inputs: Mapping[str, Tensor]) -> Nam
     differentiated.append((function, inputs))
     leaves = {name: x.detach().clone().requires_grad_() for name, x in inputs.items()}
     value = function(leaves)
-    gradients = gradients_of(value, list(leaves.values()))
-    named = {f"gradient of {name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}
-    return {"value": value.detach(), **named}
+    names, gradients = (f"gradient of {name}" for name in leaves), gradients_of(value, list(leaves.values()))
+    return {"value": value.detach(), **dict(zip(names, gradients, strict=True))}
 
 
 def gradients_of(value: Tensor, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
     """What the direction sends back; zeros where nothing comes."""
-    if not value.requires_grad:
-        return [torch.zeros_like(x) for x in inputs]
-    along = along_a_direction(value)
-    return torch.autograd.grad(along, inputs, allow_unused=True, materialize_grads=True)
+    along = along_a_direction(value) + sum(
+        0 * x.sum() for x in inputs
+    )  # so that there is something to go back
+    return torch.autograd.grad(along, inputs)
 
 
 differentiated: list[tuple[Function, Mapping[str, Tensor]]] = []
-"""Every function whose gradients were asked for since `runner.make` began a check."""
+"""Every function whose gradients were asked for since the last check began."""
 
 
 def along_a_direction(value: Tensor) -> Tensor:
@@ -155,12 +155,8 @@ def same(ours: Function, theirs: Function, inputs: Mapping[str, Tensor], limit: 
 
 def ways(formula: T, fast: T) -> list[tuple[str, T, Callable[[], AbstractContextManager[None]]]]:
     """The formula, its fast path, and that without C; the last is what each is to be used within."""
-    return [("formula", formula, nullcontext), *fast_ways(fast)]
-
-
-def fast_ways(fast: T) -> list[tuple[str, T, Callable[[], AbstractContextManager[None]]]]:
-    """The fast path alone, with C and without."""
-    return [("fast path", fast, nullcontext), ("fast path without C", fast, without_c)]
+    names, contexts = ("formula", "fast path", "fast path without C"), (nullcontext, nullcontext, without_c)
+    return list(zip(names, (formula, fast, fast), contexts, strict=True))
 
 
 def compare(compute: Callable[[T], Named], formula: T, fast: T, right: Named, limit: float = PART) -> Finding:
@@ -170,13 +166,17 @@ def compare(compute: Callable[[T], Named], formula: T, fast: T, right: Named, li
     """
     own = compute(formula)
     finding = equal(paired(own, right), limit)
-    if not finding.is_right:
-        return finding
+    fast_is_right = fast_equals_formula(compute, fast, own, limit)
+    return worst_of([finding, fast_is_right]) if finding.is_right else finding
+
+
+def fast_equals_formula(compute: Callable[[T], Named], fast: T, own: Named, limit: float) -> Finding:
+    """What `compute` makes of a fast path, with C and without, beside what it has made of the formula."""
     pairs: Pairs = {}
-    for way, chosen, context in fast_ways(fast):
+    for way, chosen, context in ways(fast, fast)[1:]:
         with context():
             pairs |= paired(compute(chosen), own, f" by the {way}")
-    return worst_of([finding, equal(pairs, limit, file_of(fast))])
+    return equal(pairs, limit, file_of(fast))
 
 
 def file_of(thing: object) -> str:
@@ -196,8 +196,7 @@ def function_of(module: nn.Module, names: Sequence[str] = (), arguments: Sequenc
     def compute(named: Named) -> Tensor:
         weights = {name: x for name, x in named.items() if name not in names}
         values = (*(named[name] for name in names), *arguments)
-        result: Tensor = torch.func.functional_call(module, weights, values)
-        return result
+        return cast(Tensor, torch.func.functional_call(module, weights, values))
 
     return compute
 

@@ -5,9 +5,9 @@ Both are asked of every part that the model calls, whatever parts these are, the
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,25 +16,22 @@ from bittygpt.checks.finding import (
     MODEL,
     Finding,
     Function,
-    Pairs,
+    Named,
     accelerated,
     along_a_direction,
     check,
     differentiated,
-    equal,
-    fast_ways,
+    fast_equals_formula,
     file_of,
     function_of,
     gradients_of,
     number,
-    paired,
     size,
     value_and_gradients,
     worst_of,
 )
 from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
-from bittygpt.engine.formulas import changed_while_running
 
 # The widest steps are for formulas that round to float32 inside, the narrow ones for those that bend sharply: one that
 # finds the gradient is enough, as none would find a wrong one.
@@ -49,7 +46,7 @@ def finite_differences(function: Function, inputs: Mapping[str, Tensor], where: 
     differentiated.append((function, inputs))
     try:
         return worst_of(_off(function, inputs, name, torch.float64, where) for name in inputs)
-    except RuntimeError:  # a formula that mixes precisions
+    except Exception:  # a formula that mixes precisions; any other error comes again
         return worst_of(_off(function, inputs, name, torch.float32, where) for name in inputs)
 
 
@@ -74,28 +71,22 @@ def _off(
     return Finding(text, share, DISAGREES)
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of the model, and what it was called with."""
+class Part(NamedTuple):
+    """A part of the model, and what it was called with: numbers, which get a gradient, and then other things."""
 
     name: str
     module: nn.Module
-    arguments: tuple[Any, ...]
+    numbers: dict[str, Tensor]
+    others: list[object]
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """What gets a gradient: leading arguments that are no ids, and weights."""
-        numbers = {f"x{n}": x for n, x in enumerate(self.arguments) if _is_number(x)}
-        return {**numbers, **dict(self.module.named_parameters())}
+        """All that gets a gradient."""
+        return {**self.numbers, **dict(self.module.named_parameters())}
 
     def function(self, module: nn.Module) -> Function:
         """A module in its place, as a function of `inputs`."""
-        names = [f"x{n}" for n, x in enumerate(self.arguments) if _is_number(x)]
-        return function_of(module, names, [x for x in self.arguments if not _is_number(x)])
-
-
-def _is_number(x: object) -> bool:
-    return isinstance(x, Tensor) and x.is_floating_point()
+        return function_of(module, list(self.numbers), self.others)
 
 
 def parts_of(subject: Subject) -> list[Part]:
@@ -104,34 +95,31 @@ def parts_of(subject: Subject) -> list[Part]:
     targets[0, 5:9] = IGNORE_INDEX
     found: dict[type[nn.Module], Part] = {}
 
-    def keep(name: str, module: nn.Module, arguments: tuple[Any, ...], named: object, result: object) -> None:
+    def keep(name: str, module: nn.Module, arguments: Any, named: object, result: object) -> None:
         if isinstance(result, Tensor) and not named:
-            found.setdefault(type(module), Part(name, module, arguments))
+            are_numbers = [isinstance(x, Tensor) and x.is_floating_point() for x in arguments]
+            numbers = {f"x{n}": x for n, x in enumerate(arguments) if are_numbers[n]}
+            others = [x for n, x in enumerate(arguments) if not are_numbers[n]]
+            found.setdefault(type(module), Part(name, module, numbers, others))
 
-    hooks = [
+    for name, module in model.named_modules():
         module.register_forward_hook(partial(keep, name), with_kwargs=True)
-        for name, module in model.named_modules()
-    ]
     model(ids, targets)
-    for hook in hooks:
-        hook.remove()
+    for module in model.modules():
+        module._forward_hooks.clear()
     return list(found.values())
 
 
 @check("every gradient is that of its value", look_in="core/transformer.py", always=True)
 def gradients_are_of_values(subject: Subject) -> Finding:
     """By finite differences, of the formulas: what autograd is told of a value (or not told) may be another's."""
-    findings = []
+    findings: list[Finding] = []
     for part in parts_of(subject):
-        function = part.function(part.module)
-        finding = finite_differences(function, part.inputs, f" in {type(part.module).__name__} {part.name}")
+        where = f" in {type(part.module).__name__} {part.name}"
+        finding = finite_differences(part.function(part.module), part.inputs, where)
+        findings.append(replace(finding, look_in=file_of(part.module)))
         if not finding.is_right:
-            changed = changed_while_running(lambda f=function, x=part.inputs: f(x))  # type: ignore[misc]
-            files = {f"core/{name.partition(':')[0]}" for name in changed}
-            own = file_of(part.module)
-            place = own if own in files or not files else min(files)
-            return Finding(finding.text, finding.value, finding.limit, place)
-        findings.append(finding)
+            break
     return worst_of(findings)
 
 
@@ -140,15 +128,12 @@ def fast_paths_equal_formulas(subject: Subject) -> Finding:
     """Part by part, so that the part at fault is named; the model, with its loss, comes last."""
     findings = []
     for part in parts_of(subject):
-        fast = accelerated(part.module)
-        right = value_and_gradients(part.function(part.module), part.inputs)
-        pairs: Pairs = {}
-        for way, module, context in fast_ways(fast):
-            with context():
-                pairs |= paired(
-                    value_and_gradients(part.function(module), part.inputs), right, f" by the {way}"
-                )
-        findings.append(equal(pairs, MODEL, file_of(fast)))
+
+        def compute(module: nn.Module, part: Part = part) -> Named:
+            return value_and_gradients(part.function(module), part.inputs)
+
+        fast, own = accelerated(part.module), compute(part.module)
+        findings.append(fast_equals_formula(compute, fast, own, MODEL))
         if not findings[-1].is_right:
-            return findings[-1]
+            break
     return worst_of(findings)

@@ -37,16 +37,17 @@ def uneven_batch(subject: Subject) -> Batch:
 
 
 def gradients(
-    subject: Subject, model: TransformerLM, batch: Batch, clip: float = 0.0, at_once: int = 6
+    subject: Subject,
+    model: TransformerLM,
+    batch: Batch,
+    clip: float = 0.0,
+    at_once: int = 6,
+    precision: str = "fp32",
 ) -> StepResult:
-    """A step's gradients, in float32."""
+    """A step's gradients."""
+    device = Device(subject.device.torch_device, precision)
     return compute_gradients(
-        model,
-        batch,
-        grad_clip=clip,
-        micro_batch_size=at_once,
-        device=Device(subject.device.torch_device, "fp32"),
-        ranks=Ranks(),
+        model, batch, grad_clip=clip, micro_batch_size=at_once, device=device, ranks=Ranks()
     )
 
 
@@ -126,14 +127,7 @@ def _learn(subject: Subject, optim: OptimSection) -> tuple[float, int]:
     batch = subject.random_batch(SEQUENCES, below=min(FEW_TOKENS, subject.shape.vocab_size))
     optimizers = build_optimizers(model, optim, subject.device.precision)
     for step in range(MOST_STEPS + 1):
-        result = compute_gradients(
-            model,
-            batch,
-            grad_clip=optim.grad_clip,
-            micro_batch_size=SEQUENCES,
-            device=subject.device,
-            ranks=Ranks(),
-        )
+        result = gradients(subject, model, batch, optim.grad_clip, SEQUENCES, subject.device.precision)
         if result.loss <= LEARNED or step == MOST_STEPS:
             break
         update_weights(optimizers, optim.lr)
@@ -185,9 +179,5 @@ def evaluation_is_the_mean(subject: Subject) -> Finding:
     valid = targets != IGNORE_INDEX
     mean = torch.cat(losses)[valid].mean()
     bits = mean / math.log(2) / token_bytes[targets[valid]].double().mean()
-    return equal(
-        {
-            "loss": (torch.tensor(result.loss), mean),
-            "bits per byte": (torch.tensor(result.bits_per_byte), bits),
-        }
-    )
+    found = torch.tensor(result.loss), torch.tensor(result.bits_per_byte)
+    return equal({"loss": (found[0], mean), "bits per byte": (found[1], bits)})

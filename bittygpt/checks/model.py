@@ -14,6 +14,7 @@ from bittygpt.checks.finding import (
     Named,
     accelerated,
     check,
+    counted,
     difference,
     equal,
     module_equals,
@@ -40,7 +41,7 @@ def initial_weights(subject: Subject) -> Finding:
     value = deviations[worst]
     where = f", {worst}" if not value <= 1 else ""
     text = f"{value:.2f} of what is chance (limit 1){where}"
-    return Finding(text, value, 1.0, _file_of(worst, subject.own_shape))
+    return Finding(text, value, 1.0)
 
 
 def _initial_std(name: str, weight: Tensor, shape: ModelConfig) -> float:
@@ -63,13 +64,6 @@ def _deviation(weight: Tensor, std: float) -> float:
     return (
         max(spread, abs(weight.mean().item() / std) / 2, weight.abs().max().item() / (3 * std) - 1) / chance
     )
-
-
-def _file_of(name: str, shape: ModelConfig) -> str:
-    """Where a weight of that name gets its first value."""
-    if name.startswith("token_embeddings."):
-        return "core/transformer.py" if shape.tie_embeddings else "core/embedding.py"
-    return "core/rmsnorm.py" if "ln" in name or "norm" in name else "core/linear.py"
 
 
 @check("the first loss is near ln V", look_in="core/transformer.py")
@@ -152,28 +146,19 @@ def loss_equals_torch(subject: Subject) -> Finding:
 @check("tied embeddings are one table, others two", look_in="core/transformer.py", always=True)
 def tied_embeddings(subject: Subject) -> Finding:
     """A copy would be tied at the first step only: the optimizer moves the two apart."""
-    wrong = []
+    wrong = 0
     for tied in (True, False):
         model = subject.model(tie_embeddings=tied)
         table, head = model.token_embeddings.weight, model.output_weight
-        if (table.data_ptr() == head.data_ptr()) is not tied:
-            wrong.append(f"tie_embeddings {tied}: the tables are {'two' if tied else 'one'}")
-        tables = [
-            p for p in model.parameters() if p.shape == table.shape and p.shape[0] == model.config.vocab_size
-        ]
-        if len(tables) != (1 if tied else 2):
-            wrong.append(f"tie_embeddings {tied}: {len(tables)} tables are learned")
-        before = model.logits(torch.ones(1, model.config.d_model, device=table.device))
+        is_one = table.data_ptr() == head.data_ptr()
+        is_learned_once = sum(p.shape == table.shape for p in model.parameters()) == 1
+        ones = torch.ones(1, model.config.d_model, device=table.device)
+        before = model.logits(ones)
         with torch.no_grad():
             table.add_(1)
-        after = model.logits(torch.ones(1, model.config.d_model, device=table.device))
-        if torch.equal(before, after) is tied:
-            wrong.append(f"tie_embeddings {tied}: the scores {'do not ' * tied}follow the embedding")
-    return Finding(
-        f"{len(wrong)} of 6 signs wrong (limit 0){': ' * bool(wrong)}{wrong[0] if wrong else ''}",
-        len(wrong),
-        0,
-    )
+        follows = not torch.equal(before, model.logits(ones))
+        wrong += sum(sign is not tied for sign in (is_one, is_learned_once, follows))
+    return counted(wrong, 6, "signs")
 
 
 @check("cached generation equals the full pass", look_in="sampling/decoder.py", always=True)
@@ -187,19 +172,11 @@ def cache_equals_full_pass(subject: Subject) -> Finding:
         end = subject.shape.vocab_size  # of no token, so that all are generated
         steps = [tokens[0] for tokens in generate(model, prompt, options, end)]
         chosen = [token for token in steps if token is not None]
-        text = torch.tensor(
-            [*prompt, *(token.token_id for token in chosen)], device=model.output_weight.device
-        )
+        ids = torch.tensor([*prompt, *(token.token_id for token in chosen)]).to(model.output_weight.device)
         with torch.no_grad():
-            scores = torch.log_softmax(model(text[None, :-1])[0, prompt_length - 1 :].float(), -1)
+            scores = torch.log_softmax(model(ids[None, :-1])[0, prompt_length - 1 :].float(), -1)
         said = torch.tensor([token.logprob for token in chosen], device=scores.device)
-        findings.append(
-            equal(
-                {
-                    "log-probability of a token": (said, scores.gather(-1, text[prompt_length:, None])[:, 0]),
-                    "log-probability of the likeliest token": (said, scores.amax(-1)),
-                },
-                MODEL,
-            )
-        )
+        right = scores.gather(-1, ids[prompt_length:, None])[:, 0], scores.amax(-1)
+        names = "log-probability of a token", "log-probability of the likeliest token"
+        findings.append(equal({name: (said, x) for name, x in zip(names, right, strict=True)}, MODEL))
     return worst_of(findings)

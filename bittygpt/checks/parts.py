@@ -5,17 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bittygpt.checks import reference
-from bittygpt.checks.finding import Finding, Named, check, module_equals, same, worst_of
+from bittygpt.checks.finding import Finding, Named, check, function_of, module_equals, same, worst_of
 from bittygpt.checks.subject import CONTEXT, Subject
-from bittygpt.core import (
-    Embedding,
-    Linear,
-    MultiHeadAttention,
-    RMSNorm,
-    RotaryEmbedding,
-    TransformerBlock,
-    scaled_dot_product_attention,
-)
+from bittygpt.core import Embedding, Linear, MultiHeadAttention, RMSNorm, RotaryEmbedding, TransformerBlock
+from bittygpt.core.attention import scaled_dot_product_attention
 from bittygpt.core.feed_forward import make_feed_forward
 
 FAR = 100_000  # a position at which an angle in float32 would be off by some thousandths of a radian
@@ -125,8 +118,7 @@ def attention_layer(subject: Subject) -> Finding:
     x = subject.normal(2, CONTEXT, shape.d_model)
 
     def normalize(vectors: Tensor, gain: Tensor) -> Tensor:
-        result: Tensor = torch.func.functional_call(norm, {"weight": gain}, (vectors,))
-        return result
+        return function_of(norm, ["x"])({"x": vectors, "weight": gain})
 
     return module_equals(layer, lambda n: reference.attention(n["x"], n, shape, rope, normalize), x=x)
 
@@ -151,9 +143,7 @@ def block_is_two_residual_sums(subject: Subject) -> Finding:
         torch.nn.init.normal_(norm.weight, 1, 0.3)
 
     def part(name: str, x: Tensor, n: Named) -> Tensor:
-        weights = reference.part(n, f"{name}.")
-        result: Tensor = torch.func.functional_call(getattr(block, name), dict(weights), (x,))
-        return result
+        return function_of(getattr(block, name), ["x"])({**reference.part(n, f"{name}."), "x": x})
 
     def theirs(n: Named) -> Tensor:
         middle = n["x"] + part("attn", reference.norm(n["x"], n, "ln1", shape), n)

@@ -3,15 +3,15 @@
 import math
 import time
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import replace
 from types import ModuleType
 
 import torch
 
-from bittygpt.checks import compiled, data, functions, gradients, groups, learning, model, optimizers, parts
-from bittygpt.checks.changes import explain
-from bittygpt.checks.finding import Check, Finding, NotChecked
-from bittygpt.checks.outcome import Outcome, State, tell
+from bittygpt.checks import compiled, data, functions, gradients, learning, model, optimizers, parts
+from bittygpt.checks.changes import Verdict, explain
+from bittygpt.checks.finding import Check, Finding, NotChecked, differentiated
+from bittygpt.checks.outcome import Outcome, tell
 from bittygpt.checks.subject import Subject
 
 
@@ -24,7 +24,7 @@ THEMES: dict[str, tuple[Check, ...]] = {
     "functions": _checks_in(functions),
     "parts": _checks_in(parts),
     "model": _checks_in(model, gradients),
-    "optimizer": _checks_in(optimizers, groups),
+    "optimizer": _checks_in(optimizers),
     "data": _checks_in(data),
     "training": _checks_in(learning),
     "compiler": _checks_in(compiled),
@@ -37,49 +37,42 @@ def run_checks(subject: Subject) -> Iterator[Outcome]:
     started = time.monotonic()
     for theme, checks in THEMES.items():
         for check in checks:
-            if theme == "compiler" and time.monotonic() - started > LAST_COMPILATION:
-                reason = "the other checks took too long for another half minute"
-                yield _outcome(theme, check, "skipped", reason, started=time.monotonic())
-            else:
-                yield make(check, subject, theme)
+            is_late = theme == "compiler" and time.monotonic() - started > LAST_COMPILATION
+            yield make(replace(check, measure=_no_time) if is_late else check, subject, theme)
+
+
+def _no_time(_subject: Subject) -> Finding:
+    raise NotChecked("the other checks took too long for another half minute")
 
 
 def make(check: Check, subject: Subject, theme: str = "") -> Outcome:
     """One check, with random numbers of its own: it finds the same whatever was checked before it."""
     started = time.monotonic()
     with torch.random.fork_rng(devices=[]):
-        attempt = partial(_attempt, check, subject.config.run.seed)
-        try:
-            finding = attempt(subject)
-            if finding.is_right:
-                return _outcome(theme, check, "passed", finding.text, started, "", finding)
-        except NotChecked as reason:
-            return _outcome(theme, check, "skipped", str(reason), started)
-        except Exception as error:
-            text, place = tell(error, check.look_in)
-            if place != check.look_in:  # it is the code's own error, not that of a comparison
-                return _outcome(theme, check, "failed", text, started, place)
-            finding = Finding(text, math.nan, 0.0)
-        verdict = explain(check, finding, subject, attempt)
-    return _outcome(theme, check, verdict.state, verdict.text, started, verdict.look_in, finding)
-
-
-def _attempt(check: Check, seed: int, subject: Subject) -> Finding:
-    torch.manual_seed(seed)
-    return check.measure(subject)
-
-
-def _outcome(
-    theme: str,
-    check: Check,
-    state: State,
-    found: str,
-    started: float,
-    look_in: str = "",
-    finding: Finding | None = None,
-) -> Outcome:
-    seconds = time.monotonic() - started
-    place = look_in or check.look_in
-    place = place if place.startswith("bittygpt/") else f"bittygpt/{place}"
+        finding, verdict = _judged(check, subject)
     numbers = (finding.value, finding.limit) if finding else (None, None)
-    return Outcome(theme, check.name, check.promise, state, found, place, seconds, *numbers)
+    place, seconds = f"bittygpt/{verdict.look_in}", time.monotonic() - started
+    return Outcome(theme, check.name, check.promise, verdict.state, verdict.text, place, seconds, *numbers)
+
+
+def _judged(check: Check, subject: Subject) -> tuple[Finding | None, Verdict]:
+    """What a check has found, if that is a number, and what is made of it."""
+
+    def attempt(which: Subject) -> Finding:
+        differentiated.clear()
+        torch.manual_seed(which.config.run.seed)
+        return check.measure(which)
+
+    try:
+        finding = attempt(subject)
+    except NotChecked as reason:
+        return None, Verdict("skipped", str(reason), check.look_in)
+    except Exception as error:
+        text, place = tell(error, f"bittygpt/{check.look_in}")
+        place = place.removeprefix("bittygpt/")
+        if place != check.look_in:  # it is the code's own error, not that of a comparison
+            return None, Verdict("failed", text, place)
+        finding = Finding(text, math.nan, 0.0)
+    if finding.is_right:
+        return finding, Verdict("passed", finding.text, finding.look_in or check.look_in)
+    return finding, explain(check, finding, subject, attempt)

@@ -16,6 +16,7 @@ from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.errors import DataError
 from bittygpt.training.devices import Device, choose_device
+from bittygpt.training.saved_tensors import model_without_numbers
 
 # Bounds of the small model; numbers of the config below them stay as they are.
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32
@@ -48,7 +49,7 @@ class Subject:
         self.vocab_size = self._find_vocab_size()
         whole = ModelConfig(vocab_size=self.vocab_size, **config.model.model_dump())
         self.shape = shrunk(whole)
-        self.is_whole = num_weights(whole) <= WEIGHTS
+        self.is_whole = model_without_numbers(whole, "meta").num_parameters() <= WEIGHTS
         self.own_shape = replace(
             whole if self.is_whole else self.shape,
             vocab_size=self.vocab_size,
@@ -95,16 +96,11 @@ class Subject:
         if changes:
             self.notes.append(f"a model of the same kind and of another size: {', '.join(changes)}")
         if not self.is_whole:
-            self.notes.append(
-                f"first loss and initial weights of that model, too, with all {self.vocab_size:,} tokens"
-            )
-        train = self.config.train
+            self.notes.append(f"first loss and initial weights with all {self.vocab_size:,} tokens, too")
         if self.will_be_compiled:
             self.notes.append("the last check compiles a layer, which takes about half a minute")
-        if train.init_from is not None:
-            self.notes.append(
-                "fresh weights, all of them trained: train.init_from and train.trainable left out"
-            )
+        if self.config.train.init_from is not None:
+            self.notes.append("fresh weights, all trained: train.init_from and train.trainable left out")
 
     def model(self, lively: bool = False, **changes: object) -> TransformerLM:
         """A small model of the config's kind, with fresh weights.
@@ -188,10 +184,3 @@ def shrunk(whole: ModelConfig) -> ModelConfig:
         num_kv_heads=groups,
         d_ff=min(max(d_ff, NARROWEST), D_FF),
     )
-
-
-def num_weights(shape: ModelConfig) -> int:
-    """About how many numbers a model of this shape learns; at most 4 D² + 3 D F in each layer."""
-    layer = 4 * shape.d_model**2 + 3 * shape.d_model * shape.feed_forward_width
-    tables = 1 if shape.tie_embeddings else 2
-    return shape.num_layers * layer + tables * shape.vocab_size * shape.d_model

@@ -24,7 +24,7 @@ from bittygpt.engine.attention import FusedMultiHeadAttention
 from bittygpt.engine.block import FusedTransformerBlock
 from bittygpt.engine.embedding import FusedEmbedding
 from bittygpt.engine.feed_forward import FusedGatedFeedForward, FusedSwiGLU
-from bittygpt.engine.formulas import changed
+from bittygpt.engine.formulas import by_file, changed
 from bittygpt.engine.loss import FusedTransformerLM
 from bittygpt.engine.rmsnorm import FusedRMSNorm
 
@@ -63,12 +63,7 @@ def settle(model: nn.Module) -> None:
 
 def notes_on_changes() -> list[str]:
     """A line for each file of core that was edited: what computes by the formula of its reader."""
-    files: dict[str, list[str]] = {}
-    for name in changed():
-        file, _, formula = name.partition(":")
-        files.setdefault(file, []).append(formula)
     return [
-        f"core/{file} was changed: {', '.join(sorted(formulas))}; what holds that computes by your formula, "
-        "not by its fast path"
-        for file, formulas in sorted(files.items())
+        f"core/{file} was changed: {names}; what holds that computes by your formula, not by its fast path"
+        for file, names in by_file(changed()).items()
     ]

@@ -13,7 +13,7 @@ import importlib
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -114,6 +114,15 @@ def changed() -> dict[str, str]:
     today = fingerprints(CORE)
     gone = dict.fromkeys(proved().keys() - today.keys(), "")
     return gone | {name: value for name, value in today.items() if proved().get(name) != value}
+
+
+def by_file(names: Iterable[str]) -> dict[str, str]:
+    """The files of some formulas, and which of each: `{"activations.py": "gelu, silu"}`."""
+    files: dict[str, list[str]] = {}
+    for name in sorted(names):
+        file, _, formula = name.partition(":")
+        files.setdefault(file, []).append(formula)
+    return {file: ", ".join(formulas) for file, formulas in files.items()}
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
