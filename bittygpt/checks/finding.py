@@ -165,9 +165,8 @@ def compare(compute: Callable[[T], Named], formula: T, fast: T, right: Named, li
     A fast path that is at fault is so whatever its formula says, and is named with its own file.
     """
     own = compute(formula)
-    finding = equal(paired(own, right), limit)
-    fast_is_right = fast_equals_formula(compute, fast, own, limit)
-    return worst_of([finding, fast_is_right]) if finding.is_right else finding
+    found = equal(paired(own, right), limit)
+    return worst_of([found, fast_equals_formula(compute, fast, own, limit)]) if found.is_right else found
 
 
 def fast_equals_formula(compute: Callable[[T], Named], fast: T, own: Named, limit: float) -> Finding:

@@ -135,7 +135,7 @@ def entropy_and_divergence(subject: Subject) -> Finding:
         lambda n: torch.distributions.Categorical(logits=n["p"]).entropy(),
         {"p": p},
     )
-    p[0, :5] = -torch.inf
+    p = p.index_fill(1, torch.arange(5, device=p.device), -torch.inf)
     right = torch.distributions.Categorical(logits=p.double().cpu()).entropy().to(p)
     log_p, log_q = (torch.log_softmax(x, -1) for x in (p, q))
     by_torch = F.kl_div(log_q, log_p, reduction="none", log_target=True).nan_to_num(0.0).sum(-1)

@@ -115,7 +115,7 @@ def gradients_are_of_values(subject: Subject) -> Finding:
     """By finite differences, of the formulas: what autograd is told of a value (or not told) may be another's."""
     findings: list[Finding] = []
     for part in parts_of(subject):
-        where = f" in {type(part.module).__name__} {part.name}"
+        where = f" in {type(part.module).__name__} {part.name}".rstrip()
         finding = finite_differences(part.function(part.module), part.inputs, where)
         findings.append(replace(finding, look_in=file_of(part.module)))
         if not finding.is_right:

@@ -110,7 +110,9 @@ def learn_one_batch(subject: Subject, name: str) -> Finding:
             return Finding(f"{text} (limit {LEARNED})", loss, LEARNED)
         text += " by the config's optim settings, "
     loss, steps = _learn(subject, plain)
-    return Finding(f"{text}{loss:.3f} after {steps} by the default ones (limit {LEARNED})", loss, LEARNED)
+    return Finding(
+        f"{text}loss {loss:.3f} after {steps} steps by default settings (limit {LEARNED})", loss, LEARNED
+    )
 
 
 def default_settings(name: str, d_model: int) -> OptimSection:
