@@ -101,18 +101,13 @@ def learn_one_batch(subject: Subject, name: str) -> Finding:
     optimizer's defaults must do.
     """
     width, optim = subject.shape.d_model, subject.config.optim
-    plain, text = default_settings(name, width), ""
+    plain, tried = default_settings(name, width), list[Finding]()
     if name == optim.name:
         converted = optim.lr * plain.lr / default_settings(name, subject.config.model.d_model).lr
-        loss, steps = _learn(subject, optim.model_copy(update={"lr": converted}))
-        text = f"loss {loss:.3f} after {steps} steps"
-        if loss <= LEARNED:
-            return Finding(f"{text} (limit {LEARNED})", loss, LEARNED)
-        text += " by the config's optim settings, "
-    loss, steps = _learn(subject, plain)
-    return Finding(
-        f"{text}loss {loss:.3f} after {steps} steps by default settings (limit {LEARNED})", loss, LEARNED
-    )
+        tried.append(_learn(subject, optim.model_copy(update={"lr": converted}), "the config's settings"))
+    if not (tried and tried[0].is_right):
+        tried.append(_learn(subject, plain, "the optimizer's own settings"))
+    return Finding(", ".join(each.text for each in tried), tried[-1].value, LEARNED)
 
 
 def default_settings(name: str, d_model: int) -> OptimSection:
@@ -122,7 +117,7 @@ def default_settings(name: str, d_model: int) -> OptimSection:
     return OptimSection.model_construct(**{**with_defaults(values)["optim"], "weight_decay": 0.0})
 
 
-def _learn(subject: Subject, optim: OptimSection) -> tuple[float, int]:
+def _learn(subject: Subject, optim: OptimSection, by: str) -> Finding:
     """The loss on one batch after as many steps as it takes to learn it, or after the most."""
     torch.manual_seed(subject.config.run.seed)
     model = accelerate(subject.model().train())
@@ -133,7 +128,8 @@ def _learn(subject: Subject, optim: OptimSection) -> tuple[float, int]:
         if result.loss <= LEARNED or step == MOST_STEPS:
             break
         update_weights(optimizers, optim.lr)
-    return result.loss, step
+    text = f"loss {result.loss:.3f} after {step} steps by {by} (limit {LEARNED})"
+    return Finding(text, result.loss, LEARNED)
 
 
 @check("a checkpoint brings back the same model", look_in="training/checkpoint.py", always=True)
