@@ -154,11 +154,6 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
 def heads_agree(attention: MultiHeadAttention) -> bool:
     """Whether the projections make as many heads as the layer says."""
-    width = attention.head_dim
-    rows = (
-        attention.q_proj.weight.shape[0],
-        attention.k_proj.weight.shape[0],
-        attention.v_proj.weight.shape[0],
-    )
-    keys = attention.num_kv_heads * width
-    return rows == (attention.num_heads * width, keys, keys)
+    layers = (attention.q_proj, attention.k_proj, attention.v_proj)
+    heads = (attention.num_heads, attention.num_kv_heads, attention.num_kv_heads)
+    return all(len(x.weight) == n * attention.head_dim for x, n in zip(layers, heads, strict=True))
