@@ -19,7 +19,7 @@ MIDDLE = {
 ALLOWED = {
     "kernels": {"kernels", "files"},
     "core": {"core", "kernels"},
-    "config": {"config", "errors"},
+    "config": {"config", "core", "errors"},  # core's names alone
     "text": {"text", "errors", "files", "file_lock"},
     "data": {"data", "text", "core", "errors", "files", "file_lock", "config"},
     # of other programs: `training` reads them, `export` writes them
