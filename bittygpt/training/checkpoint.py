@@ -26,6 +26,8 @@ from bittygpt.training.checkpoint_folder import FILES, MANIFEST, checkpoint_path
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import is_sharded, like, own_part
 
+NUMBERS: dict[str, type[float]] = {"int": int, "float": float, "bool": bool}  # in an optimizer's state
+
 
 def begin_checkpoint(folder: Path, step: int) -> None:
     """Make the empty folder that `save_checkpoint` writes into; rank 0 does, before any rank writes."""
@@ -115,18 +117,23 @@ def _save_shards(path: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> Non
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
-    """All state of the optimizers as tensors named `PARAMETER/KEY`; a count of steps as one float32 of shape (1,).
+    """All state of the optimizers as tensors named `PARAMETER/KEY`; numbers as tensors of shape (1,), counts of steps
+    in float32, others in float64 named `PARAMETER/KEY:KIND`.
 
     torch.distributed.checkpoint (2.13) puts sharded files together wrongly where a tensor has no dimension or is no
     floating-point number.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    return {
-        f"{names[parameter]}/{key}": value if isinstance(value, Tensor) else torch.tensor([float(value)])
-        for optimizer in optimizers
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
+    tensors = {}
+    for optimizer in optimizers:
+        for parameter, state in optimizer.state.items():
+            for key, value in state.items():
+                if not isinstance(value, Tensor):
+                    is_count = key == "step"
+                    key = key if is_count else f"{key}:{type(value).__name__}"
+                    value = torch.tensor([float(value)], dtype=torch.float32 if is_count else torch.float64)
+                tensors[f"{names[parameter]}/{key}"] = value
+    return tensors
 
 
 def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
@@ -148,9 +155,10 @@ def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -
         for full_name in file.keys():  # noqa: SIM118
             name, key = full_name.rsplit("/", 1)
             parameter, tensor = parameters[name], file.get_tensor(full_name)
-            owners[parameter].state[parameter][key] = (
-                int(tensor) if key == "step" else like(parameter, tensor)
-            )
+            key, _, kind = key.partition(":")
+            kind = "int" if key == "step" and tensor.ndim == 1 else kind
+            value = NUMBERS[kind](tensor) if kind else like(parameter, tensor)
+            owners[parameter].state[parameter][key] = value
     return read_state(path)
 
 

@@ -32,7 +32,8 @@ def start_from(
             "and tokenizer.encoding to its encoding"
         )
     mine, theirs = vars(model.config), vars(source.config)
-    free = {"context_length"}  # no weight has its size
+    shapes, others = ({name: p.shape for name, p in each.named_parameters()} for each in (model, source))
+    free = {"context_length"} if shapes == others else set()  # no weight has its size
     differences = [
         f"model.{key} is {theirs[key]} there and {mine[key]} here" for key in mine if mine[key] != theirs[key]
     ]
