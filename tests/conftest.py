@@ -7,8 +7,7 @@ import hypothesis
 import pytest
 import torch
 
-from bittygpt.checks.finding import FORMS
-from bittygpt.core.twins import without_c
+from bittygpt.engine.kernels.cpu import without_c
 
 if not torch.cuda.is_available():
     # Triton's kernels run in its interpreter, on the CPU. It looks here when it is first imported, by whomever.
@@ -26,15 +25,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-@pytest.fixture(params=FORMS)
-def all_forms(request):
-    """The test runs with the twins, with those in PyTorch's operations, and with the formulas alone."""
-    with FORMS[request.param]():
-        yield
-
-
 @pytest.fixture(params=["with C", "without C"])
-def both_twins(request):
+def with_and_without_c(request):
     """The test runs once with the kernels of cpu.c, once with PyTorch's operations."""
     with without_c() if request.param == "without C" else nullcontext():
         yield

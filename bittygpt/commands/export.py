@@ -8,7 +8,9 @@ from typing import Any
 from bittygpt.commands.export_formats import FORMATS, Format, Job
 from bittygpt.commands.out_of_memory import of_export
 from bittygpt.config import RunConfig, load_config, overlay_sample
+from bittygpt.core import ModelConfig
 from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.engine.formulas import by_file, of_architecture
 from bittygpt.errors import DataError, UsageError
 from bittygpt.export.comparison import Verification
 from bittygpt.export.output_place import check_output, new_output
@@ -56,7 +58,7 @@ def export(
     explain = partial(of_export, checkpoint)
     with memory_explained(explain):
         model, tokenizer = load_checkpoint(checkpoint)
-    kind.check(model.config)
+    _check_model(format, model.config)
     needed = kind.copies * int(BYTES[dtype] * model.num_parameters()) + BESIDE_TENSORS
     name = target.stem if as_file else target.name
     with memory_explained(explain), new_output(target, as_file, needed) as place:
@@ -99,6 +101,17 @@ def _check(format: str, dtype: str) -> tuple[Format, str]:
     if dtype not in known:
         raise UsageError(f"--dtype {dtype} is none that --format {format} has: {', '.join(known)}")
     return FORMATS[format], dtype
+
+
+def _check_model(format: str, config: ModelConfig) -> None:
+    """Raise UsageError for a model that the format cannot hold."""
+    kind = FORMATS[format]
+    if not kind.as_traced and (others := by_file(of_architecture(config.activation))):
+        raise UsageError(
+            f"--format {format}: core was changed in {', '.join(others)}, and {kind.reader} would compute what stood "
+            "there before; --format torch holds the model's own operations"
+        )
+    kind.check(config)
 
 
 def _is_to_be_verified(kind: Format, wanted: bool, has_tokenizer: bool) -> bool:

@@ -79,6 +79,7 @@ class Format:
         measure: what of the two models is compared.
         needs_tokenizer: the reader runs no model that has none.
         no_sampling: why it takes no `--config`.
+        as_traced: it holds the model's own operations, whatever they are.
     """
 
     dtypes: tuple[str, ...]
@@ -92,6 +93,7 @@ class Format:
     measure: str = "logits"
     needs_tokenizer: bool = False
     no_sampling: str = ""
+    as_traced: bool = False
 
 
 def _write_hf(folder: Path, job: Job) -> str:
@@ -204,5 +206,6 @@ FORMATS = {
         verify=_verify_torch,
         ending=".pt2",
         no_sampling="a .pt2 program gives logits and samples nothing",
+        as_traced=True,
     ),
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from bittygpt.commands.train_setup import read_fitting
 from bittygpt.config import RunConfig, config_to_yaml, load_config
 from bittygpt.data.tokens_ahead import look_ahead
+from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.errors import ConfigError
 from bittygpt.planning.making import plan_for, plan_here
@@ -41,6 +42,8 @@ def plan(
     config = load_config(config_path, overrides)
     if ranks_from_environment().world_size > 1:
         raise ConfigError("--plan takes one process; to plan for several, give --world-size without torchrun")
+    for line in notes_on_changes():
+        talk(line)
     made = _make(_subject(config, fresh), world_size, device_name, bandwidth, mfu)
     if as_json:
         result(json.dumps(plan_as_json(made)))

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bittygpt.commands.device_flag import device_of_flag
 from bittygpt.commands.novelty import NoveltyMeter
 from bittygpt.commands.out_of_memory import of_sampling
 from bittygpt.commands.sample_interactive import converse
@@ -14,12 +13,14 @@ from bittygpt.commands.sample_prompts import is_prompt_list, read_prompt
 from bittygpt.commands.sample_score import score_file
 from bittygpt.commands.sample_texts import Sampler, write_many, write_texts
 from bittygpt.config import RunConfig, load_config, overlay_sample
-from bittygpt.errors import UsageError
+from bittygpt.errors import ConfigError, UsageError
 from bittygpt.sampling.options import SamplingOptions
 from bittygpt.terminal.console import forget_reader, talk
 from bittygpt.training.checkpoint import find_checkpoint, load_checkpoint
+from bittygpt.training.devices import Device, choose_device
 from bittygpt.training.memory import memory_explained
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "max_tokens": ("1 or more", lambda value: value >= 1),
     "temperature": ("0 (greedy) or more", lambda value: 0 <= value < math.inf),
@@ -82,7 +83,7 @@ def sample(
     meter = NoveltyMeter(run_config, folder) if novelty else None
     explained = memory_explained(partial(of_sampling, folder, target, options.max_tokens))
     with explained, target.autocast(), _reader_may_leave():
-        model, tokenizer = load_checkpoint(folder, target.torch_device)
+        model, tokenizer = load_checkpoint(folder, target.torch_device, scored=score is not None)
         sampler = Sampler(model, tokenizer, options, tuple(stop), count, as_json, meter)
         if score is not None:
             score_file(model, tokenizer, score, run_config, as_json)
@@ -99,6 +100,16 @@ def _read_config(ckpt: str, config: Path | None) -> tuple[Path, RunConfig]:
     folder = find_checkpoint(ckpt, talk)
     run_config = load_config(folder / "config.yaml")
     return folder, run_config if config is None else overlay_sample(run_config, config)
+
+
+def device_of_flag(name: str) -> Device:
+    """The device of `--device`. Raises UsageError where there is none of that name, or it is not there."""
+    if name not in DEVICES:
+        raise UsageError(f"--device {name} is none of {', '.join(DEVICES)}")
+    try:
+        return choose_device(name, "auto")
+    except ConfigError as error:
+        raise UsageError(str(error).replace("train.device:", "--device:")) from None
 
 
 @contextmanager

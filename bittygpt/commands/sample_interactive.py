@@ -9,7 +9,7 @@ from types import ModuleType
 
 from bittygpt.commands.sample_texts import Sampler, Speed, write
 from bittygpt.errors import UsageError
-from bittygpt.sampling.decoder import Decoder
+from bittygpt.sampling.decoders import AnyDecoder, decoder_for
 from bittygpt.sampling.texts import complete
 from bittygpt.stop_signals import take_ctrl_c
 from bittygpt.terminal.console import result_while_read, talk
@@ -40,7 +40,7 @@ def converse(sampler: Sampler) -> None:
     """
     is_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     readline = _line_editing() if is_terminal else None
-    decoder = Decoder(sampler.model, 1)
+    decoder = decoder_for(sampler.model, 1, talk)
     text, turn, ctrl_c = "", 0, _CtrlC()
     if is_terminal:
         talk(WELCOME)
@@ -70,7 +70,7 @@ def _next_line(ctrl_c: _CtrlC, prompt: str) -> str | None:
             ctrl_c.at_prompt = False
 
 
-def _continue(sampler: Sampler, decoder: Decoder, text: str, turn: int, ctrl_c: _CtrlC) -> str:
+def _continue(sampler: Sampler, decoder: AnyDecoder, text: str, turn: int, ctrl_c: _CtrlC) -> str:
     """Print what follows a text, and give it back."""
     ids = sampler.tokenizer.encode(text)
     notices: list[str] = []

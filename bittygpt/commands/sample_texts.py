@@ -17,7 +17,7 @@ from bittygpt.data.tokenizer import StreamingDecoder, Tokenizer
 from bittygpt.errors import UsageError
 from bittygpt.sampling.batch import Batch
 from bittygpt.sampling.completion import Completion
-from bittygpt.sampling.decoder import Decoder
+from bittygpt.sampling.decoders import AnyDecoder, decoder_for
 from bittygpt.sampling.kv_cache import common_capacity
 from bittygpt.sampling.options import SamplingOptions
 from bittygpt.sampling.texts import Show, complete, rows_that_fit
@@ -49,14 +49,14 @@ class Sampler:
         longest_prompt: int,
         num_texts: int,
         on_notice: Callable[[str], None],
-        decoder: Decoder | None = None,
+        decoder: AnyDecoder | None = None,
     ) -> Batch:
         """Room for texts to be generated; `num_texts` in all, of which as many at once as fit."""
         capacity = common_capacity(self.model.config, [longest_prompt], self.options.max_tokens)
         if decoder is None:
             weight = self.model.token_embeddings.weight
             rows = rows_that_fit(self.model.config, capacity, num_texts, weight.dtype, weight.device)
-            decoder = Decoder(self.model, rows)
+            decoder = decoder_for(self.model, rows, talk)
         return Batch(decoder, self.options, self.tokenizer.end_of_text_id, capacity, on_notice)
 
     def record(self, prompt: dict[str, Any], completion: Completion, index: int) -> dict[str, Any]:
@@ -100,10 +100,10 @@ def write_texts(sampler: Sampler, prompt: str) -> None:
     streams = sampler.num_samples == 1 and not sampler.as_json
     notices: list[str] = []  # said at the end, so as not to break into a story on the same terminal
     speed = Speed()
-    if streams:
-        write(prompt)
     ids = sampler.tokenizer.encode(prompt)
     batch = sampler.batch(len(ids), sampler.num_samples, notices.append)
+    if streams:
+        write(prompt)
     with nullcontext(write) if streams else _counted(sampler) as show:
         (completions,) = complete(batch, [ids], sampler.num_samples, sampler.new_completion, show)
     speed.count(completions)

@@ -11,6 +11,8 @@ from bittygpt.config import RunConfig, config_to_yaml, fit_differences, load_con
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
+from bittygpt.engine.accelerate import notes_on_changes
+from bittygpt.engine.formulas import by_file, unlike
 from bittygpt.engine.kernels import cpu
 from bittygpt.errors import ConfigError
 from bittygpt.files import write_text
@@ -122,7 +124,7 @@ def _model_config(config: RunConfig, vocab_size: int) -> ModelConfig:
 
 
 def read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens | None) -> dict[str, Any]:
-    """The state of a checkpoint that the config and the tokens of today (None: not looked at) fit.
+    """The state of a checkpoint that the config, the formulas and the tokens of today (None: not looked at) fit.
 
     Raises:
         ConfigError: they do not.
@@ -131,10 +133,13 @@ def read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens | N
     differences = fit_differences(load_config(checkpoint / "config.yaml"), config)
     if tokens is not None and state["data_hash"] != tokens.hash():
         differences.append("data: the checkpoint was trained on other tokens")
-    if differences:
+    formulas = by_file(unlike(state.get("formulas", {})), "core/{}: {}: another formula than in training")
+    if differences or formulas:
+        what = " and ".join(["the config"] * bool(differences) + ["today's formulas"] * bool(formulas))
+        old = "them" if formulas else "the config"
         raise ConfigError(
-            f"{checkpoint} does not fit the config:\n  " + "\n  ".join(differences) + "\n"
-            "put the config back, give the run another run.name, or start over with --fresh (the old run is kept)"
+            f"{checkpoint} does not fit {what}:\n  " + "\n  ".join(differences + formulas) + "\n"
+            f"put {old} back, give the run another run.name, or start over with --fresh (the old run is kept)"
         )
     return state
 
@@ -152,6 +157,8 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         f"({'as many at once as fit' if is_open else f'{passes} forward pass' + 'es' * (passes > 1) + ' a step'})"
         + (f", {trainer.batches.epoch(steps):.2f} passes over the text" if steps else "")
     )
+    for line in notes_on_changes():
+        talk(line)
     if device.torch_device.type == "cpu" and not cpu.work_in(torch.float32):
         talk("slower without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC)")
     if trainer.validation.tokens.num_tokens < 2:

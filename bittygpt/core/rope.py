@@ -56,10 +56,13 @@ class RotaryEmbedding(nn.Module):
         if head_dim != self.head_dim or (positions_T is None and num_positions > self.max_positions):
             table = f"{self.max_positions} positions of head_dim {self.head_dim}"
             raise ValueError(f"RoPE with {table} cannot rotate vectors {tuple(x_BHTd.shape)}")
-        if self.cos_sin.device != x_BHTd.device:
+        cos_sin = self.cos_sin
+        if cos_sin.device != x_BHTd.device:
             with torch.inference_mode(False):  # what is made in that mode could not be used in training
-                self.cos_sin = self.table().to(x_BHTd.device)
-        return self.cos_sin[:num_positions] if positions_T is None else self.cos_sin[positions_T]
+                cos_sin = self.table().to(x_BHTd.device)
+            if type(cos_sin) is Tensor:  # and not one that stands for numbers that are never computed
+                self.cos_sin = cos_sin
+        return cos_sin[:num_positions] if positions_T is None else cos_sin[positions_T]
 
     def forward(self, x_BHTd: Tensor, positions_T: Tensor | None = None) -> Tensor:
         """Rotate the vectors x (B, H, T, d) by their positions (T,) int64, which are 0..T-1 by default."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import Any, TypeVar
 
 from bittygpt.errors import BittyGPTError
@@ -53,9 +52,7 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
         for process, connection in self._processes:
             connection.close()
             if kind is not None:

@@ -24,8 +24,8 @@ from bittygpt.engine.attention import FusedMultiHeadAttention
 from bittygpt.engine.block import FusedTransformerBlock
 from bittygpt.engine.embedding import FusedEmbedding
 from bittygpt.engine.feed_forward import FusedGatedFeedForward, FusedSwiGLU
-from bittygpt.engine.formulas import changed
-from bittygpt.engine.loss import FusedTransformerLM
+from bittygpt.engine.formulas import by_file, changed
+from bittygpt.engine.language_model import FusedTransformerLM
 from bittygpt.engine.rmsnorm import FusedRMSNorm
 
 FAST_PATHS: dict[type[nn.Module], type[nn.Module]] = {
@@ -62,13 +62,6 @@ def settle(model: nn.Module) -> None:
 
 
 def notes_on_changes() -> list[str]:
-    """A line for each file of core that was edited: what computes by the formula of its reader."""
-    files: dict[str, list[str]] = {}
-    for name in changed():
-        file, _, formula = name.partition(":")
-        files.setdefault(file, []).append(formula)
-    return [
-        f"core/{file} was changed: {', '.join(sorted(formulas))}; what holds that computes by your formula, "
-        "not by its fast path"
-        for file, formulas in sorted(files.items())
-    ]
+    """A line for each file of core that was edited. What no fast path stands for (`__init__`, a table) costs none."""
+    words = "core/{} was changed: {}; it computes as edited, and fast paths for what stood there before step aside"
+    return by_file(changed(), words)

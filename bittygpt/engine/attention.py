@@ -3,17 +3,20 @@
 Shapes: B batch, T positions (S of them on the key side), D d_model, H heads, G key/value heads, d head dimension.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.core.attention import MultiHeadAttention, causal_mask
+from bittygpt.core.attention import MultiHeadAttention, causal_mask, scaled_dot_product_attention
 from bittygpt.engine.dispatch import are_plain, runs_eagerly
 from bittygpt.engine.formulas import Proof
+from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.kernels import work_on
-from bittygpt.engine.products import LINEAR, are_intact_matrices, side_by_side, suit
+from bittygpt.engine.products import LINEAR, matrices, side_by_side, suit
 from bittygpt.engine.rotary import ROTARY, SplitAndRotate, can_rotate, rotate_as_complex, rotate_by_swapping
 
 ATTEND: tuple[str, ...] = (
@@ -33,14 +36,43 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     """
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
-    from_the_start = bool(num_queries == num_keys)  # torch.export, which has numbers of its own, wants a bool
-    mask = None if from_the_start or num_queries == 1 else causal_mask(num_queries, num_keys, q_BHTd.device)
+    mask, from_the_start = None, False
+    if num_queries == num_keys:  # asked so, as a compiler has numbers of its own, which give no bool
+        from_the_start = True
+    elif num_queries > 1:
+        mask = causal_mask(num_queries, num_keys, q_BHTd.device)
     # on a CPU, autocast would round what is float32 on purpose
     is_rounded = q_BHTd.is_cpu and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if is_rounded else nullcontext():
-        return F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
         )
+    if attended.requires_grad and runs_eagerly():
+        attended = OrByTheFormula.apply(q_BHTd, k_BGSd, v_BGSd, attended)
+    return attended
+
+
+class OrByTheFormula(FusedFunction):
+    """What the kernel has made, handed through; the gradient takes the kernel's way back.
+
+    That way cannot be differentiated again. Where it is to be, the gradient goes back through the formula instead.
+    """
+
+    @staticmethod
+    def formula(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor, _: None) -> Tensor:
+        copies = q_BHTd.shape[1] // k_BGSd.shape[1]
+        k_BHSd, v_BHSd = (x.repeat_interleave(copies, dim=1) for x in (k_BGSd, v_BGSd))
+        mask = causal_mask(q_BHTd.shape[-2], k_BGSd.shape[-2], q_BHTd.device)
+        return scaled_dot_product_attention(q_BHTd, k_BHSd, v_BHSd, mask)
+
+    @staticmethod
+    def forward(ctx: Any, q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor, attended_BHTd: Tensor) -> Tensor:
+        FusedFunction.save(ctx, (q_BHTd, k_BGSd, v_BGSd, None))
+        return attended_BHTd
+
+    @staticmethod
+    def gradients(_: Any, *grads: Tensor) -> tuple[None, None, None, Tensor]:
+        return None, None, None, grads[0]
 
 
 class FusedMultiHeadAttention(MultiHeadAttention):
@@ -51,10 +83,14 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """x (B, T, D) at positions 0..T-1 -> (B, T, D)."""
-        scores, projections, rotation = self.what_suits(x_BTD)
-        if not projections:
+        eager = runs_eagerly()
+        if not (eager or (torch.compiler.is_compiling() and self.for_compiler[1])):
             return super().forward(x_BTD)
-        weights = (self.q_proj.weight, self.k_proj.weight, self.v_proj.weight)
+        weights = self.projections() if eager else [p.weight for p in (self.q_proj, self.k_proj, self.v_proj)]
+        if weights is None or (eager and not (x_BTD.ndim == 3 and suit(x_BTD, weights))):
+            return super().forward(x_BTD)
+        scores = SCORES.holds() if eager else self.for_compiler[0]
+        rotation = self.can_rotate(x_BTD.shape[1]) if eager else self.for_compiler[2]
         projected = side_by_side(x_BTD, weights)
         if scores and projected.is_cpu and torch.is_autocast_enabled("cpu"):
             # there the fused kernel's backward pass takes four times as long in bfloat16
@@ -90,20 +126,10 @@ class FusedMultiHeadAttention(MultiHeadAttention):
             return fused_causal_attention(q_BHTd, k_BGTd, v_BGTd)
         return super().attend(q_BHTd, k_BGTd, v_BGTd)
 
-    def what_suits(self, x_BTD: Tensor) -> tuple[bool, bool, bool]:
-        """Whether scores, projections and rotation may each be computed by their fast path."""
-        if not runs_eagerly():
-            return self.for_compiler if torch.compiler.is_compiling() else (False, False, False)
-        layers = (self.q_proj, self.k_proj, self.v_proj)
-        suits = (
-            PROJECTIONS.holds()
-            and are_intact_matrices(layers)
-            and heads_agree(self)
-            and x_BTD.ndim == 3
-            and x_BTD.numel() > 0
-            and suit(x_BTD, [layer.weight for layer in layers])
-        )
-        return SCORES.holds(), suits, self.can_rotate(x_BTD.shape[1]) if suits else False
+    def projections(self) -> list[Tensor] | None:
+        """Their weights, if one product of them makes what the formula's three make."""
+        weights = matrices(self.q_proj, self.k_proj, self.v_proj) if PROJECTIONS.holds() else None
+        return weights if weights is not None and heads_agree(vars(self), *weights) else None
 
     def can_rotate(self, length: int) -> bool:
         """Whether `rope` rotates as it did when it was proved, and has a table for so many positions."""
@@ -111,23 +137,13 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
     def settle(self) -> None:
         """Decide for the compiler, which looks at no hooks."""
-        layers = (self.q_proj, self.k_proj, self.v_proj)
-        projections = PROJECTIONS.holds() and are_intact_matrices(layers) and heads_agree(self)
         rotation = self.can_rotate(0)
-        if rotation and self.rope is not None:
-            self.rope.angles(
-                self.q_proj.weight.new_empty(0, self.head_dim)
-            )  # has the table where the weights are
-        self.for_compiler = SCORES.holds(), projections, rotation
+        if rotation and self.rope is not None:  # has the table where the weights are
+            self.rope.angles(self.q_proj.weight.new_empty(0, self.head_dim))
+        self.for_compiler = SCORES.holds(), self.projections() is not None, rotation
 
 
-def heads_agree(attention: MultiHeadAttention) -> bool:
-    """Whether the projections make as many heads as the layer says."""
-    width = attention.head_dim
-    rows = (
-        attention.q_proj.weight.shape[0],
-        attention.k_proj.weight.shape[0],
-        attention.v_proj.weight.shape[0],
-    )
-    keys = attention.num_kv_heads * width
-    return rows == (attention.num_heads * width, keys, keys)
+def heads_agree(sizes: Mapping[str, int], wq: Tensor, wk: Tensor, wv: Tensor) -> bool:
+    """Whether the projections' weights are matrices for as many heads as the layer's attributes say."""
+    rows, keys = sizes["num_heads"] * sizes["head_dim"], sizes["num_kv_heads"] * sizes["head_dim"]
+    return wq.shape[:-1] == (rows,) and wk.shape[:-1] == wv.shape[:-1] == (keys,)

@@ -1,16 +1,9 @@
-"""The block on a CPU in float32: each half with its norm and its residual sum in one function, backward by hand.
+"""The block on a CPU in float32: each half in one function, where all of it is as it was proved.
 
-What a block computes, and why, stands in `core/transformer.py`. Left to autograd it keeps, copies and adds more than
-it need: here the weights lie where they are, a sum is part of the product before it, the two gradients that meet at x
-become one in the norm's own last step, and RoPE rotates what the product has just written in place.
-
-Under autocast products are in its precision; norms, RoPE, attention and the residual sum stay float32.
-
-Shapes: B batch, T positions, N = B·T, D d_model, H heads, G key/value heads, d head dimension, F d_ff.
+Shapes: B batch, T positions, D d_model.
 """
 
-from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,24 +12,21 @@ from bittygpt.core.activations import silu
 from bittygpt.core.attention import MultiHeadAttention
 from bittygpt.core.feed_forward import SwiGLU
 from bittygpt.core.linear import Linear
-from bittygpt.core.rmsnorm import RMSNorm, rms_norm
-from bittygpt.core.rope import apply_rotary
+from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.transformer import TransformerBlock
 from bittygpt.engine.attention import ATTEND, LAYER, fused_causal_attention, heads_agree
+from bittygpt.engine.block_halves import NormAndSwiGLU, QueriesKeysValues, add_product
 from bittygpt.engine.dispatch import (
-    are_plain,
-    has_only_weight,
     is_intact,
-    no_global_hooks,
-    product_dtype,
+    is_plain,
     runs_eagerly,
+    weight_of,
 )
-from bittygpt.engine.feed_forward import SWIGLU, silu_gate, silu_gate_gradients
+from bittygpt.engine.feed_forward import SWIGLU
 from bittygpt.engine.formulas import Proof
-from bittygpt.engine.function import FusedFunction
-from bittygpt.engine.products import LINEAR, are_intact_matrices, in_precision, weight_gradient
-from bittygpt.engine.rmsnorm import RMS_NORM, norm_gradients, normalized
-from bittygpt.engine.rotary import ROTARY, can_rotate, rotate_heads
+from bittygpt.engine.products import LINEAR
+from bittygpt.engine.rmsnorm import RMS_NORM
+from bittygpt.engine.rotary import ROTARY, can_rotate
 
 BLOCK = ("transformer.py:TransformerBlock", "transformer.py:TransformerBlock.forward")
 ATTENTION_HALF = Proof(*BLOCK, *RMS_NORM, *LINEAR, *LAYER, *ATTEND, *ROTARY)
@@ -50,220 +40,70 @@ class FusedTransformerBlock(TransformerBlock):
 
     def forward(self, x_BTD: Tensor) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        if not (runs_eagerly() and x_BTD.is_cpu and x_BTD.ndim == 3 and x_BTD.numel() and no_global_hooks()):
+        if not (runs_eagerly() and x_BTD.is_cpu and x_BTD.ndim == 3 and x_BTD.numel()):
             return super().forward(x_BTD)
-        first, second = self.first_half_suits(x_BTD), self.second_half_suits(x_BTD)
-        if not (first or second):  # with one of them, the sums are those that were proved
+        first, second = attention_operands(self, x_BTD), feed_forward_operands(self, x_BTD)
+        if first is None and second is None:  # with one of them, the sums are those that were proved
             return super().forward(x_BTD)
-        x_BTD = attention_half(self, x_BTD) if first else x_BTD + self.attn(self.ln1(x_BTD))
-        return feed_forward_half(self, x_BTD) if second else x_BTD + self.ffn(self.ln2(x_BTD))
-
-    def first_half_suits(self, x_BTD: Tensor) -> bool:
-        """Whether norm, projections, RoPE, attention and the sum are those that were proved, with plain weights."""
-        attention = self.attn
-        if not (ATTENTION_HALF.holds() and is_norm(self.ln1) and is_intact(attention, MultiHeadAttention)):
-            return False
-        rope, norms = attention.rope, (attention.q_norm, attention.k_norm)
-        layers = (attention.q_proj, attention.k_proj, attention.v_proj, attention.output_proj)
-        length, head_dim = x_BTD.shape[1], attention.head_dim
-        return (
-            are_intact_matrices(layers)
-            and heads_agree(attention)
-            and (norms == (None, None) or all(map(is_norm, norms)))
-            and (rope is None or can_rotate(rope, length, head_dim))
-            and are_float32_matrices(x_BTD, self.ln1, layers)
-            and all(n is None or (n.weight.dtype == torch.float32 and n.eps == self.ln1.eps) for n in norms)
-        )
-
-    def second_half_suits(self, x_BTD: Tensor) -> bool:
-        """Whether norm, SwiGLU and the sum are those that were proved, with plain weights."""
-        if not (FEED_FORWARD_HALF.holds() and is_norm(self.ln2) and is_intact(self.ffn, SwiGLU)):
-            return False
-        ffn = cast(SwiGLU, self.ffn)
-        layers = (ffn.w1, ffn.w3, ffn.w2)
-        return (
-            ffn.activation is silu
-            and are_intact_matrices(layers)
-            and are_float32_matrices(x_BTD, self.ln2, layers)
-        )
-
-
-def is_norm(module: object) -> bool:
-    """Whether a part is RMSNorm as it stands in core, with a plain gain and nothing else."""
-    return is_intact(module, RMSNorm) and has_only_weight(module)
-
-
-def are_float32_matrices(x_BTD: Tensor, norm: RMSNorm, layers: Sequence[Linear]) -> bool:
-    """Whether x, a norm's gain and matrices are plain, on one device, in float32."""
-    tensors = (x_BTD, norm.weight, *(layer.weight for layer in layers))
-    return (
-        are_plain(*tensors)
-        and all(x.dtype == torch.float32 for x in tensors)
-        and norm.weight.shape == x_BTD.shape[-1:]
-        and all(layer.weight.ndim == 2 for layer in layers)
-    )
-
-
-def attention_half(block: TransformerBlock, x_BTD: Tensor) -> Tensor:
-    """x + attention(norm(x)): (B, T, D) -> the same."""
-    attention = block.attn
-    norms = (attention.q_norm, attention.k_norm)
-    x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValues.apply(
-        x_BTD,
-        block.ln1.weight,
-        *(layer.weight for layer in (attention.q_proj, attention.k_proj, attention.v_proj)),
-        *(None if norm is None else norm.weight for norm in norms),
-        None if attention.rope is None else attention.rope.cos_sin[: x_BTD.shape[1]],
-        attention.head_dim,
-        block.ln1.eps,
-    )
-    attended_BTD = fused_causal_attention(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)
-    return add_product(x_BTD, attended_BTD, attention.output_proj.weight)
-
-
-def feed_forward_half(block: TransformerBlock, x_BTD: Tensor) -> Tensor:
-    """x + feed_forward(norm(x)): (B, T, D) -> the same."""
-    ffn = cast(SwiGLU, block.ffn)
-    weights = (layer.weight for layer in (ffn.w1, ffn.w3, ffn.w2))
-    result: Tensor = NormAndSwiGLU.apply(x_BTD, block.ln2.weight, *weights, block.ln2.eps)
-    return result
-
-
-def add_product(x_BTD: Tensor, y_BTD: Tensor, weight: Tensor) -> Tensor:
-    """x + y Wᵀ; in one go where all are of one precision. Autocast would round x, too."""
-    if product_dtype(x_BTD) != x_BTD.dtype:
-        return x_BTD + y_BTD @ weight.T
-    return torch.addmm(x_BTD.flatten(0, 1), y_BTD.flatten(0, 1), weight.T).view_as(x_BTD)
-
-
-class QueriesKeysValues(FusedFunction):
-    """x -> x, q (B, H, T, d), k and v (B, G, T, d): norm, three products, norms of q and k, RoPE.
-
-    x is handed through, so that the gradient of the residual sum comes here and is added where it costs nothing.
-    """
-
-    @staticmethod
-    def formula(
-        x_BTD: Tensor,
-        gain_D: Tensor,
-        wq: Tensor,
-        wk: Tensor,
-        wv: Tensor,
-        q_gain_d: Tensor | None,
-        k_gain_d: Tensor | None,
-        cos_sin: Tensor | None,
-        head_dim: int,
-        eps: float,
-    ) -> tuple[Tensor, ...]:
-        h_BTD = rms_norm(x_BTD, gain_D, eps)
-        heads = []
-        for weight, gain_d, is_rotated in ((wq, q_gain_d, True), (wk, k_gain_d, True), (wv, None, False)):
-            head = (h_BTD @ weight.T).unflatten(-1, (-1, head_dim))
-            head = (head if gain_d is None else rms_norm(head, gain_d, eps)).transpose(1, 2)
-            heads.append(apply_rotary(head, cos_sin) if is_rotated and cos_sin is not None else head)
-        return x_BTD, *heads
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x_BTD: Tensor,
-        gain_D: Tensor,
-        wq: Tensor,
-        wk: Tensor,
-        wv: Tensor,
-        q_gain_d: Tensor | None,
-        k_gain_d: Tensor | None,
-        cos_sin: Tensor | None,
-        head_dim: int,
-        eps: float,
-    ) -> tuple[Tensor, ...]:
-        dtype = product_dtype(x_BTD)
-        weights = in_precision(dtype, wq, wk, wv)
-        x_ND = x_BTD.flatten(0, 1)
-        h_ND, inverse_rms = normalized(x_ND, gain_D, eps, dtype)
-        heads: list[Tensor] = []
-        head_norms: list[Tensor | None] = []
-        for weight, gain_d in zip(weights, (q_gain_d, k_gain_d, None), strict=True):
-            head = (h_ND @ weight.T).float().view(*x_BTD.shape[:2], -1, head_dim)
-            if gain_d is not None:
-                head_norms.append(head)
-                head, head_inverse_rms = normalized(head, gain_d, eps, head.dtype)
-                head_norms.append(head_inverse_rms)
-            heads.append(head)
-        if cos_sin is not None:
-            for head in heads[:2]:
-                rotate_heads(head, cos_sin, out=head)
-        inputs = (x_BTD, gain_D, wq, wk, wv, q_gain_d, k_gain_d, cos_sin, head_dim, eps)
-        FusedFunction.save(ctx, inputs, inverse_rms, h_ND, *weights, *head_norms)
-        return x_BTD, *(head.transpose(1, 2) for head in heads)
-
-    @staticmethod
-    def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, _, _ = FusedFunction.inputs(ctx)
-        inverse_rms, h_ND, wq, wk, wv, *head_norms = FusedFunction.saved(ctx)
-        x_ND = x_BTD.flatten(0, 1)
-        dx_BTD, *dheads = grads
-        head_gains: list[Tensor | None] = []
-        dprojected: list[Tensor] = []
-        for dhead_BHTd, gain_d in zip(dheads, (q_gain_d, k_gain_d, None), strict=True):
-            dhead = dhead_BHTd.transpose(1, 2).contiguous()  # (B, T, H, d), as it mostly lies already
-            if cos_sin is not None and len(dprojected) < 2:  # not the values
-                dhead = rotate_heads(dhead, cos_sin, back=True)
-            if gain_d is not None:
-                dhead, dgain_d = norm_gradients(dhead, head_norms.pop(0), head_norms.pop(0), gain_d)
-                head_gains.append(dgain_d)
-            else:
-                head_gains.append(None)
-            dprojected.append(dhead.view(h_ND.shape[0], -1).to(h_ND.dtype))
-        dq, dk, dv = dprojected
-        dh_ND = (dq @ wq).addmm_(dk, wk).addmm_(dv, wv)
-        dx_ND, dgain_D = norm_gradients(dh_ND, x_ND, inverse_rms, gain_D, beside=dx_BTD.reshape(x_ND.shape))
-        wanted = ctx.needs_input_grad[2:5]
-        dweights = (weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True))
-        return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
-
-
-class NormAndSwiGLU(FusedFunction):
-    """x + w2 (silu(w1 n) * w3 n) with n = norm(x)."""
-
-    @staticmethod
-    def formula(x_BTD: Tensor, gain_D: Tensor, w1: Tensor, w3: Tensor, w2: Tensor, eps: float) -> Tensor:
-        h_BTD = rms_norm(x_BTD, gain_D, eps)
-        return x_BTD + (silu(h_BTD @ w1.T) * (h_BTD @ w3.T)) @ w2.T
-
-    @staticmethod
-    def forward(
-        ctx: Any, x_BTD: Tensor, gain_D: Tensor, w1: Tensor, w3: Tensor, w2: Tensor, eps: float
-    ) -> Tensor:
-        inputs, dtype = (x_BTD, gain_D, w1, w3, w2, eps), product_dtype(x_BTD)
-        w1, w3, w2 = in_precision(dtype, w1, w3, w2)
-        x_ND = x_BTD.flatten(0, 1)
-        h_ND, inverse_rms = normalized(x_ND, gain_D, eps, dtype)
-        gate_NF, up_NF = h_ND @ w1.T, h_ND @ w3.T
-        y_NF = silu_gate(gate_NF, up_NF)
-        FusedFunction.save(ctx, inputs, inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF)
-        if dtype != x_BTD.dtype:
-            return x_BTD + (y_NF @ w2.T).view_as(x_BTD)
-        result = torch.empty_like(x_BTD)  # a tensor of its own: FSDP2 warns of a view as a layer's result
-        torch.addmm(x_ND, y_NF, w2.T, out=result.flatten(0, 1))
+        if first is None:
+            x_BTD = x_BTD + self.attn(self.ln1(x_BTD))
+        else:
+            *operands, output_weight = first
+            x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValues.apply(x_BTD, *operands)
+            attended_BTD = fused_causal_attention(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)
+            x_BTD = add_product(x_BTD, attended_BTD, output_weight)
+        if second is None:
+            return x_BTD + self.ffn(self.ln2(x_BTD))
+        result: Tensor = NormAndSwiGLU.apply(x_BTD, *second)
         return result
 
-    @staticmethod
-    def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x_BTD, gain_D, *_ = FusedFunction.inputs(ctx)
-        inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF = FusedFunction.saved(ctx)
-        x_ND = x_BTD.flatten(0, 1)
-        dresult_ND = grads[0].reshape(x_ND.shape)
-        dproduct_ND = dresult_ND.to(h_ND.dtype)
-        dgate_NF, dup_NF = silu_gate_gradients(dproduct_ND @ w2, gate_NF, up_NF)
-        dh_ND = (dgate_NF @ w1).addmm_(dup_NF, w3)
-        dx_ND, dgain_D = norm_gradients(dh_ND, x_ND, inverse_rms, gain_D, beside=dresult_ND)
-        w1_wanted, w3_wanted, w2_wanted = ctx.needs_input_grad[2:5]
-        return (
-            dx_ND.view(grads[0].shape),
-            dgain_D,
-            weight_gradient(w1_wanted, dgate_NF, h_ND),
-            weight_gradient(w3_wanted, dup_NF, h_ND),
-            weight_gradient(w2_wanted, dproduct_ND, y_NF),
-            None,
-        )
+
+def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:
+    """What `QueriesKeysValues` takes beside x, and the output projection's weight.
+
+    None unless norm, projections, RoPE, attention and the sum are those that were proved, with plain float32 weights.
+    """
+    parts: Any = block._modules  # attributes take ten times as long
+    norm, attention = parts.get("ln1"), parts.get("attn")
+    if not (ATTENTION_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(attention, MultiHeadAttention)):
+        return None
+    inner, sizes = attention._modules, attention.__dict__
+    layers = [inner.get(name) for name in ("q_proj", "k_proj", "v_proj", "output_proj")]
+    head_norms, rope = [inner.get(name) for name in ("q_norm", "k_norm")], inner.get("rope")
+    if not (
+        all(is_intact(layer, Linear) for layer in layers)
+        and all(
+            sizes.get(name) is None for name in ("q_norm", "k_norm", "rope")
+        )  # a function in a part's place
+        and all(each is None or (is_intact(each, RMSNorm) and each.eps == norm.eps) for each in head_norms)
+        and (head_norms[0] is None) == (head_norms[1] is None)
+        and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes["head_dim"]))
+    ):
+        return None
+    weights = float32_weights(x_BTD, norm, *layers, *filter(None, head_norms))
+    if weights is None or not heads_agree(sizes, *weights[1:4]):
+        return None
+    gain, wq, wk, wv, output, *head_gains = weights
+    cos_sin = None if rope is None else rope.cos_sin[: x_BTD.shape[1]]
+    return gain, wq, wk, wv, *(head_gains or (None, None)), cos_sin, sizes["head_dim"], norm.eps, output
+
+
+def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:
+    """What `NormAndSwiGLU` takes beside x; None unless norm, SwiGLU and the sum are those that were proved."""
+    parts: Any = block._modules
+    norm, ffn = parts.get("ln2"), parts.get("ffn")
+    if not (FEED_FORWARD_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(ffn, SwiGLU)):
+        return None
+    layers = [ffn._modules.get(name) for name in ("w1", "w3", "w2")]
+    if not (ffn.__dict__["activation"] is silu and all(is_intact(layer, Linear) for layer in layers)):
+        return None
+    weights = float32_weights(x_BTD, norm, *layers)
+    return None if weights is None else (*weights, norm.eps)
+
+
+def float32_weights(x_BTD: Tensor, norm: object, *parts: object) -> list[Tensor] | None:
+    """A norm's gain and the weights of other parts; None unless they and x are plain, in main memory, in float32."""
+    weights = [weight_of(part) for part in (norm, *parts)]
+    found = [w for w in weights if w is not None and w.dtype is torch.float32 and w.is_cpu]
+    suits = is_plain(x_BTD) and x_BTD.dtype is torch.float32 and len(found) == len(weights)
+    return found if suits and found[0].shape == x_BTD.shape[-1:] else None

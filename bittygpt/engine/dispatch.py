@@ -9,14 +9,13 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-METHODS = frozenset(("forward", "attend", "angles", "table", "logits", "loss", "__call__"))
+METHODS = frozenset(("forward", "attend", "angles", "table", "hidden_states", "logits", "loss"))
 
 
 def runs_eagerly() -> bool:
-    """Whether an operation is just computed: not compiled, traced, transformed by torch.func, or watched by a mode.
+    """Whether an operation is just computed: not compiled, traced, transformed by torch.func, or watched.
 
-    Forward-mode derivatives are no part of a backward pass by hand, either.
+    A mode may watch, or a hook on all modules. Forward-mode derivatives are no part of a backward pass by hand, either.
     """
     return not (
         torch.compiler.is_compiling()
@@ -24,15 +23,16 @@ def runs_eagerly() -> bool:
         or torch._C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
         or torch._C._get_tracing_state() is not None
+        or torch_module._has_any_global_hook()
     )
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether a tensor is just numbers in memory: not fake, meta, sparse, shared out, wrapped, or lazily negated."""
+    """Whether a tensor is just numbers in memory: not fake, meta, sparse, sharded, wrapped, or lazily negated."""
     return (
         (type(x) is nn.Parameter or type(x) is Tensor)
         and x.layout is torch.strided
-        and not (x.is_meta or x.is_neg() or x.is_complex())
+        and not (x.is_meta or x.is_neg())
     )
 
 
@@ -50,23 +50,27 @@ def is_intact(module: object, kind: type[nn.Module]) -> bool:
     if found is not kind and found.__dict__.get("formula") is not kind:
         return False
     state = module.__dict__
-    return METHODS.isdisjoint(state) and not any(state[hooks] for hooks in HOOKS)
+    return state.keys().isdisjoint(METHODS) and not (
+        state["_forward_hooks"]
+        or state["_forward_pre_hooks"]
+        or state["_backward_hooks"]
+        or state["_backward_pre_hooks"]
+    )
 
 
-def is_intact_matrix(module: object, kind: type[nn.Module]) -> bool:
-    """Whether a part is intact, and has a plain `weight` and nothing else."""
-    return is_intact(module, kind) and has_only_weight(module)
+def weight_of(module: object) -> Tensor | None:
+    """The plain `weight` that is all that a module learns; None where it learns more, or something odd.
+
+    Asked of the module's own dictionary, as its attributes take ten times as long.
+    """
+    parameters = module.__dict__["_parameters"]
+    weight: Tensor | None = parameters.get("weight")
+    return weight if len(parameters) == 1 and weight is not None and is_plain(weight) else None
 
 
 def has_only_weight(module: object) -> bool:
-    """Whether a plain `weight` is all that a module learns."""
-    parameters = module.__dict__["_parameters"]
-    return len(parameters) == 1 and parameters.get("weight") is not None and is_plain(parameters["weight"])
-
-
-def no_global_hooks() -> bool:
-    """Whether there is no hook on all modules."""
-    return not torch_module._has_any_global_hook()
+    """Whether there is such a weight."""
+    return weight_of(module) is not None
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

@@ -39,7 +39,8 @@ class OrderedLookUp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (ids,) = ctx.saved_tensors
-        return sum_rows(grads[0].reshape(ids.numel(), -1), ids.flatten(), ctx.num_embeddings), None
+        rows = grads[0].reshape(ids.numel(), grads[0].shape[-1])
+        return sum_rows(rows, ids.flatten(), ctx.num_embeddings), None
 
 
 class FusedEmbedding(Embedding):

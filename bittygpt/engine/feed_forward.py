@@ -14,11 +14,15 @@ from bittygpt.engine.dispatch import runs_eagerly
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.kernels import cpu
-from bittygpt.engine.products import LINEAR, are_intact_matrices, side_by_side, suit
+from bittygpt.engine.products import LINEAR, matrices, side_by_side, suit
 
-GATED = ("feed_forward.py:GatedFeedForward", "feed_forward.py:GatedFeedForward.forward")
+GATED = (
+    "feed_forward.py:GatedFeedForward",
+    "feed_forward.py:GatedFeedForward.forward",
+    "feed_forward.py:SwiGLU",
+)
 GATE_AND_UP, SILU = Proof(*GATED, *LINEAR), Proof("activations.py:silu")
-SWIGLU = Proof(*GATED, *LINEAR, "feed_forward.py:SwiGLU", "activations.py:silu")
+SWIGLU = Proof(*GATED, *LINEAR, "activations.py:silu")
 
 
 def silu_and_slope(gate: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,27 +83,25 @@ class FusedGatedFeedForward(GatedFeedForward):
     def forward(self, x: Tensor) -> Tensor:
         """x (..., D) -> (..., D)."""
         eager = runs_eagerly()
-        if not (self.suits(x) if eager else self.for_compiler and torch.compiler.is_compiling()):
+        if not (eager or (torch.compiler.is_compiling() and self.for_compiler)):
             return super().forward(x)
-        gate_and_up = side_by_side(x, (self.w1.weight, self.w3.weight))
+        weights = self.gate_and_up() if eager else [self.w1.weight, self.w3.weight]
+        if weights is None or (eager and not suit(x, weights)):
+            return super().forward(x)
+        gate_and_up = side_by_side(x, weights)
         if eager and self.activation is silu and SILU.holds():
             return self.w2(SiLUGate.apply(gate_and_up))
         gate, up = gate_and_up.chunk(2, dim=-1)
         return self.w2(self.activation(gate) * up)
 
-    def suits(self, x: Tensor) -> bool:
-        """Whether one product does what the formula's two do."""
-        layers = (self.w1, self.w3)
-        return (
-            are_intact_matrices(layers)
-            and GATE_AND_UP.holds()
-            and x.numel() > 0
-            and suit(x, [layer.weight for layer in layers])
-        )
+    def gate_and_up(self) -> list[Tensor] | None:
+        """Their weights, if one product of them makes what the formula's two make."""
+        weights = matrices(self.w1, self.w3) if GATE_AND_UP.holds() else None
+        return weights if weights is not None and weights[0].shape == weights[1].shape else None
 
     def settle(self) -> None:
         """Decide for the compiler, which looks at no hooks."""
-        self.for_compiler = are_intact_matrices((self.w1, self.w3)) and GATE_AND_UP.holds()
+        self.for_compiler = self.gate_and_up() is not None
 
 
 class FusedSwiGLU(FusedGatedFeedForward, SwiGLU):

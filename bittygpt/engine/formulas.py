@@ -12,7 +12,8 @@ import hashlib
 import importlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -21,6 +22,12 @@ import bittygpt.core
 
 CORE = Path(bittygpt.core.__file__).parent
 PROVED = Path(__file__).with_name("proved.json")
+# what has no part in what a trained model says of a text: how it learns and what it learns from, and where it starts
+LEARNING = re.compile(
+    r"(adamw|muon|sgd|optimizer|grad_clip|schedule|choices)\.py:"
+    r"|:(Linear|Embedding)\.__init__$|\.(num_parameters|flops_per_token)$"
+)
+LOSS = re.compile(r"cross_entropy\.py:|:log_softmax$|:TransformerLM\.loss$")
 
 
 class Proof:
@@ -31,46 +38,51 @@ class Proof:
         if unknown := self.names - proved().keys():
             raise KeyError(f"no formula of core: {', '.join(sorted(unknown))}")
         self.is_as_proved = self.names.isdisjoint(changed())
-        self._functions = [live for name in sorted(names) if (live := _live(name)) is not None]
+        files = {name.partition(":")[0] for name in names}
+        found = sorted(names) if self.is_as_proved else []  # what was edited may not be there any more
+        self._functions = [live for name in found for live in _live(name, files)]
 
     def holds(self) -> bool:
         """Whether they are the ones of the proof: in core's files, and in the running program."""
         if not self.is_as_proved:
             return False
         for namespace, name, found, function, code in self._functions:
-            if namespace.get(name) is not found or function.__code__ is not code:
+            if namespace.get(name) is not found or (function and function.__code__ is not code):
                 return False
         return True
 
 
-Live = tuple[Mapping[str, Any], str, Any, FunctionType, object]
+Live = tuple[Mapping[str, Any], str, Any, FunctionType | None, object]
 
 
-def _live(name: str) -> Live | None:
-    """Where the program looks a function up, what is there, and the code that came from core's file; None: no function.
+def _live(name: str, files: Set[str]) -> Iterator[Live]:
+    """Where these files look a function up, what is there, and the code that came from core; for a class its `forward`.
 
     Code that came from elsewhere is no proved one: None stands for it.
     """
-    file, _, path = name.partition(":")
-    if "[" in path:
-        return None
-    namespace: Mapping[str, Any] = vars(importlib.import_module(f"bittygpt.core.{file.removesuffix('.py')}"))
+    home, _, path = name.partition(":")
     *owners, last = path.split(".")
-    for owner in owners:
-        namespace = vars(namespace[owner])
-    found = namespace[last]
-    function = found.fget if isinstance(found, property) else found
-    if not isinstance(function, FunctionType):
-        return None
-    function_of_file = inspect.unwrap(function)
-    is_of_core = Path(function_of_file.__code__.co_filename).resolve() == (CORE / file).resolve()
-    return namespace, last, found, function, function.__code__ if is_of_core else None
+    for file in [home] if owners or "[" in path else files:
+        namespace: Mapping[str, Any] = vars(
+            importlib.import_module(f"bittygpt.core.{file.removesuffix('.py')}")
+        )
+        for owner in owners:
+            namespace = vars(namespace[owner])
+        found = namespace.get(last)
+        function = found.fget if isinstance(found, property) else found
+        if isinstance(function, FunctionType):
+            source = Path(inspect.unwrap(function).__code__.co_filename)
+            is_of_core = source.resolve() == (CORE / home).resolve()
+            yield namespace, last, found, function, function.__code__ if is_of_core else None
+        elif isinstance(found, type) and file == home:  # which may have none of its own
+            yield vars(found), "forward", vars(found).get("forward"), None, None
 
 
 @functools.cache
 def proved() -> dict[str, str]:
     """Name and hash of every formula, as proved."""
-    return dict(json.loads(PROVED.read_text("utf-8")))
+    files: dict[str, dict[str, str]] = json.loads(PROVED.read_text("utf-8"))
+    return {f"{file}:{name}": value for file, names in files.items() for name, value in names.items()}
 
 
 @functools.cache
@@ -79,6 +91,32 @@ def changed() -> dict[str, str]:
     today = fingerprints(CORE)
     gone = dict.fromkeys(proved().keys() - today.keys(), "")
     return gone | {name: value for name, value in today.items() if proved().get(name) != value}
+
+
+def unlike(recorded: Mapping[str, str]) -> list[str]:
+    """Which formulas differ from those of another day, whose `changed()` was recorded. What is new today does not."""
+    then, today = {**proved(), **recorded}, {**proved(), **changed()}
+    return sorted(name for name, value in then.items() if today.get(name, "") != value)
+
+
+def of_texts(names: Iterable[str], scored: bool = False) -> list[str]:
+    """Those that have a part in what a trained model says of a text; `scored`: or in how well it foresees one."""
+    return [name for name in names if not LEARNING.search(name) and (scored or not LOSS.search(name))]
+
+
+def of_architecture(activation: str) -> list[str]:
+    """What was edited, so that a model is no longer the one that other programs know; or an activation that is new."""
+    own = {f"feed_forward.py:{table}['{activation}']" for table in ("GATED", "PLAIN")}
+    return of_texts(name for name in changed() if name in own | proved().keys())
+
+
+def by_file(names: Iterable[str], words: str = "core/{} ({})") -> list[str]:
+    """`core/rmsnorm.py (rms_norm, RMSNorm.forward)`, for each file."""
+    files: dict[str, list[str]] = {}
+    for name in sorted(names):
+        file, _, formula = name.partition(":")
+        files.setdefault(file, []).append(formula)
+    return [words.format(file, ", ".join(formulas)) for file, formulas in files.items()]
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
@@ -150,4 +188,9 @@ def _is_docstring(node: object) -> bool:
 
 
 if __name__ == "__main__":
-    PROVED.write_text(json.dumps(fingerprints(CORE), indent=0) + "\n")
+    by_name: dict[str, dict[str, str]] = {}
+    for full_name, value in fingerprints(CORE).items():
+        file, _, name = full_name.partition(":")
+        by_name.setdefault(file, {})[name] = value
+    lines = (f"{json.dumps(file)}: {json.dumps(names)}" for file, names in by_name.items())
+    PROVED.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -27,31 +27,32 @@ class FusedFunction(torch.autograd.Function):
 
     @staticmethod
     def save(ctx: Any, inputs: tuple[Any, ...], *intermediates: Tensor | None) -> None:
-        """Keep the inputs, tensors and others, and what else `gradients` wants, which `saved` gives back."""
+        """Keep the inputs, tensors and others, and what else `gradients` wants. `saved` gives both back."""
         tensors = [x for x in inputs if isinstance(x, Tensor)]
         ctx.constants = [None if isinstance(x, Tensor) else (x,) for x in inputs]
-        ctx.num_tensors = len(tensors)
         ctx.save_for_backward(*tensors, *intermediates)
 
     @staticmethod
-    def inputs(ctx: Any) -> tuple[Any, ...]:
-        """What was saved as inputs."""
+    def saved(ctx: Any) -> tuple[tuple[Any, ...], tuple[Tensor, ...]]:
+        """The inputs, and the rest; to be asked once, as checkpointing computes them anew and then drops them."""
         tensors = iter(ctx.saved_tensors)
-        return tuple(next(tensors) if constant is None else constant[0] for constant in ctx.constants)
-
-    @staticmethod
-    def saved(ctx: Any) -> tuple[Tensor, ...]:
-        """The intermediates."""
-        return ctx.saved_tensors[ctx.num_tensors :]
+        inputs = tuple(next(tensors) if constant is None else constant[0] for constant in ctx.constants)
+        return inputs, tuple(tensors)
 
     def __init_subclass__(cls) -> None:
         def backward(ctx: Any, *grads: Tensor) -> Any:
-            by_hand = torch.compiler.is_compiling() or (
-                not torch.is_grad_enabled() and runs_eagerly() and all(map(is_plain, grads))
-            )
-            return cls.gradients(ctx, *grads) if by_hand else _gradients_of_formula(ctx, cls.formula, grads)
+            if torch.compiler.is_compiling() or by_hand_suffices(grads):
+                return cls.gradients(ctx, *grads)
+            return _gradients_of_formula(ctx, cls.formula, grads)
 
         cls.backward = staticmethod(backward)  # type: ignore[method-assign]
+
+
+def by_hand_suffices(grads: tuple[Tensor, ...]) -> bool:
+    """Whether no gradient of these gradients is wanted, and they are plain, each a single one."""
+    is_batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` has it
+    plain = all(is_plain(grad) and not is_batched(grad) for grad in grads)
+    return plain and not torch.is_grad_enabled() and runs_eagerly()
 
 
 def _gradients_of_formula(ctx: Any, formula: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
@@ -59,8 +60,10 @@ def _gradients_of_formula(ctx: Any, formula: Any, grads: tuple[Tensor, ...]) -> 
     twice = torch.is_grad_enabled()
     with torch.enable_grad():
         # aliases: the way from one input to another, outside of the formula, is not to be counted
-        inputs = [x.view_as(x) if isinstance(x, Tensor) else x for x in FusedFunction.inputs(ctx)]
+        inputs = [x.view_as(x) if isinstance(x, Tensor) else x for x in FusedFunction.saved(ctx)[0]]
         outputs = formula(*inputs)
-    wanted = [x for x, needed in zip(inputs, ctx.needs_input_grad, strict=True) if needed]
-    found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=twice, allow_unused=True))
-    return tuple(next(found) if needed else None for needed in ctx.needs_input_grad)
+    wanted = {
+        number: x for number, x in enumerate(inputs) if ctx.needs_input_grad[number] and isinstance(x, Tensor)
+    }
+    found = torch.autograd.grad(outputs, [*wanted.values()], grads, create_graph=twice, allow_unused=True)
+    return tuple(map(dict(zip(wanted, found, strict=True)).get, range(len(inputs))))

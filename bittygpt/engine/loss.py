@@ -19,22 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bittygpt.core.cross_entropy import IGNORE_INDEX, Reduction, check_targets, cross_entropy
-from bittygpt.core.transformer import TransformerLM
-from bittygpt.engine.dispatch import are_plain, product_dtype, runs_eagerly
-from bittygpt.engine.formulas import Proof
+from bittygpt.core.cross_entropy import IGNORE_INDEX, check_targets, cross_entropy
+from bittygpt.engine.dispatch import product_dtype
 from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.kernels import cpu, work_on
-from bittygpt.engine.products import LINEAR, are_intact_matrices
-
-MODEL: tuple[str, ...] = (
-    "transformer.py:TransformerLM",
-    "transformer.py:TransformerLM.logits",
-    "transformer.py:TransformerLM.loss",
-)
-MODEL += ("transformer.py:TransformerLM.output_weight", "cross_entropy.py:cross_entropy")
-SOFTMAX = ("activations.py:log_softmax", "activations.py:minus_largest", "activations.py:upcast")
-PROOF = Proof(*MODEL, *SOFTMAX, *LINEAR)
 
 # Logits that are held at once: with fewer, the pass over the weight's gradient that every chunk makes would show. On a
 # GPU it would with more chunks than four, too: there products are so fast that every other pass over memory does.
@@ -117,7 +105,7 @@ class LinearCrossEntropy(FusedFunction):
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
-        dhidden, dweight = FusedFunction.saved(ctx)
+        _, (dhidden, dweight) = FusedFunction.saved(ctx)
         return (
             None if dhidden is None else dhidden * grads[0].to(dhidden.dtype),
             None if dweight is None else dweight * grads[0],
@@ -212,39 +200,3 @@ def _put_product(place: Tensor, a: Tensor, b: Tensor) -> None:
         torch.mm(a, b, out=place)
     else:
         place.copy_(a @ b)
-
-
-class FusedTransformerLM(TransformerLM):
-    """The model, whose loss holds only some of the logits."""
-
-    formula = TransformerLM
-    for_compiler = False
-
-    def loss(self, hidden_BTD: Tensor, targets_BT: Tensor, reduction: Reduction) -> Tensor:
-        """How surprised the model is by the targets, after what it has made of the positions before them."""
-        eager = runs_eagerly()
-        suits = (
-            self.suits(hidden_BTD, targets_BT)
-            if eager
-            else self.for_compiler and torch.compiler.is_compiling()
-        )
-        if suits and reduction == "sum":
-            return chunked_linear_cross_entropy(hidden_BTD, self.output_weight, targets_BT)
-        if suits and reduction == "none" and not torch.is_grad_enabled():
-            return chunked_token_losses(hidden_BTD, self.output_weight, targets_BT)
-        return super().loss(hidden_BTD, targets_BT, reduction)
-
-    def suits(self, hidden_BTD: Tensor, targets_BT: Tensor) -> bool:
-        """Whether the head is one product, and the loss of it that which was proved."""
-        weight = self.output_weight
-        return (
-            PROOF.holds()
-            and (self.lm_head is None or are_intact_matrices([self.lm_head]))
-            and are_plain(hidden_BTD, targets_BT, weight)
-            and hidden_BTD.numel() > 0
-            and torch.float64 not in (hidden_BTD.dtype, weight.dtype)
-        )
-
-    def settle(self) -> None:
-        """Decide for the compiler."""
-        self.for_compiler = PROOF.holds() and (self.lm_head is None or are_intact_matrices([self.lm_head]))

@@ -6,19 +6,27 @@ import torch
 from torch import Tensor
 
 from bittygpt.core.linear import Linear
-from bittygpt.engine.dispatch import are_plain, has_only_weight, is_intact
+from bittygpt.engine.dispatch import is_intact, is_plain, weight_of
 
 LINEAR = ("linear.py:Linear", "linear.py:Linear.forward")
 
 
-def are_intact_matrices(layers: Sequence[object]) -> bool:
-    """Whether all are Linear, as it stands in core, with a plain weight and nothing else."""
-    return all(is_intact(layer, Linear) and has_only_weight(layer) for layer in layers)
+def matrices(*layers: object) -> list[Tensor] | None:
+    """The weights of layers that are each Linear, as core has it, with a plain weight and nothing else; or None."""
+    if not all(is_intact(layer, Linear) for layer in layers):
+        return None
+    weights = [weight_of(layer) for layer in layers]
+    found = [weight for weight in weights if weight is not None and weight.ndim == 2]
+    return found if len(found) == len(layers) else None
 
 
 def suit(x: Tensor, weights: Sequence[Tensor]) -> bool:
-    """Whether x and weights are plain, on one device, and can be multiplied."""
-    return are_plain(x, *weights) and all(w.ndim == 2 and w.shape[-1:] == x.shape[-1:] for w in weights)
+    """Whether x is plain, not empty, where the weights are, and can be multiplied by them."""
+    return (
+        is_plain(x)
+        and x.numel() > 0
+        and all(w.device == x.device and w.shape[1] == x.shape[-1] for w in weights)
+    )
 
 
 def side_by_side(x: Tensor, weights: Sequence[Tensor]) -> Tensor:

@@ -49,7 +49,10 @@ def rotate_heads(x_BTHd: Tensor, cos_sin: Tensor, back: bool = False, out: Tenso
 
 def rotate_as_complex(x_BHTd: Tensor, cos_sin: Tensor) -> Tensor:
     """`apply_rotary` in one pass, left to autograd."""
-    pairs = torch.view_as_complex(x_BHTd.float().unflatten(-1, (-1, 2)))
+    x32 = x_BHTd.float()
+    if x32.stride(-1) != 1 or any(step % 2 for step in (x32.storage_offset(), *x32.stride()[:-1])):
+        x32 = x32.clone(memory_format=torch.contiguous_format)  # pairs lay as no complex numbers may
+    pairs = torch.view_as_complex(x32.unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * torch.view_as_complex(cos_sin)).flatten(-2).to(x_BHTd.dtype)
 
 

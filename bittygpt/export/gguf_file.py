@@ -1,7 +1,7 @@
 """A model as one GGUF file, which llama.cpp and all that is built on it read.
 
 Written directly: llama.cpp's own converter knows vocabularies by their hash, and refuses one that was trained here.
-The `llama` architecture turns neighbouring pairs in RoPE, as bittygpt does; `qwen3`, for models with QK-norm, turns
+The `llama` architecture rotates neighbouring pairs in RoPE, as bittygpt does; `qwen3`, for models with QK-norm, rotates
 halves, as Hugging Face's layouts do (see `huggingface`).
 """
 

@@ -49,7 +49,7 @@ def _weights(model: TransformerLM, dtype: torch.dtype) -> dict[str, Array]:
     head_dim = model.config.d_model // model.config.num_heads
     found: dict[str, Array] = {}
     for name, tensor in model.state_dict().items():
-        if is_rotated(name):  # so that halves can be turned: their two parts lie together
+        if is_rotated(name):  # so that halves can be rotated: their two parts lie together
             tensor = halves_first(tensor, head_dim)
         tensor = rounded(name, tensor, torch.float32 if tensor.ndim == 1 else dtype)
         found[name] = _contiguous(
@@ -161,13 +161,13 @@ class Decoder:
         return self.graph("Reshape", self._linear(x_BTD, name), self.graph.integers(0, 0, -1, self.head_dim))
 
     def _turned(self, x_BTHd: str) -> str:
-        """RoPE: each feature of the first half and its fellow in the second, turned by their angle."""
+        """RoPE: each feature of the first half and its fellow in the second, rotated by their angle."""
         g, half = self.graph, self.head_dim // 2
         first, second = (g("Slice", x_BTHd, *g.slice_of(start, start + half, axis=3)) for start in (0, half))
         cos, sin = "cos_of_positions", "sin_of_positions"
-        turned_first = g("Sub", g("Mul", first, cos), g("Mul", second, sin))
-        turned_second = g("Add", g("Mul", first, sin), g("Mul", second, cos))
-        return g("Concat", turned_first, turned_second, axis=3)
+        rotated_first = g("Sub", g("Mul", first, cos), g("Mul", second, sin))
+        rotated_second = g("Add", g("Mul", first, sin), g("Mul", second, cos))
+        return g("Concat", rotated_first, rotated_second, axis=3)
 
     def _with_past(self, name: str, new_BGTd: str) -> str:
         """All keys or values so far (B, G, S, d), which are also put out."""

@@ -83,7 +83,7 @@ def _theta(values: Mapping[str, Any]) -> tuple[float, list[str]]:
         if kind != "default":
             faults.append(f"{key} scales RoPE ({kind}), and no model here does")
         if rope.get("partial_rotary_factor", 1) != 1:
-            faults.append(f"{key} turns a part of the features alone, and no model here does")
+            faults.append(f"{key} rotates a part of the features alone, and no model here does")
     outer, inner = values.get("rope_theta"), (values.get("rope_parameters") or {}).get("rope_theta")
     if outer is not None and inner is not None and outer != inner:
         faults.append(f"rope_theta is {outer:g}, but rope_parameters.rope_theta {inner:g}")

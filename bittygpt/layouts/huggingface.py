@@ -1,7 +1,7 @@
 """Hugging Face's Llama layout, and with QK-norm the Qwen3 layout: what each weight is called there, and its order.
 
-The arithmetic is the same; the names differ, and so does the order of RoPE's features. bittygpt turns neighbouring
-pairs (x0, x1), (x2, x3), …; these layouts turn (x0, x_d/2), (x1, x_d/2+1), …. Sorting the rows of the query and key
+The arithmetic is the same; the names differ, and so does the order of RoPE's features. bittygpt rotates neighbouring
+pairs (x0, x1), (x2, x3), …; these layouts rotate (x0, x_d/2), (x1, x_d/2+1), …. Sorting the rows of the query and key
 projections (and QK-norm's gains) the same way turns one into the other, since attention's products do not mind the
 order of features.
 
@@ -73,7 +73,7 @@ def renamed_weights(
 ) -> Iterator[tuple[str, str, Tensor]]:
     """Every weight of the model: its name, the one that a layout has for it, and its numbers.
 
-    With `halves`, the layout's RoPE turns halves: see the top of this file.
+    With `halves`, the layout's RoPE rotates halves: see the top of this file.
     """
     head_dim = model.config.d_model // model.config.num_heads
     for name, tensor in model.state_dict().items():

@@ -47,8 +47,9 @@ def plan_here(subject: Subject, device: Device) -> Plan:
         subject = subject.ending_at(subject.step)
     else:
         evaluation = _evaluation_here(subject, measured)
-        subject = _ending_in_time(subject, measured.start, measured.step, evaluation, checkpoint)
-        time = _time(subject, measured.start, measured.step, evaluation, checkpoint)
+        start, each = measured.start, measured.step
+        subject = _ending_in_time(subject, start, each, evaluation, checkpoint)
+        time = plan.plan_time(subject.config, subject.step, start, each, evaluation, checkpoint)
     peak = process + memory.total if measured is None else measured.memory
     if not device.is_cuda:
         peak += _besides(subject, time)
@@ -70,7 +71,7 @@ def plan_for(subject: Subject, on: Hardware) -> Plan:
     start = plan.PAPER_START if measured is None else measured.start
     evaluation = _evaluation_on(subject, paper, on, measured)
     subject = _ending_in_time(subject, start, first.time.step, evaluation, checkpoint)
-    time = _time(subject, start, first.time.step, evaluation, checkpoint)
+    time = plan.plan_time(subject.config, subject.step, start, first.time.step, evaluation, checkpoint)
     faults = [] if first.fits else [rank_fault(subject.config, first, ranks[-1], on)]
     return _put_together(
         subject, on.device, paper, first.memory, checkpoint, time, faults, process=0, peak=first.total_memory,
@@ -170,12 +171,6 @@ def _ending_in_time(
     seconds = train.time_budget - subject.elapsed - plan.LAST_DRAWING
     steps = planned_steps(seconds, start, step_seconds, pauses, closing_seconds(train))
     return subject.ending_at(min(subject.step + steps, train.max_steps or sys.maxsize))
-
-
-def _time(
-    subject: Subject, start: float, step_seconds: float, evaluation: float, checkpoint: int
-) -> TimePlan:
-    return plan.plan_time(subject.config, subject.step, start, step_seconds, evaluation, checkpoint)
 
 
 def _besides(subject: Subject, time: TimePlan | None) -> int:

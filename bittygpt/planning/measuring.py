@@ -14,6 +14,7 @@ from bittygpt.training.devices import Device
 from bittygpt.training.evaluation import evaluate
 from bittygpt.training.executor import Executor
 from bittygpt.training.parallel import copy_of
+from bittygpt.training.process_clock import process_age
 from bittygpt.training.validation import evaluation_batch_size
 
 ENOUGH_SECONDS = 6.0  # of timed steps; more only where three take longer
@@ -65,7 +66,7 @@ def measure(
     size = executor.micro_batch_size
     accumulation = -(-len(batch.ids) // size)
     first = _timed(executor, lambda: _step(executor, batch.rows(0, size), lr))
-    started = seconds_since_start()
+    started = process_age()
     parts = min(accumulation, max(2, int(PART_SECONDS / max(first, 1e-6))))
     part = batch.rows(0, parts * size)
     is_slow = first > ENOUGH_SECONDS  # then the first step's warming up is little of it
@@ -150,16 +151,3 @@ def current_memory() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return round(Device(torch.device("cpu"), "fp32").peak_memory_gb() * 1e9)
-
-
-_IMPORTED = time.monotonic()
-
-
-def seconds_since_start() -> float:
-    """How long this process has been there; where the system does not tell, since this file was imported."""
-    try:
-        with open("/proc/self/stat", encoding="ascii") as file:
-            began = int(file.read().rsplit(")", 1)[1].split()[19]) / os.sysconf("SC_CLK_TCK")
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - began
-    except (OSError, ValueError, AttributeError, IndexError):
-        return time.monotonic() - _IMPORTED

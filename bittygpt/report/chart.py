@@ -1,8 +1,9 @@
 """Charts as data for the page's template: paths, ticks and labels, bounded in size however long the run was."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from bittygpt.report.axes import SIZE, Axis, axis_for, label
 from bittygpt.terminal.ladder import Rung
@@ -151,14 +152,12 @@ def thinned(points: Points, buckets: int = BUCKETS) -> Points:
         first, last = (1 + (len(points) - 2) * n // (buckets - 1) for n in (number, number + 1))
         bucket = [point for point in points[first:last] if math.isfinite(point[1])]
         if bucket:
-            ends = (min(bucket, key=_height), max(bucket, key=_height))
+            height = itemgetter(1)
+            ends = (min(bucket, key=height), max(bucket, key=height))
             out += sorted(set(ends))
         else:
             out.append(points[first])
     return [*out, points[-1]]
-
-
-_height: Callable[[tuple[float, float]], float] = lambda point: point[1]  # noqa: E731
 
 
 def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:

@@ -55,6 +55,7 @@ def results(run: RunRecord) -> list[Fact]:
         ("MFU", bool(shares) and f"{median(shares):.0%}"),
         ("memory", bool(memory) and f"{max(memory):.2f} GB"),
         ("device", "device" in beginning and _device(beginning)),
+        ("changed formulas", ", ".join(beginning.get("changed", []))),
         ("checkpoint", _checkpoint(run)),
         ("error", run.status.get("error")),
     ]

@@ -6,12 +6,13 @@ Shapes: B rows in use, V vocabulary.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bittygpt.sampling.choice import choose, generator_for
-from bittygpt.sampling.decoder import Decoder
+from bittygpt.sampling.decoders import AnyDecoder
 from bittygpt.sampling.options import NewToken, SamplingOptions
 
 
@@ -54,7 +55,7 @@ class Batch:
         on_notice: told, each once, of a prompt that is longer than the context, and of the first context that is full.
     """
 
-    decoder: Decoder
+    decoder: AnyDecoder
     options: SamplingOptions
     end_of_text_id: int
     capacity: int
@@ -64,7 +65,7 @@ class Batch:
 
     def __post_init__(self) -> None:
         self._limit = self.decoder.config.context_length
-        self._cache = self.decoder.new_cache(self.decoder.max_rows, self.capacity)
+        self._cache: Any = self.decoder.new_cache(self.decoder.max_rows, self.capacity)
         self._seen_RV: Tensor | None = None
         if self.options.repetition_penalty != 1:
             shape = (self.decoder.max_rows, self.decoder.config.vocab_size)

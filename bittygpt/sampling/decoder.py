@@ -1,8 +1,8 @@
 """The model, arranged for generation: one token of each text at a time, with as few and as large steps as possible.
 
-It computes what `bittygpt.core`'s model computes. Weights that multiply the same vector lie side by side, put there
-once, transposed so that rows are read as they lie in memory; nothing is kept for a backward pass; and attention looks
-at the cache. It holds a copy of the weights; a model that learns on in the meantime needs a new one.
+It computes what a model of `bittygpt.core` computes, if `decoders.py` says so. Weights that multiply the same vector
+lie side by side, put there once, transposed so that rows are read as they lie in memory; nothing is kept for a backward
+pass; and attention looks at the cache. It holds a copy of the weights; a model that learns on needs a new one.
 
 Shapes: N rows (positions of one prompt, or one position of several texts), D d_model, H heads, G key/value heads,
 d head dimension, F d_ff, V vocabulary.
@@ -122,7 +122,7 @@ class Decoder:
             x_ND = self._embeddings[ids_N]
             for number, layer in enumerate(self.layers):
                 product(self._shortened(x_ND), layer.qkv, room.qkv)
-                self._turn(room, layer.qk_gains, factors_N1c)
+                self._rotate(room, layer.qk_gains, factors_N1c)
                 attend(number)
                 x_ND += product(room.found, layer.output, room.out)
                 up = product(self._shortened(x_ND), layer.up, room.up)
@@ -134,16 +134,16 @@ class Decoder:
                 x_ND += product(up, layer.down, room.out)
             return self._shortened(x_ND)
 
-    def _turn(self, room: Room, qk_gains: Tensor | None, factors_N1c: Tensor) -> None:
+    def _rotate(self, room: Room, qk_gains: Tensor | None, factors_N1c: Tensor) -> None:
         """QK-norm, and RoPE: neighbouring features as complex numbers, times cos + i sin of their position's angle."""
         if qk_gains is not None:
-            room.turned_NHd.copy_(rms_norm(room.turned_NHd, qk_gains, self.config.norm_eps))
+            room.rotated_NHd.copy_(rms_norm(room.rotated_NHd, qk_gains, self.config.norm_eps))
         if self.dtype == torch.float32:
             room.pairs_NHc.mul_(factors_N1c)
         else:
-            room.turned32_NHd.copy_(room.turned_NHd)
+            room.rotated32_NHd.copy_(room.rotated_NHd)
             room.pairs_NHc.mul_(factors_N1c)
-            room.turned_NHd.copy_(room.turned32_NHd)
+            room.rotated_NHd.copy_(room.rotated32_NHd)
 
     def _shortened(self, x_ND: Tensor) -> Tensor:
         """x / sqrt(|x|² + D eps), RMSNorm but for what is in the weights: a step has so many that each pass counts."""

@@ -71,10 +71,10 @@ class Room:
         self.qkv, self.found = room(layer.qkv.shape[1]), room(config.d_model)
         self.up, self.out = room(layer.up.shape[1]), room(config.d_model)
         self.qkv_NHd = self.qkv.unflatten(-1, (-1, head_dim))
-        self.turned_NHd = self.qkv_NHd[:, : heads + kv_heads]
-        # float32 is turned where it lies, all else in a copy
-        self.turned32_NHd = self.turned_NHd if dtype == torch.float32 else self.turned_NHd.float()
-        self.pairs_NHc = torch.view_as_complex(self.turned32_NHd.unflatten(-1, (-1, 2)))
+        self.rotated_NHd = self.qkv_NHd[:, : heads + kv_heads]
+        # float32 is rotated where it lies, all else in a copy
+        self.rotated32_NHd = self.rotated_NHd if dtype == torch.float32 else self.rotated_NHd.float()
+        self.pairs_NHc = torch.view_as_complex(self.rotated32_NHd.unflatten(-1, (-1, 2)))
         self.q_BHd, self.kv_BGd = self.qkv_NHd[:texts].split((heads, 2 * kv_heads), dim=1)
         self.found_BHd = self.found.unflatten(-1, (-1, head_dim))[:texts]
         self.gate_and_up = self.up.chunk(2, dim=-1)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bittygpt.core import TransformerLM
 from bittygpt.sampling.batch import Batch, Sample
-from bittygpt.sampling.decoder import Decoder
+from bittygpt.sampling.decoders import decoder_for
 from bittygpt.sampling.kv_cache import common_capacity
 from bittygpt.sampling.options import NewToken, SamplingOptions
 
@@ -32,7 +32,7 @@ def generate(
     their number is.
 
     A prompt that is longer than the model's context loses its beginning; when the context is full, its last half is
-    read anew and the text goes on from there. `on_notice` is told of both, each once.
+    read anew and the text goes on from there. `on_notice` is told of both, each once, and why there is no cache, if so.
 
     The weights are those of the moment when the first token is asked for.
 
@@ -46,7 +46,7 @@ def generate(
     prompt_ids = list(prompt_ids)
     samples = [Sample(prompt_ids, index) for index in range(num_samples)]
     capacity = common_capacity(model.config, [len(prompt_ids)], options.max_tokens)
-    batch = Batch(Decoder(model, num_samples), options, end_of_text_id, capacity, on_notice)
+    batch = Batch(decoder_for(model, num_samples, on_notice), options, end_of_text_id, capacity, on_notice)
     for step in batch.run(samples):
         tokens = dict(step)
         yield [tokens.get(sample) for sample in samples]

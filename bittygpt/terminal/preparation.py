@@ -1,7 +1,6 @@
 """Progress of downloading, counting, merging and encoding: a bar on a terminal, now and then a line in a pipe."""
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -38,9 +37,7 @@ class PreparationProgress:
             self._bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._bars:
             if kind is None:
                 for task in self._bars.tasks:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import bittygpt
+from bittygpt.engine.formulas import by_file, changed
 from bittygpt.files import is_disk_full
 from bittygpt.terminal.ladder import Rung
 from bittygpt.terminal.loss_plot import draw_losses
@@ -83,6 +84,7 @@ class RunLog:
             "precision": trainer.device.precision,
             "ranks": trainer.ranks.world_size,
             "ladder": [rung._asdict() for rung in self.ladder],
+            "changed": by_file(changed()),
             "version": bittygpt.__version__,
             "elapsed": trainer.elapsed(),
         }

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from types import TracebackType
 
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -50,9 +49,7 @@ class TrainingDisplay:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             with suppress(OSError):  # the terminal may be gone
                 self._live.stop()

@@ -3,21 +3,17 @@
 A story is drawn in three steps: a cast (who, where, when), a plot with its tables (what is lost, what is wished
 for), and for each beat of the plot one of its variants. All that is said of a story's facts is filled in from
 one set of slots, so that the name, the pronoun, the red kite and the place of the first lines are those of the
-last. The prose stands in `story_plots/`, `story_phrases.py` and `story_motifs.py`, the people and places in
-`story_cast.py`; this file only tells it.
+last. The prose stands in `story_plots.txt` and `story_phrases.txt`, the people and places in `story_cast.txt`;
+this file only tells it.
 """
 
 import random
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bittygpt.errors import DataError
-from bittygpt.text.story_motifs import MOTIFS
-from bittygpt.text.story_phrases import OPENINGS
-from bittygpt.text.story_plots import PLOTS
 from bittygpt.text.story_slots import FRIEND, NEIGHBOR, Slots, draw_slots, expand, pick
-from bittygpt.text.story_template import PARAGRAPH_BREAK, Plot
+from bittygpt.text.story_template import PARAGRAPH_BREAK, Plot, phrases, plots
 
 NUM_STORIES = 24_000
 """Stories of the corpus: about 20 MB."""
@@ -36,11 +32,6 @@ class Tale:
     plot: Plot
     slots: Slots
     text: str
-
-
-def stories(seed: int = 0, num_stories: int = NUM_STORIES) -> Iterator[str]:
-    """Stories 0 to `num_stories` - 1 of the corpus that `seed` stands for."""
-    return (story(seed, index) for index in range(num_stories))
 
 
 def story(seed: int, index: int) -> str:
@@ -62,7 +53,7 @@ def tale(seed: int, index: int) -> Tale:
         )
     # A key of always five words: to the generator's seeding, the key 257 and the key 257, 256 are the same.
     rng = random.Random((1 << 128) + (seed << 64) + index)
-    plot = pick(rng, PLOTS)
+    plot = pick(rng, plots())
     while True:
         slots = draw_slots(plot, rng)
         text = _tell(plot, slots, rng)
@@ -87,10 +78,10 @@ def _tell(plot: Plot, slots: Slots, rng: random.Random) -> str:
 
     Optional beats are left out, one after another, until the story is about as long as a length drawn for it.
     """
-    openings = [OPENINGS]
-    if slots["motif"] != "none":
-        openings.append(MOTIFS[slots["motif"]]["opening"])
-    parts = [_START + expand(pick(rng, variants), slots, rng) for variants in openings]
+    openings = ("opening", f"opening {slots['motif']}")
+    parts = [
+        _START + expand(pick(rng, phrases()[name]), slots, rng) for name in openings if name in phrases()
+    ]
     optional: list[int] = []
     num_breaks = 0
     for beat in plot.beats:

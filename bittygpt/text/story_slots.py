@@ -5,16 +5,15 @@ import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from bittygpt.text import story_cast as cast
-from bittygpt.text.story_motifs import MOTIFS
-from bittygpt.text.story_phrases import PHRASES, WEATHER
-from bittygpt.text.story_template import Plot, Row, Variants
+from bittygpt.text.story_template import Plot, Row, phrases, tables
 
 T = TypeVar("T")
 Slots = dict[str, str]
 
 FRIEND, NEIGHBOR = "\1", "\2"
 """Marks that `{pal}` and `{n_intro}` leave: a name that is to be introduced where it is first used."""
+
+MOTIFS = ("none", "garment", "food", "charm", "habit")
 
 _PHRASE = re.compile(r"<(\w+)>")
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
@@ -41,10 +40,10 @@ def pick_other(rng: random.Random, options: Sequence[T], *taken: T) -> T:
 def draw_slots(plot: Plot, rng: random.Random) -> Slots:
     """All facts of one story: the cast, the rows of the plot's tables, and the day it happens on."""
     slots: Slots = {"hour": pick(rng, ("morning", "afternoon"))}
-    slots |= _row(pick(rng, cast.SEASONS), slots, rng)
+    slots |= _row(pick(rng, tables()["SEASONS"]), slots, rng)
     is_animal = rng.random() < 0.4
     _draw_people(slots, is_animal, rng)
-    slots |= _row(pick(rng, cast.HELPERS), slots, rng)
+    slots |= _row(pick(rng, tables()["HELPERS"]), slots, rng)
     for table in plot.tables:
         slots |= _row(pick(rng, table), slots, rng)
     _draw_day(slots, rng)
@@ -60,30 +59,30 @@ def _pronouns(sex: str, prefix: str = "") -> Slots:
 
 
 def _draw_people(slots: Slots, is_animal: bool, rng: random.Random) -> None:
-    people = _row(pick(rng, cast.ANIMALS if is_animal else cast.CHILDREN), slots, rng)
+    people = _row(pick(rng, tables()["ANIMALS" if is_animal else "CHILDREN"]), slots, rng)
     slots |= people | {"n_intro": NEIGHBOR, "neighbor_intro": f"{people['neighbor']}, the {people['job']},"}
     for sex, prefix in (("sex", ""), ("f_sex", "f_"), ("n_sex", "n_"), ("e_sex", "e_")):
         slots |= _pronouns(people[sex], prefix)
     kin, friend, friend_kin = people["kin"], people["friend"], people["f_kid"]
     kid = pick(rng, ("little ", "young ") if is_animal else ("", "little ")) + kin
-    trait = pick(rng, cast.TRAITS)
+    traits = phrases()["traits"][0].split()
+    trait = pick(rng, traits)
     slots |= {"kid": kid, "kin_plural": {"fox": "foxes", "mouse": "mice"}.get(kin, kin + "s")}
     slots |= {"pal": FRIEND, "hand": "paw" if is_animal else "hand"}
     slots["friend_intro"] = f"{friend} the {friend_kin}" if is_animal else f"{slots['his']} friend {friend}"
-    slots |= {"trait": trait, "trait2": pick_other(rng, cast.TRAITS, trait)}
-    slots |= _row(pick(rng, cast.ANIMAL_HOMES if is_animal else cast.CHILD_HOMES), slots, rng)
-    slots["motif"] = pick(rng, tuple(MOTIFS))
-    slots["garment"] = f"{pick(rng, cast.GARMENT_LOOKS)} {pick(rng, cast.GARMENTS)}"
-    slots["charm"] = f"{pick(rng, cast.CHARM_LOOKS)} {pick(rng, cast.CHARMS)}"
-    slots["food"] = expand(pick(rng, cast.FOODS), slots, rng)
-    slots["habit"] = expand(pick(rng, cast.HABITS), slots, rng)
+    slots |= {"trait": trait, "trait2": pick_other(rng, traits, trait)}
+    slots |= _row(pick(rng, tables()["ANIMAL_HOMES" if is_animal else "CHILD_HOMES"]), slots, rng)
+    slots["motif"] = pick(rng, MOTIFS)
+    slots |= _row(tables()["BELONGINGS"][0], slots, rng)
+    for taste in ("food", "habit"):
+        slots[taste] = expand(pick(rng, phrases()[taste]), slots, rng)
 
 
 def _draw_day(slots: Slots, rng: random.Random) -> None:
     season, hour = slots["season"], slots["hour"]
-    skies = next(row["sky"] for row in cast.SEASONS if row["season"] == season)
+    skies = next(row["sky"] for row in tables()["SEASONS"] if row["season"] == season)
     sky = "quiet" if hour == "evening" else expand(skies, slots, rng)
-    weekday = pick(rng, cast.WEEKDAYS)
+    weekday = expand("[Monday/Tuesday/Wednesday/Thursday/Friday/Saturday/Sunday]", slots, rng)
     day, slots["day_name"] = pick(
         rng,
         (
@@ -97,19 +96,18 @@ def _draw_day(slots: Slots, rng: random.Random) -> None:
         ),
     )
     slots["day"] = day
-    slots["weather"] = expand(pick(rng, WEATHER[season]), slots, rng)
+    slots["weather"] = expand(pick(rng, phrases()[f"weather {season}"]), slots, rng)
 
 
 def expand(text: str, slots: Slots, rng: random.Random) -> str:
     """`text` with its phrases and choices drawn and its slots filled."""
     if "<" in text:
-        text = _PHRASE.sub(lambda match: _phrase(match[1], MOTIFS[slots["motif"]], rng), text)
+        text = _PHRASE.sub(lambda match: _phrase(match[1], slots["motif"], rng), text)
     while "[" in text:
         text = _CHOICE.sub(lambda match: pick(rng, match[1].split("/")), text)
     return text.format_map(slots) if "{" in text else text
 
 
-def _phrase(name: str, motif: dict[str, Variants], rng: random.Random) -> str:
-    if name in motif and rng.random() < 0.6:
-        return pick(rng, motif[name])
-    return pick(rng, PHRASES[name])
+def _phrase(name: str, motif: str, rng: random.Random) -> str:
+    own = f"{name} {motif}"
+    return pick(rng, phrases()[own if own in phrases() and rng.random() < 0.6 else name])

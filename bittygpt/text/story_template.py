@@ -1,11 +1,18 @@
-"""The notation in which the stories of `stories.py` are written down: plots, tables and sentence variants.
+"""The notation in which the stories of `stories.py` are written down, and the reading of it.
 
 In a sentence, `{slot}` is a fact of the story (a name, a pronoun, the lost kite) and stays the same from the
 first line to the last; `[big/little]` is a free choice made on the spot; `<glad>` is a phrase that all plots
-share. Facts that belong together (a dish and what it is made of) stand in one row of a table.
+share. Facts that belong together (a dish and what it is made of) stand in one row of a table, cells parted by `|`.
+
+A file consists of blocks: a line at the margin, and below it lines indented by two spaces. A line indented by four
+goes on with the line before it; empty lines and those that begin with `#` are for people.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
 
 Row = dict[str, str]
 Table = tuple[Row, ...]
@@ -35,36 +42,51 @@ class Plot:
 
     name: str
     thread: str
-    tables: tuple[Table, ...]
-    beats: tuple[Beat, ...]
+    tables: list[Table] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
 
 
-def words(text: str) -> tuple[str, ...]:
-    """The words of `text`."""
-    return tuple(text.split())
+@cache
+def tables() -> dict[str, Table]:
+    """The tables of `story_cast.txt`."""
+    return {name: _table(lines) for name, lines in _blocks("story_cast.txt")}
 
 
-def variants(text: str) -> Variants:
-    """The lines of `text`; a line that starts with two spaces goes on with the line before it."""
-    return tuple(line for line in text.strip().replace("\n  ", " ").split("\n"))
+@cache
+def phrases() -> dict[str, Variants]:
+    """The phrases of `story_phrases.txt`; that of a motif is called by the phrase that it may replace and the motif."""
+    return {
+        name: tuple("" if line == "-" else line for line in lines)
+        for name, lines in _blocks("story_phrases.txt")
+    }
 
 
-def table(columns: str, text: str) -> Table:
-    """Rows of `text`, one a line, cells parted by `|`, as dicts keyed by the names in `columns`."""
-    names = columns.split()
-    rows = [[cell.strip() for cell in line.split("|")] for line in variants(text)]
-    return tuple(dict(zip(names, cells, strict=True)) for cells in rows)
+@cache
+def plots() -> tuple[Plot, ...]:
+    """The plots of `story_plots.txt`."""
+    found: list[Plot] = []
+    for head, lines in _blocks("story_plots.txt"):
+        mark, _, first = head.partition(" ")
+        if mark == "==":
+            name, thread, _ = re.split(r" \(|\): ", first)
+            found.append(Plot(name, thread))
+        elif mark == "@":
+            found[-1].tables.append(_table((first, *lines)) if lines else tables()[first])
+        else:
+            beat = Beat((first, *lines), optional=mark == "?")
+            found[-1].beats.append(PARAGRAPH_BREAK if mark == "//" else beat)
+    return tuple(found)
 
 
-def beats(text: str) -> tuple[Beat, ...]:
-    """The beats of a plot in order, parted by empty lines, a variant a line.
-
-    A beat whose first line is `?` is optional; the beat `//` is a place where a paragraph may end.
-    """
-    return tuple(_beat(part) for part in text.strip().split("\n\n"))
+def _table(lines: Variants) -> Table:
+    """The rows below the first line, keyed by the names of the columns that stand there."""
+    columns, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    return tuple(dict(zip(columns, cells, strict=True)) for cells in rows)
 
 
-def _beat(text: str) -> Beat:
-    if text == "//":
-        return PARAGRAPH_BREAK
-    return Beat(variants(text.removeprefix("?\n")), optional=text.startswith("?\n"))
+def _blocks(file: str) -> Iterator[tuple[str, Variants]]:
+    text = resources.files(__package__).joinpath(file).read_text("utf-8")
+    written = "\n".join(line for line in text.splitlines() if line and not line.startswith("#"))
+    for block in re.split(r"\n(?! )", written.replace("\n    ", " ")):
+        head, *lines = block.split("\n  ")
+        yield head, tuple(lines)

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.engine.accelerate import accelerate
+from bittygpt.engine.formulas import by_file, changed, of_texts, unlike
 from bittygpt.errors import CheckpointError
 from bittygpt.files import sha256_of, sync_folder, write_json, write_text
 from bittygpt.training.checkpoint_folder import FILES, MANIFEST, checkpoint_path, find_checkpoint
@@ -51,8 +52,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-NNNNNNNN`; it appears under that name only when every byte is on the disk.
 
-    `state` is what a resumed run needs besides the tensors, as JSON; the model's shape and the tokenizer's kind are
-    added, so that the model can be rebuilt from the folder alone. Rank 0 writes. Of a model that is shared out, every
+    `state` is what a resumed run needs besides the tensors, as JSON; the model's shape, the tokenizer's kind and core's
+    changed formulas are added: all that a model is rebuilt from. Rank 0 writes. Of a model that is shared out, every
     rank writes its parts (the call is for all of them, then), which are put together on the disk: the files are the
     same, and no rank ever holds the whole model. `begin_checkpoint` must have been called before.
     """
@@ -83,7 +84,8 @@ def _write_rest(
 ) -> None:
     """All files but the tensors; the manifest last, when the others are on the disk."""
     kind = {"special_tokens": tokenizer.special_tokens, "encoding": tokenizer.encoding}
-    write_json(folder / "state.json", {**state, "model": {**vars(model.config)}, "tokenizer": kind})
+    built = {"model": {**vars(model.config)}, "tokenizer": kind, "formulas": changed()}
+    write_json(folder / "state.json", {**state, **built})
     write_text(folder / "config.yaml", config_yaml)
     tokenizer.save(folder / "vocab.json")
     for name in FILES:
@@ -187,15 +189,31 @@ def load_weights(path: Path, model: TransformerLM) -> None:
         raise CheckpointError(f"{source} does not hold this model: {error}") from None
 
 
-def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> tuple[TransformerLM, Tokenizer]:
-    """Model (in evaluation mode) and tokenizer of a checkpoint folder."""
+def load_checkpoint(
+    path: Path, device: str | torch.device = "cpu", scored: bool = False, same_formulas: bool = True
+) -> tuple[TransformerLM, Tokenizer]:
+    """Model (in evaluation mode) and tokenizer of a checkpoint folder.
+
+    Raises:
+        CheckpointError: it was trained with other formulas than today's (`scored`: those of the loss count, too).
+    """
     state = read_state(path)
+    if same_formulas and (others := other_formulas(state, scored)):
+        raise CheckpointError(
+            f"{path} was trained with other formulas than today's: {others}; put core/ back as it was in training, "
+            "or train again"
+        )
     kind = state["tokenizer"]
     model = accelerate(TransformerLM(ModelConfig(**state["model"])))
     load_weights(path, model)
     return model.to(device).eval(), Tokenizer.load(
         path / "vocab.json", kind["special_tokens"], kind["encoding"]
     )
+
+
+def other_formulas(state: Mapping[str, Any], scored: bool = False) -> str:
+    """Files and names of the formulas by which the model of a checkpoint computed, and today would not."""
+    return ", ".join(by_file(of_texts(unlike(state.get("formulas", {})), scored)))
 
 
 def load_model(path: str | Path, device: str = "cpu") -> tuple[TransformerLM, Tokenizer]:

@@ -41,15 +41,11 @@ DEVICES = {
 def data_sheet_of(name: str) -> DataSheet | None:
     """The row of a device by its full name, as PyTorch or a person says it; None when it is in no row."""
     # whole words, as in "NVIDIA A100-SXM4-80GB": an L40 is no L4
-    words = f" {' '.join(name.replace('-', ' ').split())} ".lower()
+    words = name.lower().replace("-", " ").split()
     return next((sheet for key, sheet in DEVICES.items() if _stands_in(key, words)), None)
 
 
-def _stands_in(key: str, words: str) -> bool:
+def _stands_in(key: str, words: list[str]) -> bool:
     """Whether a row's words stand in a name, together or (as in "A100 SXM4 40GB") with others in between."""
-    place = 0
-    for word in key.lower().split():
-        place = words.find(f" {word} ", place)
-        if place < 0:
-            return False
-    return True
+    rest = iter(words)
+    return all(word in rest for word in key.lower().split())  # `in` goes on behind the word before

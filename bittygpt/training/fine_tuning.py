@@ -8,7 +8,7 @@ from bittygpt.core import TransformerLM
 from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ConfigError
 from bittygpt.layouts.hf_folder import copy_weights, is_hf_folder
-from bittygpt.training.checkpoint import load_checkpoint
+from bittygpt.training.checkpoint import load_checkpoint, other_formulas, read_state
 from bittygpt.training.checkpoint_folder import find_checkpoint
 
 
@@ -25,7 +25,10 @@ def start_from(
     if is_hf_folder(folder):
         copy_weights(folder, model, tokenizer, "train.init_from", on_damaged)
         return
-    source, source_tokenizer = load_checkpoint(find_checkpoint(spec, on_damaged, asked_by="train.init_from"))
+    checkpoint = find_checkpoint(spec, on_damaged, asked_by="train.init_from")
+    if others := other_formulas(read_state(checkpoint)):
+        on_damaged(f"train.init_from: {spec} was trained with other formulas than today's: {others}")
+    source, source_tokenizer = load_checkpoint(checkpoint, same_formulas=False)
     if source_tokenizer.hash() != tokenizer.hash():
         raise ConfigError(
             f"train.init_from: {spec} was trained on other tokens; set tokenizer.vocab to its vocab.json, "

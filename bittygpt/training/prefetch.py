@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from bittygpt.data.batches import Batch
-from bittygpt.engine.cuda_graphs import PINNING
+from bittygpt.engine.capture import PINNING
 
 
 class Prefetcher:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bittygpt.data.batches import Batch
-from bittygpt.engine.grad_clip import clip_grad_norm
+from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import keep_gradients_local, whole

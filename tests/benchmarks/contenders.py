@@ -12,14 +12,16 @@ from shapes import FULL_LOGITS, OURS_MUON, Shape
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from bittygpt.core import ModelConfig, TransformerLM, clip_grad_norm, transformer
-from bittygpt.core.chunked_loss import linear_cross_entropy
+from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch
-from bittygpt.training.allocator import keep_freed_memory
+from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.allocator import keep_freed_memory
+from bittygpt.engine.cuda_graphs import CudaGraphs
+from bittygpt.engine.language_model import FusedTransformerLM
+from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
 from bittygpt.training.devices import Device
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.optimizers import build_optimizers
-from bittygpt.training.recording import Recordings
 from bittygpt.training.step import compute_gradients, micro_batch_loss, update_weights
 
 GRAD_CLIP, LEARNING_RATE = 1.0, 1e-4
@@ -41,7 +43,7 @@ class Contender:
     clip: Callable[[], object]
     update: Callable[[], object]
     whole_step: Callable[[], object]
-    forget: Callable[[], object] = lambda: None  # what was recorded of a step; the next one does it again
+    forget: Callable[[], object] = lambda: None  # what was captured of a step; the next one does it again
 
     @property
     def parameters(self) -> int:
@@ -73,26 +75,19 @@ def random_batch(shape: Shape) -> Batch:
 
 
 def ours(shape: Shape, device: Device, name: str) -> Contender:
-    """bittygpt's model, optimizers and step; on CUDA compiled and, as a whole, recorded, as `train` does it."""
+    """bittygpt's model, optimizers and step; on CUDA compiled and, as a whole, captured, as `train` does it."""
     if not device.is_cuda:
         keep_freed_memory()  # as `train` does
     if name == FULL_LOGITS:
-        transformer.chunked_linear_cross_entropy = linear_cross_entropy
+        FusedTransformerLM.loss = TransformerLM.loss
     batch = random_batch(shape)
     if device.is_cuda:  # as `train` has it
         batch = Batch(batch.ids.pin_memory(), batch.targets.pin_memory())
     on_device = Batch(batch.ids.to(device.torch_device), batch.targets.to(device.torch_device))
-    model = TransformerLM(
-        ModelConfig(
-            shape.vocabulary,
-            shape.context,
-            shape.width,
-            shape.layers,
-            shape.heads,
-            d_ff=shape.feed_forward,
-            tie_embeddings=True,
-        )
-    ).to(device.torch_device)
+    sizes = (shape.vocabulary, shape.context, shape.width, shape.layers, shape.heads)
+    config = ModelConfig(*sizes, d_ff=shape.feed_forward, tie_embeddings=True)
+    model = accelerate(TransformerLM(config)).to(device.torch_device)
+    settle(model)
     trained: nn.Module = torch.compile(model) if device.is_cuda else model
     settings = SimpleNamespace(
         name="muon" if name == OURS_MUON else "adamw",
@@ -103,9 +98,12 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
     )
     optimizers = build_optimizers(model, settings, device.precision)
 
-    recordings = Recordings(trained, device, optimizers, shape.batch)
+    def loss(ids: Tensor, targets: Tensor) -> Tensor:
+        return micro_batch_loss(trained, Batch(ids, targets), device)
+
+    graphs = CudaGraphs(trained, loss, optimizers, shape.batch)
     if not device.is_cuda:
-        recordings.end()
+        graphs.end()
 
     def whole_step() -> None:
         compute_gradients(
@@ -115,9 +113,9 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
             micro_batch_size=shape.batch,
             device=device,
             ranks=Ranks(),
-            recorded=recordings.passes,
+            captured=graphs.passes,
         )
-        update_weights(optimizers, LEARNING_RATE, recordings.update)
+        update_weights(optimizers, LEARNING_RATE, graphs.update)
 
     return Contender(
         model,
@@ -128,5 +126,5 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
         clip=lambda: clip_grad_norm(model.parameters(), GRAD_CLIP),
         update=lambda: update_weights(optimizers, LEARNING_RATE),
         whole_step=whole_step,
-        forget=recordings.forget,
+        forget=graphs.forget,
     )

@@ -13,7 +13,7 @@ HEADER = (
     "   time and memory, times as much"
 )
 LEGEND = """\
-Milliseconds are medians; `step` is timed whole, as the owner's loop makes it (on CUDA ours replays what it recorded),
+Milliseconds are medians; `step` is timed whole, as the owner's loop makes it (on CUDA ours replays what it captured),
 the parts in steps of their own, launched one operation after the other.
 of rate: floating-point operations of the step over its time, as a share of the matrix rate measured in turn with it
 (in the precision of the first line, so that products in bf16 may come to more than all of it).

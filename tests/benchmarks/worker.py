@@ -22,13 +22,13 @@ from peer_models import peer
 from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, WITHOUT_C, Shape
 from torch.autograd import DeviceType
 
+from bittygpt.engine.cuda_graphs import CAPTURED
 from bittygpt.training.devices import Device, choose_device, has_bf16
-from bittygpt.training.recording import RECORDED
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 NAMES = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "_addmm_activation", "mv")
 PRODUCTS = {f"aten::{name}" for name in NAMES}
-# The same on CUDA, where a recorded step has kernels and no operations: by the names that its libraries give them.
+# The same on CUDA, where a captured step has kernels and no operations: by the names that its libraries give them.
 PRODUCT_KERNELS, ATTENTION_KERNELS = (
     ("gemm", "nvjet", "cutlass", "xmma", "cublas"),
     ("flash", "fmha", "cudnn", "attention"),
@@ -106,7 +106,7 @@ class Training:
             self.contender.forget()
             self.make_room()
             torch.cuda.reset_peak_memory_stats()  # without what compiling took, but with what recording takes
-            for _ in range(RECORDED):
+            for _ in range(CAPTURED):
                 self.contender.whole_step()
         self.make_room()
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from bittygpt.kernels import c_compiler
 
 from bittygpt.checks.runner import THEMES, make
 from bittygpt.core import AdamW, MultiHeadAttention
 from bittygpt.core.feed_forward import SiLUGateTwin
 from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.kernels import c_compiler
 from bittygpt.sampling.kv_cache import KeyValueCache
 from tests.checks.mutations import C_MUTATIONS, MUTATIONS
 

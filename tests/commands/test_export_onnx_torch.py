@@ -167,7 +167,7 @@ def of_another_model(module, writer, change):
 def other_theta(model):
     for layer in model.layers:
         layer.attn.rope.theta = 9e3
-        layer.attn.rope.to("cpu")  # makes its table anew
+        layer.attn.rope.cos_sin = layer.attn.rope.table()
 
 
 def other_eps(model):

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from bittygpt.core.twins import use_c
+from bittygpt.engine.kernels import cpu
 from bittygpt.training.checkpoint_folder import find_fault
 
 STEP_FIELDS = [
@@ -93,7 +93,7 @@ def test_in_bf16_a_resumed_run_is_the_run_that_nothing_stopped(bittygpt):
     assert what_must_agree(bittygpt) == what_must_agree(bittygpt, "whole")
 
 
-@pytest.mark.skipif(not use_c(torch.float32), reason="there is no C compiler")
+@pytest.mark.skipif(not cpu.work_in(torch.float32), reason="there is no C compiler")
 def test_without_a_c_compiler_the_losses_are_the_same_and_it_is_said(bittygpt, trained):
     assert "slower without kernels" not in bittygpt("train", "tiny.yaml", "run.name=with").stderr
     bittygpt.environment["CC"] = "none"

@@ -1,11 +1,11 @@
-"""Attention: the formula against PyTorch's, the fused twin against the formula, grouped heads, QK-norm."""
+"""Attention: the formula against PyTorch's, grouped heads, QK-norm, and what it refuses."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from bittygpt.core import MultiHeadAttention, RotaryEmbedding, scaled_dot_product_attention
-from bittygpt.core.attention import causal_mask, formula_causal_attention, fused_causal_attention
+from bittygpt.core.attention import causal_mask
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -27,21 +27,6 @@ def test_formula_equals_torch(masked, queries, keys, lead):
 
 def test_causal_mask_of_two_queries_after_two_cached_keys():
     assert causal_mask(2, 4).int().tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-
-
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (6, 6), (1, 6), (2, 6)])
-def test_fused_twin_equals_formula(kv_heads, queries, keys):
-    q = torch.randn(2, 4, queries, 8, requires_grad=True)
-    k, v = (torch.randn(2, kv_heads, keys, 8, requires_grad=True) for _ in range(2))
-    formula, fused = (f(q, k, v) for f in (formula_causal_attention, fused_causal_attention))
-    torch.testing.assert_close(fused, formula)
-    for mine, theirs in zip(
-        torch.autograd.grad(fused.square().sum(), [q, k, v]),
-        torch.autograd.grad(formula.square().sum(), [q, k, v]),
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=1e-4)
 
 
 def multi_head_oracle(attention, x, heads, kv_heads, theta):
@@ -68,7 +53,6 @@ def multi_head_oracle(attention, x, heads, kv_heads, theta):
     return F.linear(torch.cat(outputs, -1), attention.output_proj.weight)
 
 
-@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("qk_norm", [False, True])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 def test_multi_head_attention_equals_its_spelling_out(qk_norm, kv_heads):
@@ -90,23 +74,3 @@ def test_heads_that_do_not_divide_are_refused():
         MultiHeadAttention(30, 4)
     with pytest.raises(ValueError, match="of num_kv_heads 3"):
         MultiHeadAttention(32, 4, 3)
-
-
-@pytest.mark.parametrize("qk_norm", [False, True])
-def test_under_autocast_on_a_cpu_the_fused_kernel_computes_in_float32(monkeypatch, qk_norm):
-    """In bfloat16 its backward pass takes four times as long there."""
-    dtypes, fused = [], F.scaled_dot_product_attention
-
-    def kernel(q, k, v, **options):
-        dtypes.append((q.dtype, k.dtype, v.dtype, torch.is_autocast_enabled("cpu")))
-        return fused(q, k, v, **options)
-
-    attention = MultiHeadAttention(32, 4, 2, RotaryEmbedding(8, 16), qk_norm)
-    x = torch.randn(2, 9, 32)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = attention(x)  # by PyTorch's own kernel
-        monkeypatch.setattr(F, "scaled_dot_product_attention", kernel)
-        assert torch.equal(attention(x), rounded)
-    assert dtypes == [(torch.float32,) * 3 + (False,)]
-    assert rounded.dtype == torch.bfloat16
-    torch.testing.assert_close(rounded.float(), attention(x), atol=0.05, rtol=0.05)

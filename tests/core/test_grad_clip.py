@@ -6,7 +6,6 @@ import torch
 from bittygpt.core import clip_grad_norm
 
 
-@pytest.mark.usefixtures("both_twins")
 @pytest.mark.parametrize("max_norm", [0.1, 1.0, 1e6])
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e4])
 def test_equals_torch(max_norm, size):
@@ -23,7 +22,6 @@ def test_equals_torch(max_norm, size):
         torch.testing.assert_close(p.grad, q.grad)
 
 
-@pytest.mark.usefixtures("both_twins")
 def test_zero_only_measures():
     p = torch.zeros(2, requires_grad=True)
     p.grad = torch.tensor([3.0, 4.0])
@@ -31,7 +29,6 @@ def test_zero_only_measures():
     assert torch.equal(p.grad, torch.tensor([3.0, 4.0]))
 
 
-@pytest.mark.usefixtures("both_twins")
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_a_gradient_that_is_not_finite_shows_in_the_norm(bad):
     p = torch.zeros(2, requires_grad=True)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from bittygpt.core import RotaryEmbedding
-from bittygpt.core.rope import turn, turn_by_swapping
 
 
 def rotate_by_complex_numbers(x, positions, theta):
@@ -15,7 +14,6 @@ def rotate_by_complex_numbers(x, positions, theta):
     return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
 
 
-@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("theta", [10_000.0, 500_000.0])
 @pytest.mark.parametrize("head_dim", [2, 8, 64])
 @pytest.mark.parametrize("first", [0, 1, 60_000])
@@ -29,8 +27,7 @@ def test_equals_complex_rotation_also_far_out(theta, head_dim, first):
         assert torch.equal(rope(x), rope(x, positions))
 
 
-@pytest.mark.usefixtures("all_forms")
-def test_the_gradient_is_turned_back():
+def test_the_gradient_is_rotated_back():
     rope, positions = RotaryEmbedding(8, 16), torch.arange(3, 10)
     x = (
         torch.randn(2, 7, 3, 8).transpose(1, 2).requires_grad_()
@@ -41,16 +38,6 @@ def test_the_gradient_is_turned_back():
     torch.testing.assert_close(gradient, torch.autograd.grad(oracle, x)[0], atol=1e-6, rtol=0)
 
 
-def test_the_form_for_a_compiler_is_the_formula():
-    x = torch.randn(2, 3, 7, 8, requires_grad=True)
-    cos_sin = RotaryEmbedding(8, 16).cos_sin[2:9]
-    outputs = [form(x, cos_sin) for form in (turn_by_swapping, turn)]
-    torch.testing.assert_close(*outputs)
-    weights = torch.randn_like(x)
-    torch.testing.assert_close(*(torch.autograd.grad((y * weights).sum(), x)[0] for y in outputs))
-
-
-@pytest.mark.usefixtures("all_forms")
 def test_a_worked_example():
     """Position 1, pair 0 turns by 1 radian: (1, 0) -> (cos 1, sin 1); pair 1 of 4 by 1/100."""
     turned = RotaryEmbedding(4, 2, 10_000.0)(torch.tensor([[[[0.0] * 4, [1.0, 0.0, 1.0, 0.0]]]]))
@@ -58,7 +45,6 @@ def test_a_worked_example():
     torch.testing.assert_close(turned[0, 0, 1], expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.usefixtures("all_forms")
 @pytest.mark.parametrize("shift", [1, 1000, 100_000])
 def test_scores_depend_on_distance_alone(shift):
     rope = RotaryEmbedding(32, 100_016)
@@ -68,22 +54,26 @@ def test_scores_depend_on_distance_alone(shift):
     torch.testing.assert_close(*scores, atol=1e-4, rtol=0)
 
 
-@pytest.mark.usefixtures("all_forms")
 def test_two_thetas_do_not_share_tables():
     x = torch.randn(1, 1, 4, 8)
     assert not torch.allclose(RotaryEmbedding(8, 4, 1e4)(x), RotaryEmbedding(8, 4, 1e2)(x))
 
 
-@pytest.mark.usefixtures("all_forms")
 def test_tables_stay_float32_and_right_through_casts_and_meta():
-    expected = RotaryEmbedding(8, 100)
-    cast = RotaryEmbedding(8, 100).to(torch.bfloat16)
+    expected, x = RotaryEmbedding(8, 100), torch.randn(1, 1, 100, 8)
     with torch.device("meta"):
         skeleton = RotaryEmbedding(8, 100)
-    for rope in (cast, skeleton.to_empty(device="cpu")):
+    for rope in (RotaryEmbedding(8, 100).to(torch.bfloat16), skeleton.to_empty(device="cpu")):
+        assert torch.equal(rope(x), expected(x))
         assert rope.cos_sin.dtype == torch.float32
         assert torch.equal(rope.cos_sin, expected.cos_sin)
     assert not expected.state_dict()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 7, 6), (2, 3, 7, 10), (2, 3, 17, 8)])
+def test_vectors_that_the_table_is_not_for_are_refused(shape):
+    with pytest.raises(ValueError, match=r"16 positions of head_dim 8 cannot rotate vectors \(2, 3"):
+        RotaryEmbedding(8, 16)(torch.zeros(shape))
 
 
 def test_odd_head_dimension_is_refused():

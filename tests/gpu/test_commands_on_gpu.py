@@ -38,7 +38,7 @@ def test_a_check_finds_nothing_broken(tmp_path, text, changes):
 
 
 def test_a_run_is_what_its_plan_says(tmp_path, text):
-    """But for its speed, which is measured elsewhere; and its steps are recorded, or a warning would say why not."""
+    """But for its speed, which is measured elsewhere; and its steps are captured, or a warning would say why not."""
     arguments = ["train", str(CONFIG), text, "train.max_steps=40", "optim.warmup_steps=4", "--json"]
     plan = json.loads(bittygpt(tmp_path, *arguments, "--plan"))
     command = [sys.executable, "-W", "error::UserWarning", "-m", "bittygpt", *arguments]

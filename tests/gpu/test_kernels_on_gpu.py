@@ -1,16 +1,17 @@
 """On a CUDA device: the Triton kernels against the formulas, in eager and in compiled code, at sizes of real use.
 
-`pytest tests/kernels` on such a machine runs its tests of small shapes on the device, too.
+`pytest tests/engine/kernels` on such a machine runs its tests of small shapes on the device, too.
 """
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from bittygpt import kernels
-from bittygpt.core import Adam, AdamW, ModelConfig, RotaryEmbedding, TransformerLM
-from bittygpt.core.chunked_loss import chunked_linear_cross_entropy, chunked_token_losses
-from bittygpt.core.twins import formulas_alone, use_kernel
+from bittygpt.core import ModelConfig, RotaryEmbedding, TransformerLM, cross_entropy
+from bittygpt.engine import kernels
+from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.loss import chunked_linear_cross_entropy, chunked_token_losses, linear_cross_entropy
+from bittygpt.engine.optimizers import FusedAdam, FusedAdamW
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 IGNORED = -100
@@ -18,11 +19,7 @@ IGNORED = -100
 
 def test_the_kernels_are_in_use():
     """Else the rest of this file would compare the formulas with themselves. A warning, an error here, says why not."""
-    x = torch.zeros(1, device="cuda")
-    assert kernels.work_on(x)
-    assert use_kernel(x)
-    with formulas_alone():
-        assert not use_kernel(x)
+    assert kernels.work_on(torch.zeros(1, device="cuda"))
 
 
 @pytest.mark.parametrize(
@@ -31,7 +28,7 @@ def test_the_kernels_are_in_use():
 @pytest.mark.parametrize("vocab_size", [2, 1000, 50257, 50304, 262144])
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_losses_and_gradients_equal_torchs(vocab_size, dtype, rounding, scale):
-    from bittygpt.kernels.cross_entropy import losses_and_gradients_
+    from bittygpt.engine.kernels.cross_entropy import losses_and_gradients_
 
     logits = (torch.randn(33, vocab_size, device="cuda") * scale).to(dtype)
     targets = torch.randint(0, vocab_size, (33,), device="cuda")
@@ -46,7 +43,7 @@ def test_losses_and_gradients_equal_torchs(vocab_size, dtype, rounding, scale):
 
 
 def test_rows_beyond_two_to_the_31_logits_are_right():
-    from bittygpt.kernels.cross_entropy import losses_and_gradients_
+    from bittygpt.engine.kernels.cross_entropy import losses_and_gradients_
 
     vocab_size = 1 << 16
     num_rows = (1 << 15) + 8
@@ -79,9 +76,9 @@ def test_the_loss_without_logits_equals_its_formula(precision, compiled):
             loss = loss_of(hidden, weight, targets)
         return loss, *torch.autograd.grad(loss, [hidden, weight])
 
-    with formulas_alone():
-        expected = evaluate(chunked_linear_cross_entropy)
-        expected_each = chunked_token_losses(hidden, weight, targets)
+    expected = evaluate(linear_cross_entropy)
+    with torch.no_grad():
+        expected_each = cross_entropy(hidden @ weight.T, targets, reduction="none")
     compute = torch.compile(chunked_linear_cross_entropy) if compiled else chunked_linear_cross_entropy
     found = evaluate(compute)
     torch.testing.assert_close(found[0], expected[0], rtol=1e-3 if precision == "bf16" else 1e-5, atol=0)
@@ -101,9 +98,9 @@ def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled, qk_nor
     ids, targets = (torch.randint(0, 1000, (4, 128), device="cuda") for _ in range(2))
     parameters = list(model.parameters())
     torch.compiler.reset()
-    with formulas_alone():
-        expected_loss = model(ids, targets_BT=targets)
-        expected = torch.autograd.grad(expected_loss, parameters)
+    expected_loss = model(ids, targets_BT=targets)
+    expected = torch.autograd.grad(expected_loss, parameters)
+    settle(accelerate(model))
     loss = (torch.compile(model) if compiled else model)(ids, targets_BT=targets)
     found = torch.autograd.grad(loss, parameters)
     assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)
@@ -113,31 +110,31 @@ def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled, qk_nor
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(("num_heads", "num_kv_heads", "head_dim"), [(12, 12, 64), (8, 2, 128), (6, 3, 48)])
-def test_queries_and_keys_are_turned_and_turned_back(num_heads, num_kv_heads, head_dim, dtype):
-    from bittygpt.kernels.rope import turn, turn_back
+def test_queries_and_keys_are_rotated_and_rotated_back(num_heads, num_kv_heads, head_dim, dtype):
+    from bittygpt.engine.kernels.rope import rotate, rotate_back
 
     cos_sin = RotaryEmbedding(head_dim, 1024).cos_sin.cuda()
     width = (num_heads + 2 * num_kv_heads) * head_dim
     projected = torch.randn(3, 1024, width, device="cuda").to(dtype)
     exact = projected.double().unflatten(-1, (-1, head_dim)).requires_grad_()
     pairs = torch.view_as_complex(exact[:, :, : num_heads + num_kv_heads].unflatten(-1, (-1, 2)))
-    turned = torch.view_as_real(pairs * torch.view_as_complex(cos_sin.double())[:, None]).flatten(-2)
-    q, k = turn(projected, cos_sin, num_heads, num_kv_heads)
+    rotated = torch.view_as_real(pairs * torch.view_as_complex(cos_sin.double())[:, None]).flatten(-2)
+    q, k = rotate(projected, cos_sin, num_heads, num_kv_heads)
     rounding = {"atol": 1e-6, "rtol": 1e-5} if dtype == torch.float32 else {"atol": 1e-6, "rtol": 2**-8}
-    torch.testing.assert_close(torch.cat((q, k), dim=2).double(), turned.detach(), **rounding)
+    torch.testing.assert_close(torch.cat((q, k), dim=2).double(), rotated.detach(), **rounding)
 
     grads = [torch.randn_like(x) for x in (q, k, k)]
     (expected,) = torch.autograd.grad(
-        (turned * torch.cat(grads[:2], dim=2)).sum() + (exact[:, :, -num_kv_heads:] * grads[2]).sum(), exact
+        (rotated * torch.cat(grads[:2], dim=2)).sum() + (exact[:, :, -num_kv_heads:] * grads[2]).sum(), exact
     )
-    found = turn_back(*(g.transpose(1, 2).contiguous().transpose(1, 2) for g in grads), cos_sin)
+    found = rotate_back(*(g.transpose(1, 2).contiguous().transpose(1, 2) for g in grads), cos_sin)
     torch.testing.assert_close(found.double(), expected.flatten(-2), **rounding)
 
 
-@pytest.mark.parametrize(("ours", "oracle"), [(Adam, torch.optim.Adam), (AdamW, torch.optim.AdamW)])
+@pytest.mark.parametrize(("ours", "oracle"), [(FusedAdam, torch.optim.Adam), (FusedAdamW, torch.optim.AdamW)])
 @pytest.mark.parametrize("shape", [(512, 512), (1 << 18,), (3, 123457), (7,)])
 def test_adam_equals_torchs(ours, oracle, shape, monkeypatch):
-    from bittygpt.kernels import adam
+    from bittygpt.engine.kernels import adam
 
     calls, update = [], adam.adam_
     monkeypatch.setattr(adam, "adam_", lambda *a, **k: calls.append(1) or update(*a, **k))

@@ -1,6 +1,6 @@
 """On a CUDA device: bf16, compiled and fused forms against the float32 formula on the CPU. `make test-gpu` runs it.
 
-Needs pytest, torch and the rooms core and training; no other package.
+Needs pytest, torch and the rooms core, engine and training; no other package.
 """
 
 import copy
@@ -8,12 +8,15 @@ import copy
 import pytest
 import torch
 
-from bittygpt.core import AdamW, ModelConfig, Muon, TransformerLM, cross_entropy
+from bittygpt.core import ModelConfig, TransformerLM, cross_entropy
 from bittygpt.data.batches import Batch
+from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.cuda_graphs import CudaGraphs
+from bittygpt.engine.optimizers import FusedAdamW as AdamW
+from bittygpt.engine.optimizers import FusedMuon as Muon
 from bittygpt.training.devices import choose_device
 from bittygpt.training.distributed import Ranks
-from bittygpt.training.recording import Recordings
-from bittygpt.training.step import compute_gradients, update_weights
+from bittygpt.training.step import compute_gradients, micro_batch_loss, update_weights
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,6 +43,23 @@ def optimizers_of(model, kind, **settings):
     return [kind(inner, lr=3e-3, **settings), AdamW(rest, lr=3e-3)]
 
 
+def a_fast_copy(model):
+    """Ready to be compiled, too."""
+    fast = accelerate(copy.deepcopy(model))
+    settle(fast)
+    fast.zero_grad()
+    return fast.cuda()
+
+
+def graphs_of(model, device, optimizers, micro_batch_size=2):
+    """As the executor has them."""
+
+    def loss(ids, targets):
+        return micro_batch_loss(model, Batch(ids, targets), device)
+
+    return CudaGraphs(model, loss, optimizers, micro_batch_size)
+
+
 def a_batch():
     return Batch(torch.randint(0, 1000, (4, 128)), torch.randint(0, 1000, (4, 128)))
 
@@ -50,16 +70,15 @@ def test_loss_and_gradients_equal_the_cpus(precision, compiled):
     model, batch = TransformerLM(CONFIG), a_batch()
     expected = cross_entropy(model(batch.ids), batch.targets)
     expected.backward()
-    twin = copy.deepcopy(model).cuda()
-    twin.zero_grad()
+    fast = a_fast_copy(model)
     device = choose_device("cuda", precision)
     with device.autocast():
-        logits = (torch.compile(twin) if compiled else twin)(batch.ids.cuda())
+        logits = (torch.compile(fast) if compiled else fast)(batch.ids.cuda())
     loss = cross_entropy(logits, batch.targets.cuda())
     loss.backward()
     tolerance = 1e-4 if precision == "fp32" else 2e-2
     assert loss.item() == pytest.approx(expected.item(), rel=tolerance)
-    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+    for (name, p), q in zip(model.named_parameters(), fast.parameters(), strict=True):
         similarity = torch.nn.functional.cosine_similarity(p.grad.flatten(), q.grad.cpu().flatten(), dim=0)
         assert similarity > 1 - tolerance, name
 
@@ -67,7 +86,7 @@ def test_loss_and_gradients_equal_the_cpus(precision, compiled):
 @pytest.mark.parametrize("optimizer", [AdamW, Muon])
 def test_a_batch_is_learned(optimizer):
     device = choose_device("cuda", "auto")
-    model = TransformerLM(CONFIG).cuda()
+    model = a_fast_copy(TransformerLM(CONFIG))
     optimizers = optimizers_of(model, optimizer, weight_decay=0.0)
     batch = a_batch()
     losses = [train_step(model, optimizers, batch, 2, device).loss for _ in range(60)]
@@ -76,7 +95,7 @@ def test_a_batch_is_learned(optimizer):
 
 def test_master_weights_and_moments_stay_float32():
     device = choose_device("cuda", "bf16")
-    model = TransformerLM(CONFIG).cuda()
+    model = a_fast_copy(TransformerLM(CONFIG))
     optimizer = AdamW(model.parameters())
     train_step(model, [optimizer], a_batch(), 4, device)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
@@ -85,12 +104,12 @@ def test_master_weights_and_moments_stay_float32():
     }
 
 
-def steps_of(model, optimizers, batches, device, recordings=None, after=0):
+def steps_of(model, optimizers, batches, device, graphs=None, after=0):
     """Losses and norms of a step for each batch, of two micro-batches each."""
     settings = {"grad_clip": 1.0, "micro_batch_size": 2, "device": device, "ranks": Ranks()}
     passes, update = ({}, {})
-    if recordings is not None:
-        passes, update = {"recorded": recordings.passes}, {"recorded": recordings.update}
+    if graphs is not None:
+        passes, update = {"captured": graphs.passes}, {"captured": graphs.update}
     results = []
     for number, batch in enumerate(batches, after):
         results.append(compute_gradients(model, batch, **settings, **passes))
@@ -101,23 +120,23 @@ def steps_of(model, optimizers, batches, device, recordings=None, after=0):
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("optimizer", [AdamW, Muon])
-def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled):
+def test_captured_steps_equal_steps_that_are_not(optimizer, precision, compiled):
     device = choose_device("cuda", precision)
-    start = TransformerLM(CONFIG).cuda()
+    start = a_fast_copy(TransformerLM(CONFIG))
     batches = [a_batch() for _ in range(6)]
     batches[3].targets[:] = -100  # in the middle, so that the number of targets changes
     batches[3].targets[0, :5] = 7
 
-    def run(is_recorded):
+    def run(is_captured):
         torch.compiler.reset()
         model = copy.deepcopy(start)
         optimizers = optimizers_of(model, optimizer, weight_decay=0.1)
         trained = torch.compile(model) if compiled else model
-        recordings = Recordings(trained, device, optimizers, 2) if is_recorded else None
-        results = steps_of(trained, optimizers, batches, device, recordings)
-        if recordings is not None:
-            assert not recordings.has_ended
-            assert recordings.recorded_update.graph is not None
+        graphs = graphs_of(trained, device, optimizers) if is_captured else None
+        results = steps_of(trained, optimizers, batches, device, graphs)
+        if graphs is not None:
+            assert not graphs.has_ended
+            assert graphs.captured_update.graph is not None
         return model, optimizers, results
 
     (mine, my_optimizers, found), (theirs, their_optimizers, expected) = run(True), run(False)
@@ -134,19 +153,19 @@ def test_recorded_steps_equal_steps_that_are_not(optimizer, precision, compiled)
     assert steps[0] == steps[1]
 
 
-def test_what_was_restored_is_recorded_anew():
+def test_what_was_restored_is_captured_anew():
     device = choose_device("cuda", "bf16")
-    model = TransformerLM(CONFIG).cuda()
+    model = a_fast_copy(TransformerLM(CONFIG))
     optimizers = [AdamW(model.parameters(), lr=3e-3)]
-    recordings = Recordings(model, device, optimizers, 2)
+    graphs = graphs_of(model, device, optimizers)
     batches = [a_batch() for _ in range(4)]
-    steps_of(model, optimizers, batches, device, recordings)
+    steps_of(model, optimizers, batches, device, graphs)
     weights, state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizers[0].state_dict())
-    expected = steps_of(model, optimizers, batches, device, recordings)
+    expected = steps_of(model, optimizers, batches, device, graphs)
     model.load_state_dict(weights)
     optimizers[0].load_state_dict(state)
-    recordings.forget()
-    found = steps_of(model, optimizers, batches, device, recordings)
+    graphs.forget()
+    found = steps_of(model, optimizers, batches, device, graphs)
     for one, other in zip(found, expected, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-3)
         assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-2)
@@ -164,17 +183,17 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(optimizer, compiled):
         model = copy.deepcopy(start)
         optimizers = optimizers_of(model, optimizer)
         trained = torch.compile(model) if compiled else model
-        return model, trained, optimizers, Recordings(trained, device, optimizers, 2)
+        return model, trained, optimizers, graphs_of(trained, device, optimizers)
 
-    start = TransformerLM(CONFIG).cuda()
-    model, trained, optimizers, recordings = a_run(start)
-    whole = steps_of(trained, optimizers, batches, device, recordings)
-    stopped, trained, its_optimizers, its_recordings = a_run(start)
-    first = steps_of(trained, its_optimizers, batches[:4], device, its_recordings)
-    resumed, trained, new_optimizers, new_recordings = a_run(stopped)
+    start = a_fast_copy(TransformerLM(CONFIG))
+    model, trained, optimizers, graphs = a_run(start)
+    whole = steps_of(trained, optimizers, batches, device, graphs)
+    stopped, trained, its_optimizers, its_graphs = a_run(start)
+    first = steps_of(trained, its_optimizers, batches[:4], device, its_graphs)
+    resumed, trained, new_optimizers, new_graphs = a_run(stopped)
     for new, old in zip(new_optimizers, its_optimizers, strict=True):
         new.load_state_dict(copy.deepcopy(old.state_dict()))
-    rest = steps_of(trained, new_optimizers, batches[4:], device, new_recordings, after=4)
+    rest = steps_of(trained, new_optimizers, batches[4:], device, new_graphs, after=4)
     assert [(r.loss, r.grad_norm) for r in whole] == [(r.loss, r.grad_norm) for r in first + rest]
     for p, q in zip(model.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(p, q)

@@ -6,7 +6,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bittygpt.config import RunConfig, load_config
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.core.twins import formulas_alone
 from bittygpt.planning.parts import (
     FORWARD_SHARE,
     checkpoint_size,
@@ -51,7 +50,7 @@ def test_operations_are_those_that_pytorch_counts(changes):
     """In the formulas, which write every product down. Grouped heads are copied there: their scores cost the same."""
     model, ids = build(**changes), torch.zeros(3, 8, dtype=torch.int64)
     parts = flops_by_part(model)
-    with formulas_alone(), FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter:
         loss = model(ids, targets_BT=ids)
         forward = counter.get_total_flops()
         loss.backward()

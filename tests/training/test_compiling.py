@@ -36,8 +36,8 @@ def test_it_pays_for_long_runs_alone(config, run, expected):
 def test_many_small_passes_are_counted():
     """The same tokens in passes of one sequence: a small model then waits for its kernels to be started."""
     run = {"steps": 500, "sequences": 64}
-    assert not pays(SMALL, CUDA, **run, micro_batch_size=64, recorded=False)
-    assert pays(SMALL, CUDA, **run, micro_batch_size=1, recorded=False)
+    assert not pays(SMALL, CUDA, **run, micro_batch_size=64, captured=False)
+    assert pays(SMALL, CUDA, **run, micro_batch_size=1, captured=False)
     assert not pays(SMALL, CUDA, **run, micro_batch_size=1)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.engine.accelerate import accelerate
 from bittygpt.training.saved_tensors import model_without_numbers, saved_bytes
 
 SHAPES = {
@@ -25,7 +26,8 @@ def shape(**changes):
 
 def saved_by(model, ids, precision):
     """By another road than the package's: bytes of all storages that autograd keeps and the model does not own."""
-    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    tables = [layer.attn.rope.cos_sin for layer in model.layers]
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *tables)}
     kept = {}
 
     def keep(tensor):
@@ -42,7 +44,7 @@ def saved_by(model, ids, precision):
 @pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES)
 def test_it_is_what_a_deeper_model_saves_of_more_tokens(changes, precision):
     config = shape(**changes)
-    model, ids = TransformerLM(config), torch.zeros(5, 24, dtype=torch.int64)
+    model, ids = accelerate(TransformerLM(config)), torch.zeros(5, 24, dtype=torch.int64)
     assert saved_bytes(config, precision).total(3, 5 * 24) == saved_by(model, ids, precision)
 
 
@@ -63,10 +65,11 @@ def test_a_model_without_numbers_has_the_shape_and_takes_no_memory():
     )  # no random number was drawn, and all is as it was
 
 
-def test_a_large_layer_is_weighed_without_computing(monkeypatch):
-    config = shape(d_model=48)
-    expected = saved_bytes(config, "fp32")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_large_layer_is_weighed_by_a_narrower_one(monkeypatch, precision):
+    config = shape(d_model=512, d_ff=1408)
+    expected = saved_bytes(config, precision).total(3, 1000)
     saved_bytes.cache_clear()
-    monkeypatch.setattr("bittygpt.training.saved_tensors.LARGE", 0)
-    assert saved_bytes(config, "fp32") == expected
+    monkeypatch.setattr("bittygpt.training.saved_tensors.LARGE", 500_000)
+    assert saved_bytes(config, precision).total(3, 1000) == pytest.approx(expected, rel=0.01)
     saved_bytes.cache_clear()

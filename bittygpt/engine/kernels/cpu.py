@@ -52,9 +52,9 @@ def address(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
     Raises:
         DoesNotFit: it is not dense numbers of that dtype in that shape, in main memory.
     """
-    if not (is_plain(x) and x.is_cpu and x.dtype == dtype and x.shape == shape and x.is_contiguous()):
-        raise DoesNotFit
-    return x.data_ptr()
+    if x.dtype is dtype and x.is_cpu and is_plain(x) and x.is_contiguous() and x.shape == shape:
+        return x.data_ptr()
+    raise DoesNotFit
 
 
 def run(name: str, precision: torch.dtype, *arguments: Operand | Any) -> Any:

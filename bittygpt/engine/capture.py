@@ -1,0 +1,36 @@
+"""To capture in a CUDA graph what a GPU is told, and to be as before where that fails."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from threading import Lock
+from typing import Any
+
+import torch
+
+PINNING = Lock()  # held while memory is pinned: not a moment at which to capture what a GPU does
+Pool = Any  # PyTorch's handle of a pool of memory
+
+
+@contextmanager
+def capture(graph: torch.cuda.CUDAGraph, pool: Pool) -> Iterator[None]:
+    """Within it, what this thread would launch is captured instead. Nobody else may take or give back memory then."""
+    here, collects = torch.cuda.current_stream(), gc.isenabled()
+    with PINNING:
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                yield
+        except BaseException:
+            _end_capture(here, pool)
+            raise
+        finally:
+            if collects:
+                gc.enable()
+
+
+def _end_capture(stream: torch.cuda.Stream, pool: Pool) -> None:
+    """What PyTorch leaves undone where a capture fails: it goes on with another stream, and keeps all memory."""
+    torch.cuda.set_stream(stream)
+    with suppress(Exception):  # in versions that do it
+        torch._C._cuda_endAllocateToPool(stream.device_index, pool)
