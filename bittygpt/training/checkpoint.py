@@ -119,22 +119,19 @@ def _save_shards(path: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> Non
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
-    """All state of the optimizers as tensors named `PARAMETER/KEY`; numbers as tensors of shape (1,), counts of steps
-    in float32, others in float64 named `PARAMETER/KEY:KIND`.
-
+    """All state of the optimizers as tensors `PARAMETER/KEY`; a count of steps as one float32 of shape (1,), any other
+    number as a float64 `PARAMETER/KEY:KIND`.
     torch.distributed.checkpoint (2.13) puts sharded files together wrongly where a tensor has no dimension or is no
     floating-point number.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     tensors = {}
-    for optimizer in optimizers:
-        for parameter, state in optimizer.state.items():
-            for key, value in state.items():
-                if not isinstance(value, Tensor):
-                    is_count = key == "step"
-                    key = key if is_count else f"{key}:{type(value).__name__}"
-                    value = torch.tensor([float(value)], dtype=torch.float32 if is_count else torch.float64)
-                tensors[f"{names[parameter]}/{key}"] = value
+    for parameter, state in (item for optimizer in optimizers for item in optimizer.state.items()):
+        for key, value in state.items():
+            name = f"{names[parameter]}/{key}"
+            if not isinstance(value, Tensor) and key != "step":
+                name, value = f"{name}:{type(value).__name__}", torch.tensor([value], dtype=torch.float64)
+            tensors[name] = value if isinstance(value, Tensor) else torch.tensor([float(value)])
     return tensors
 
 
@@ -158,9 +155,8 @@ def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -
             name, key = full_name.rsplit("/", 1)
             parameter, tensor = parameters[name], file.get_tensor(full_name)
             key, _, kind = key.partition(":")
-            kind = "int" if key == "step" and tensor.ndim == 1 else kind
-            value = NUMBERS[kind](tensor) if kind else like(parameter, tensor)
-            owners[parameter].state[parameter][key] = value
+            number = NUMBERS.get("int" if key == "step" and tensor.shape == (1,) else kind)
+            owners[parameter].state[parameter][key] = number(tensor) if number else like(parameter, tensor)
     return read_state(path)
 
 

@@ -1,8 +1,8 @@
 """What autograd keeps of a forward pass for the backward pass: counted, not derived, so that it stays true of the code.
 
 A model of the same shape, one layer deep and then two, goes forward on a few tokens, and what is saved is weighed: the
-second layer is the difference. It grows with the tokens in a straight line, as fused attention keeps no score; where the
-formula of attention was changed, and keeps them all, whole sequences are weighed.
+second layer is the difference. It grows with the tokens in a straight line, as fused attention keeps no score;
+where the formula of attention was changed, and keeps them all, whole sequences are weighed.
 """
 
 from contextlib import nullcontext
