@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import bittygpt
@@ -43,16 +44,47 @@ class Copy:
                 counts[path.name] = len(new)
         return counts
 
-    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Python in the folder, with the copy for a package, to its end."""
-        path = {"PYTHONPATH": str(self.core.parent.parent), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.folder,
-            env={**os.environ, **path},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done
+
+# argv: a script, and the folders of copies; in each it runs in a process of its own, two at a time, and PyTorch
+# is imported once. What it prints goes to `stdout.txt` and `stderr.txt` there.
+FORKS = """
+import os, runpy, sys
+import torch, numpy, yaml, pydantic, safetensors.torch
+script, *folders = sys.argv[1:]
+torch.set_num_threads(1)
+running, failed = 0, 0
+for folder in [*folders, *[None, None]]:
+    if running == 2 or folder is None and running:
+        failed |= os.wait()[1]
+        running -= 1
+    if folder is None:
+        continue
+    if os.fork():
+        running += 1
+        continue
+    code = 1
+    try:
+        os.chdir(folder)
+        sys.path.insert(0, folder + "/package")
+        for stream, name in ((1, "stdout.txt"), (2, "stderr.txt")):
+            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
+        runpy.run_path(script, run_name="__main__")
+        code = 0
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(code)
+sys.exit(failed != 0)
+"""
+
+
+def run_in_copies(script: Path, copies: Iterable[Copy]) -> None:
+    """Run a script in the folder of each copy, with the copy for a package; see `stdout.txt` and `stderr.txt` there."""
+    folders = [str(copy.folder) for copy in copies]
+    command = [sys.executable, "-P", "-c", FORKS, str(script), *folders]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    said = "".join(f"{folder}: {(Path(folder) / 'stderr.txt').read_text()}\n" for folder in folders)
+    assert done.returncode == 0, done.stderr + said

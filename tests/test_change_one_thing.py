@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from bittygpt.config.core_names import ACTIVATIONS, OPTIMIZERS, default_d_ff
 from bittygpt.core import choices, feed_forward
-from tests.copies import Copy
+from tests.copies import Copy, run_in_copies
 
 CONFIG = """
 data: {train: [text.txt], val_fraction: 0.1}
@@ -24,7 +24,7 @@ from bittygpt.__main__ import _run
 def bittygpt(*arguments):
     sys.argv = ["bittygpt", *arguments, *settings]
     assert _run() == 0
-settings = sys.argv[1:]
+settings = [open("setting.txt").read()]
 bittygpt("train", "tiny.yaml")
 shutil.copy("runs/tiny/metrics.jsonl", "whole.jsonl")
 shutil.rmtree("runs/tiny/checkpoints/step-00000012")
@@ -40,7 +40,11 @@ def mish(x: Tensor) -> Tensor:
     return x * torch.tanh(torch.logaddexp(x, torch.zeros_like(x)))
 '''
 RELU2 = "    return relu(x).square()\n"
-IMPORT = ("feed_forward.py", "import Activation, gelu, relu, relu2", "import Activation, gelu, mish, relu, relu2")
+IMPORT = (
+    "feed_forward.py",
+    "import Activation, gelu, relu, relu2",
+    "import Activation, gelu, mish, relu, relu2",
+)
 LION = '''"""Lion: a step of one size for every weight, in the direction of a running mean (Chen et al. 2023)."""
 
 from bittygpt.core.activations import upcast
@@ -164,25 +168,36 @@ def events(path):
     return {line["step"]: line["loss"] for line in lines if line["event"] == "step"}
 
 
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """Those that have trained, by what was changed."""
+    made = {}
+    for name, (setting, edits) in CHANGES.items():
+        made[name] = Copy(tmp_path_factory.mktemp("copy"))
+        for edit in edits:
+            made[name].edit(*edit)
+        (made[name].folder / "tiny.yaml").write_text(CONFIG)
+        (made[name].folder / "setting.txt").write_text(setting)
+    script = tmp_path_factory.mktemp("script") / "commands.py"
+    script.write_text(COMMANDS)
+    run_in_copies(script, made.values())
+    return made
+
+
 @pytest.mark.parametrize("name", CHANGES)
-def test_one_thing_is_changed_and_all_else_follows(name, tmp_path):
-    setting, edits = CHANGES[name]
-    copy = Copy(tmp_path)
-    for edit in edits:
-        copy.edit(*edit)
+def test_one_thing_is_changed_and_all_else_follows(copies, name):
+    copy, folder = copies[name], copies[name].folder
     *chosen, _ = sorted(copy.edited_lines().values())
     assert chosen in ([], [0], [1]), "one file, and a line where it is chosen"
-    (tmp_path / "tiny.yaml").write_text(CONFIG)
-    done = copy.python("-c", COMMANDS, setting)
-    for file, *_ in edits:
-        assert f"core/{file} was changed" in done.stderr
+    for file, *_ in CHANGES[name][1]:
+        assert f"core/{file} was changed" in (folder / "stderr.txt").read_text()
 
-    whole, resumed = events(tmp_path / "whole.jsonl"), events(tmp_path / "runs/tiny/metrics.jsonl")
+    whole, resumed = events(folder / "whole.jsonl"), events(folder / "runs/tiny/metrics.jsonl")
     assert whole == resumed, "a resumed run has all of its optimizer's state"
     assert all(map(math.isfinite, whole.values()))
     assert whole[12] < whole[1] - 0.5
 
-    checkpoint = tmp_path / "runs/tiny/checkpoints/step-00000012"
+    checkpoint = folder / "runs/tiny/checkpoints/step-00000012"
     weights = load_file(checkpoint / "model.safetensors")
     kept = load_file(checkpoint / "optimizer.safetensors")
     assert {key.rsplit("/", 1)[0] for key in kept} == weights.keys(), "every parameter has an optimizer"
@@ -191,7 +206,7 @@ def test_one_thing_is_changed_and_all_else_follows(name, tmp_path):
     if name == "optimizer":
         assert config["optim"]["lr"] == pytest.approx(0.3 * 0.6 / 32, rel=0.02)
 
-    plan = done.stdout.partition("PLAN")[2].splitlines()
+    plan = (folder / "stdout.txt").read_text().partition("PLAN")[2].splitlines()
     figures = {line.split()[0]: line.split()[1].replace(",", "") for line in plan if len(line.split()) > 1}
     assert int(figures["norms"]) == FIGURES.get(name, 5 * 32)
     assert figures["all"].isdigit()
