@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,8 +11,9 @@ from safetensors.torch import load_file
 
 from bittygpt.config.core_names import ACTIVATIONS, OPTIMIZERS, default_d_ff
 from bittygpt.core import choices, feed_forward
-from tests.copies import Copy, run_in_copies
+from tests.copies import ORIGINAL, Copy, run_in_copies
 
+TESTS = Path(__file__).parent
 CONFIG = """
 data: {train: [text.txt], val_fraction: 0.1}
 tokenizer: {vocab_size: 280}
@@ -237,3 +240,16 @@ def test_schema_and_faults_name_what_core_has(monkeypatch):
         RunConfig.model_validate({"data": {"train": "a"}, "optim": {"name": "lyon"}})
     lion = RunConfig.model_validate({"data": {"train": "a"}, "optim": {"name": "lion"}})
     assert lion.optim.lr == 2.3e-3
+
+
+def test_the_edits_in_cores_readme_are_of_lines_that_stand_there():
+    text = (ORIGINAL / "core/README.md").read_text()
+    sources = "\n".join(path.read_text() for path in (ORIGINAL / "core").glob("*.py")).splitlines()
+    diffs = re.findall(r"```diff\n(.*?)```", text, flags=re.DOTALL)
+    removed = [line[1:] for diff in diffs for line in diff.splitlines() if line[0] in "- "]
+    assert len(diffs) == 6
+    assert set(removed) <= set(sources)
+    for folder, readme in (("core/", text), ("engine/", (ORIGINAL / "engine/README.md").read_text())):
+        for file, name in re.findall(r"`(?:tests/)?(?:core/)?(test_\w+\.py)(?:::(\w+))?`", readme):
+            (path,) = [p for p in TESTS.rglob(file) if p.parent.name in (folder[:-1], "core", "tests")]
+            assert f"def {name}" in path.read_text()
