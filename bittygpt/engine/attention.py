@@ -29,10 +29,11 @@ LAYER = ("attention.py:MultiHeadAttention", "attention.py:MultiHeadAttention.for
 SCORES, PROJECTIONS, ROTATION = Proof(*ATTEND), Proof(*LAYER, *LINEAR), Proof(*ROTARY)
 
 
-def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
+def causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
     """Causal attention by a kernel that never writes out the (T, S) scores (Dao et al. 2022).
 
-    Queries stand at the last T of the S positions. Grouped heads are shared by the kernel, not copied.
+    Queries stand at the last T of the S positions. Grouped heads are shared by the kernel, not copied. Its backward
+    pass cannot be differentiated again.
     """
     num_queries, num_keys = q_BHTd.shape[-2], k_BGSd.shape[-2]
     grouped = q_BHTd.shape[1] != k_BGSd.shape[1]
@@ -44,9 +45,22 @@ def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Te
     # on a CPU, autocast would round what is float32 on purpose
     is_rounded = q_BHTd.is_cpu and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if is_rounded else nullcontext():
-        attended = F.scaled_dot_product_attention(
+        return F.scaled_dot_product_attention(
             q_BHTd, k_BGSd, v_BGSd, attn_mask=mask, is_causal=from_the_start, enable_gqa=grouped
         )
+
+
+def attention_formula(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
+    """The same by the formula."""
+    copies = q_BHTd.shape[1] // k_BGSd.shape[1]
+    k_BHSd, v_BHSd = (x.repeat_interleave(copies, dim=1) for x in (k_BGSd, v_BGSd))
+    mask = causal_mask(q_BHTd.shape[-2], k_BGSd.shape[-2], q_BHTd.device)
+    return scaled_dot_product_attention(q_BHTd, k_BHSd, v_BHSd, mask)
+
+
+def fused_causal_attention(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor) -> Tensor:
+    """The same by the kernel, and where a gradient of its gradient is wanted, by the formula."""
+    attended = causal_attention(q_BHTd, k_BGSd, v_BGSd)
     if attended.requires_grad and runs_eagerly():
         attended = OrByTheFormula.apply(q_BHTd, k_BGSd, v_BGSd, attended)
     return attended
@@ -60,10 +74,7 @@ class OrByTheFormula(FusedFunction):
 
     @staticmethod
     def formula(q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor, _: None) -> Tensor:
-        copies = q_BHTd.shape[1] // k_BGSd.shape[1]
-        k_BHSd, v_BHSd = (x.repeat_interleave(copies, dim=1) for x in (k_BGSd, v_BGSd))
-        mask = causal_mask(q_BHTd.shape[-2], k_BGSd.shape[-2], q_BHTd.device)
-        return scaled_dot_product_attention(q_BHTd, k_BHSd, v_BHSd, mask)
+        return attention_formula(q_BHTd, k_BGSd, v_BGSd)
 
     @staticmethod
     def forward(ctx: Any, q_BHTd: Tensor, k_BGSd: Tensor, v_BGSd: Tensor, attended_BHTd: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from bittygpt.core.feed_forward import SwiGLU
 from bittygpt.core.linear import Linear
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.transformer import TransformerBlock
-from bittygpt.engine.attention import ATTEND, LAYER, fused_causal_attention, heads_agree
-from bittygpt.engine.block_halves import NormAndSwiGLU, QueriesKeysValues, add_product
+from bittygpt.engine.attention import ATTEND, LAYER, causal_attention, heads_agree
+from bittygpt.engine.block_halves import AddAttention, NormAndSwiGLU, QueriesKeysValues
 from bittygpt.engine.dispatch import (
     is_intact,
     is_plain,
@@ -50,8 +50,8 @@ class FusedTransformerBlock(TransformerBlock):
         else:
             *operands, output_weight = first
             x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValues.apply(x_BTD, *operands)
-            attended_BTD = fused_causal_attention(q_BHTd, k_BGTd, v_BGTd).transpose(1, 2).flatten(2)
-            x_BTD = add_product(x_BTD, attended_BTD, output_weight)
+            attended_BHTd = causal_attention(q_BHTd, k_BGTd, v_BGTd)
+            x_BTD = AddAttention.apply(x_BTD, q_BHTd, k_BGTd, v_BGTd, attended_BHTd, output_weight)
         if second is None:
             return x_BTD + self.ffn(self.ln2(x_BTD))
         result: Tensor = NormAndSwiGLU.apply(x_BTD, *second)

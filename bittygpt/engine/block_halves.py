@@ -17,19 +17,13 @@ from torch import Tensor
 from bittygpt.core.activations import silu
 from bittygpt.core.rmsnorm import rms_norm
 from bittygpt.core.rope import apply_rotary
+from bittygpt.engine.attention import attention_formula
 from bittygpt.engine.dispatch import product_dtype
 from bittygpt.engine.feed_forward import silu_gate, silu_gate_gradients
 from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.products import in_precision, weight_gradient
 from bittygpt.engine.rmsnorm import norm_gradients, normalized
 from bittygpt.engine.rotary import rotate_heads
-
-
-def add_product(x_BTD: Tensor, y_BTD: Tensor, weight: Tensor) -> Tensor:
-    """x + y Wᵀ; in one go where all are of one precision. Autocast would round x, too."""
-    if product_dtype(x_BTD) != x_BTD.dtype:
-        return x_BTD + y_BTD @ weight.T
-    return torch.addmm(x_BTD.flatten(0, 1), y_BTD.flatten(0, 1), weight.T).view_as(x_BTD)
 
 
 class QueriesKeysValues(FusedFunction):
@@ -117,6 +111,38 @@ class QueriesKeysValues(FusedFunction):
         wanted = ctx.needs_input_grad[2:5]
         dweights = (weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True))
         return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
+
+
+class AddAttention(FusedFunction):
+    """x + output projection of what attention has made of q, k and v: its own kernel's work, `attended` (B, H, T, d).
+
+    The gradient takes that kernel's way back to q, k and v; to be differentiated again, it goes through the formula.
+    """
+
+    @staticmethod
+    def formula(x_BTD: Tensor, q: Tensor, k: Tensor, v: Tensor, _: None, weight: Tensor) -> Tensor:
+        return x_BTD + attention_formula(q, k, v).transpose(1, 2).flatten(2) @ weight.T
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_BTD: Tensor, q: Tensor, k: Tensor, v: Tensor, attended_BHTd: Tensor, weight: Tensor
+    ) -> Tensor:
+        inputs, dtype = (x_BTD, q, k, v, None, weight), product_dtype(x_BTD)
+        (weight,) = in_precision(dtype, weight)
+        y_ND = attended_BHTd.transpose(1, 2).flatten(2).flatten(0, 1).to(dtype)
+        FusedFunction.save(ctx, inputs, y_ND, weight)
+        if dtype != x_BTD.dtype:
+            return x_BTD + (y_ND @ weight.T).view_as(x_BTD)
+        return torch.addmm(x_BTD.flatten(0, 1), y_ND, weight.T).view_as(x_BTD)
+
+    @staticmethod
+    def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (_, q_BHTd, *_), (y_ND, weight) = FusedFunction.saved(ctx)
+        batch, heads, length, head_dim = q_BHTd.shape
+        dproduct_ND = grads[0].reshape(batch * length, -1).to(y_ND.dtype)
+        dy = (dproduct_ND @ weight).float().view(batch, length, heads, head_dim).transpose(1, 2)
+        dweight = weight_gradient(ctx.needs_input_grad[5], dproduct_ND, y_ND)
+        return grads[0], None, None, None, dy, dweight
 
 
 class NormAndSwiGLU(FusedFunction):

@@ -99,6 +99,10 @@ class RunLog:
 
     def take(self, report: Report) -> None:
         """One report."""
+        if kind := KINDS.get(type(report)):
+            event = {"event": kind, **dataclasses.asdict(report)}
+            event.setdefault("elapsed", self.trainer.elapsed())
+            self._log(event)
         if isinstance(report, StepReport):
             self.last_loss = report.loss
             self._log({"event": "step", **dataclasses.asdict(report)})
@@ -108,7 +112,6 @@ class RunLog:
                 self.draw()  # what is imported for it has its time now, and not after the last step
                 self.next_drawing = time.monotonic()
         elif isinstance(report, EvalReport):
-            self._log_report(report)
             self.display.evaluation(report)
             self._draw_if_due()
         elif isinstance(report, RewindReport):
@@ -127,20 +130,11 @@ class RunLog:
             self.write_status("running")
             self._draw_if_due()
         elif isinstance(report, SampleReport):
-            self._log_report(report)
             self.display.sample(report)
         elif isinstance(report, LowSpaceReport | SmallerMicroBatchReport | OutOfTimeReport):
-            self._log_report(report)
             self.display.say(describe_trouble(report))
-        elif isinstance(report, InterruptedReport | DivergedReport):
-            self._log_report(report)
-            if isinstance(report, DivergedReport):  # a checkpoint may have been set aside
-                self._look_back()
-
-    def _log_report(self, report: Report) -> None:
-        event = {"event": KINDS[type(report)], **dataclasses.asdict(report)}
-        event.setdefault("elapsed", self.trainer.elapsed())
-        self._log(event)
+        elif isinstance(report, DivergedReport):
+            self._look_back()  # a checkpoint may have been set aside
 
     def _log(self, event: dict[str, Any]) -> None:
         if self.beginning is not None:  # not before there is something to follow it

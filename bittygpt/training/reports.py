@@ -8,7 +8,12 @@ from bittygpt.training.divergence import Rewind
 
 
 @dataclass(frozen=True)
-class StepReport:
+class Report:
+    """Any of them."""
+
+
+@dataclass(frozen=True)
+class StepReport(Report):
     """A step that is to be logged. Rates and `data_wait` (seconds a step) are means since the report before."""
 
     step: int
@@ -25,7 +30,7 @@ class StepReport:
 
 
 @dataclass(frozen=True)
-class EvalReport:
+class EvalReport(Report):
     """A finished evaluation after `step` steps."""
 
     step: int
@@ -35,7 +40,7 @@ class EvalReport:
 
 
 @dataclass(frozen=True)
-class SavedReport:
+class SavedReport(Report):
     """A checkpoint is on the disk."""
 
     step: int
@@ -43,7 +48,7 @@ class SavedReport:
 
 
 @dataclass(frozen=True)
-class LowSpaceReport:
+class LowSpaceReport(Report):
     """The next checkpoint, due after `due` steps, will not find room; `due` None: one has just failed for that."""
 
     step: int
@@ -53,14 +58,14 @@ class LowSpaceReport:
 
 
 @dataclass(frozen=True)
-class RewindReport:
+class RewindReport(Report):
     """The run went back from a divergence."""
 
     rewind: Rewind
 
 
 @dataclass(frozen=True)
-class SmallerMicroBatchReport:
+class SmallerMicroBatchReport(Report):
     """Memory ran out in `step`, which is done again with smaller micro-batches."""
 
     step: int
@@ -68,14 +73,14 @@ class SmallerMicroBatchReport:
 
 
 @dataclass(frozen=True)
-class SampleDueReport:
+class SampleDueReport(Report):
     """It is time for texts of the model as it is after `step` steps; the time they take counts for no rate."""
 
     step: int
 
 
 @dataclass(frozen=True)
-class SampleReport:
+class SampleReport(Report):
     """A text that the model wrote after `step` steps, without the prompt."""
 
     step: int
@@ -85,7 +90,7 @@ class SampleReport:
 
 
 @dataclass(frozen=True)
-class OutOfTimeReport:
+class OutOfTimeReport(Report):
     """The time budget (seconds) has no room for `what`, which takes `needed` seconds in all.
 
     "steps": for none at `step`; after the first start one is taken all the same. "evaluation": that of `step` was
@@ -99,7 +104,7 @@ class OutOfTimeReport:
 
 
 @dataclass(frozen=True)
-class DivergedReport:
+class DivergedReport(Report):
     """`step` diverged once too often; the weights are those of the step before."""
 
     step: int
@@ -107,22 +112,7 @@ class DivergedReport:
 
 
 @dataclass(frozen=True)
-class InterruptedReport:
+class InterruptedReport(Report):
     """A stop was asked for; all up to `step` is saved."""
 
     step: int
-
-
-Report = (
-    StepReport
-    | EvalReport
-    | SavedReport
-    | LowSpaceReport
-    | RewindReport
-    | SmallerMicroBatchReport
-    | SampleDueReport
-    | SampleReport
-    | OutOfTimeReport
-    | DivergedReport
-    | InterruptedReport
-)

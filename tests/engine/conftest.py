@@ -24,7 +24,7 @@ def used(monkeypatch):
     ):
         monkeypatch.setattr(function, "forward", staticmethod(count(function.__name__, function.forward)))
     for module in (attention, block):
-        for name in ("fused_causal_attention", "side_by_side"):
+        for name in ("causal_attention", "side_by_side"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, count(name, getattr(module, name)))
     return counts
