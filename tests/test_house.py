@@ -19,7 +19,7 @@ MIDDLE = {
 ALLOWED = {
     "core": {"core"},
     "engine": {"engine", "core", "files"},
-    "config": {"config", "errors"},
+    "config": {"config", "core", "errors"},  # names alone
     "text": {"text", "errors", "files", "file_lock"},
     "data": {"data", "text", "core", "errors", "files", "file_lock", "config"},
     # of other programs: `training` reads them, `export` writes them

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bittygpt.config.core_names import default_d_ff, lr_beside_adamw
+
 DEFAULT_VOCAB_SIZE = 10_000
 DEFAULT_TRAIN_BYTES = 100_000_000
 DEFAULT_VAL_FRACTION = 0.05
@@ -22,10 +24,7 @@ def fill_derived(values: Mapping[str, dict[str, Any]]) -> None:
         _fill(tokenizer, "vocab_size", DEFAULT_VOCAB_SIZE)
         _fill(tokenizer, "train_bytes", DEFAULT_TRAIN_BYTES)
     _fill(model, "num_kv_heads", model["num_heads"])
-    # 8/3 d_model gives a gated layer as many weights as 4 d_model gives a plain one (Shazeer 2020);
-    # multiples of 64 suit the hardware. Whole numbers only: 64 * round(8/3 d_model / 64).
-    gated, plain = max(64, (_count_or_1(model["d_model"]) + 12) // 24 * 64), 4 * _count_or_1(model["d_model"])
-    _fill(model, "d_ff", gated if str(model["activation"]).endswith("glu") else plain)
+    _fill(model, "d_ff", default_d_ff(_count_or_1(model["d_model"]), model["activation"]))
     _fill(optim, "lr", _default_lr(optim["name"], _count_or_1(model["d_model"])))
     _fill(optim, "min_lr", _float_or_1(optim["lr"]) / 10)
     _fill_max_steps(train, _count_or_1(train["batch_size"]) * _count_or_1(model["context_length"]))
@@ -42,7 +41,7 @@ def _default_lr(name: str, d_model: int) -> float:
     """
     if name == "sgd":
         return 0.1
-    lr = 0.3 / math.sqrt(d_model) if name == "muon" else 0.6 / d_model
+    lr = 0.3 / math.sqrt(d_model) if name == "muon" else 0.6 / d_model * lr_beside_adamw(name)
     return float(f"{lr:.2g}")  # two digits: a number to be read, to be changed
 
 

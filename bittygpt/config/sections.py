@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from bittygpt.config.core_names import ACTIVATIONS, OPTIMIZERS
 from bittygpt.config.value_types import (
     Beta,
     Count,
@@ -92,7 +93,7 @@ class ModelSection(Section):
     d_ff: Count = derived(
         "Width of the feed-forward layer; null: 8/3 d_model, to the nearest multiple of 64; without a gate 4 d_model."
     )
-    activation: Literal["swiglu", "geglu", "reglu", "gelu", "relu", "relu2"] = Field(
+    activation: Annotated[str, ACTIVATIONS] = Field(
         "swiglu", description="Non-linearity of the feed-forward layer; those that end in -glu have a gate."
     )
     rope_theta: Positive = Field(10000.0, description="Base of the RoPE wavelengths.")
@@ -104,7 +105,7 @@ class ModelSection(Section):
 class OptimSection(Section):
     """The optimizer and its learning rate."""
 
-    name: Literal["adamw", "muon", "adam", "sgd"] = Field("adamw", description="The optimizer.")
+    name: Annotated[str, OPTIMIZERS] = Field("adamw", description="The optimizer.")
     lr: Positive = derived(
         "Highest learning rate, reached after the warm-up; null: one that fits the optimizer and d_model."
     )

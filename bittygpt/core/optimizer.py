@@ -15,6 +15,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     only_matrices = False  # whether it is for matrices inside the layers, and AdamW for all else
+    lr_beside_adamw = 1.0  # its learning rate where a config gives none, as a multiple of AdamW's
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

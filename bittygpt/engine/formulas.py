@@ -18,13 +18,14 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import bittygpt.core
+from bittygpt.core import choices
 from bittygpt.engine.fingerprints import fingerprints
 
 CORE = Path(bittygpt.core.__file__).parent
 PROVED = Path(__file__).with_name("proved.json")
 # what has no part in what a trained model says of a text: how it learns and what it learns from, and where it starts
 LEARNING = re.compile(
-    r"(adamw|muon|sgd|optimizer|grad_clip|schedule|choices)\.py:"
+    r"(optimizer|grad_clip|schedule|choices)\.py:"
     r"|:(Linear|Embedding)\.__init__$|\.(num_parameters|flops_per_token)$"
 )
 LOSS = re.compile(r"cross_entropy\.py:|:log_softmax$|:TransformerLM\.loss$")
@@ -131,6 +132,8 @@ def unlike(recorded: Mapping[str, str]) -> list[str]:
 
 def of_texts(names: Iterable[str], scored: bool = False) -> list[str]:
     """Those that have a part in what a trained model says of a text; `scored`: or in how well it foresees one."""
+    optimizers = {kind.__module__.rpartition(".")[2] + ".py" for kind in choices.OPTIMIZERS.values()}
+    names = (name for name in names if name.partition(":")[0] not in optimizers)
     return [name for name in names if not LEARNING.search(name) and (scored or not LOSS.search(name))]
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from bittygpt.core import TransformerLM
-from bittygpt.core.muon import NEWTON_SCHULZ_STEPS
+from bittygpt.core.choices import OPTIMIZERS
+from bittygpt.core.muon import NEWTON_SCHULZ_STEPS, Muon
 from bittygpt.errors import ConfigError
 from bittygpt.planning.network import (
     LINK_SHARE,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 SHARE_OF_PEAK = 0.4  # of the data sheet's FLOP/s that a step reaches, if nobody says otherwise
 USABLE = 0.9  # of a device's memory: the rest is for kernels' workspaces and the estimate's error
-UPDATE_BYTES = 28  # moved for each weight: read weight, gradient and two moments, write weight and moments
 
 
 @dataclass(frozen=True)
@@ -155,12 +155,12 @@ def _plan(
     layers = FLOAT * sum(p.numel() for p in model.layers.parameters())
     around = FLOAT * model.num_parameters() - layers
     traffic = fsdp_traffic(layers, around, trained, n, micro_batches) if sharded else ddp_traffic(trained, n)
-    micro_batch, update = _seconds(config, model, on, size, measured)
+    micro_batch, update = _seconds(config, model, moments, on, size, measured)
     timed = fsdp_time if sharded else ddp_time
     between = 0
     if sharded:
         update /= n
-        if config.optim.name == "muon":
+        if issubclass(OPTIMIZERS[config.optim.name], Muon):
             product = 2 if on.device.precision == "bf16" else FLOAT
             inner = sum(p.numel() for p in model.layers.parameters() if p.ndim == 2)
             between = muon_traffic(product * inner, n)
@@ -179,15 +179,21 @@ def _sizes(config: "RunConfig", sequences: int) -> Iterator[int]:
 
 
 def _seconds(
-    config: "RunConfig", model: TransformerLM, on: Hardware, size: int, measured: "Measured | None"
+    config: "RunConfig",
+    model: TransformerLM,
+    moments: int,
+    on: Hardware,
+    size: int,
+    measured: "Measured | None",
 ) -> tuple[float, float]:
     """Of a micro-batch forward and backward, and of an update of all weights."""
     tokens = size * config.model.context_length
     if on.flops is None:
         assert measured is not None  # who gives no device has one here
         return measured.micro_batch * size / measured.micro_batch_size, measured.update
-    update = UPDATE_BYTES * num_trained(model) / (on.memory_rate or 1e12)
-    if config.optim.name == "muon":
+    # read weight, gradient and moments, write weight and moments
+    update = FLOAT * (3 * num_trained(model) + 2 * moments) / (on.memory_rate or 1e12)
+    if issubclass(OPTIMIZERS[config.optim.name], Muon):
         update += orthogonalizing_flops(model) / on.flops
     return tokens * model.flops_per_token() / on.flops, update
 

@@ -42,7 +42,7 @@ def _part_of(name: str, parameter: Tensor) -> str:
         return "norms"
     if name.startswith("layers."):
         return "attention" if ".attn." in name else "feed-forward"
-    return "embedding" if name.startswith("token_embeddings.") else "head"
+    return "head" if name.startswith("lm_head.") else "embedding"
 
 
 def flops_by_part(model: TransformerLM) -> dict[str, int]:

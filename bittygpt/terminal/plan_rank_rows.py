@@ -1,7 +1,7 @@
 """What a plan says of devices that are not here: the ranks, and what was assumed."""
 
 from bittygpt.planning.network import LINK_SHARE
-from bittygpt.planning.on_paper import UPDATE_BYTES, RankPlan
+from bittygpt.planning.on_paper import RankPlan
 from bittygpt.planning.plan import Plan
 from bittygpt.terminal.units import Section, seconds, size
 
@@ -53,7 +53,7 @@ def assumptions(plan: Plan) -> Section:
     memory = (
         "timed here"
         if on.flops is None
-        else f"{UPDATE_BYTES} B a weight at {(on.memory_rate or 1e12) / 1e9:,.0f} GB/s"
+        else f"weights, gradients and moments at {(on.memory_rate or 1e12) / 1e9:,.0f} GB/s"
     )
     rows = [("computing", speed), ("update", memory)]
     if n > 1:

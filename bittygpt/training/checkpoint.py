@@ -27,6 +27,8 @@ from bittygpt.training.checkpoint_folder import FILES, MANIFEST, checkpoint_path
 from bittygpt.training.distributed import Ranks
 from bittygpt.training.parallel import is_sharded, like, own_part
 
+NUMBERS: dict[str, type[float]] = {"int": int, "float": float, "bool": bool}  # in an optimizer's state
+
 
 def begin_checkpoint(folder: Path, step: int) -> None:
     """Make the empty folder that `save_checkpoint` writes into; rank 0 does, before any rank writes."""
@@ -117,18 +119,20 @@ def _save_shards(path: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> Non
 
 
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
-    """All state of the optimizers as tensors named `PARAMETER/KEY`; a count of steps as one float32 of shape (1,).
-
+    """All state of the optimizers as tensors `PARAMETER/KEY`; a count of steps as one float32 of shape (1,), any other
+    number as a float64 `PARAMETER/KEY:KIND`.
     torch.distributed.checkpoint (2.13) puts sharded files together wrongly where a tensor has no dimension or is no
     floating-point number.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-    return {
-        f"{names[parameter]}/{key}": value if isinstance(value, Tensor) else torch.tensor([float(value)])
-        for optimizer in optimizers
-        for parameter, state in optimizer.state.items()
-        for key, value in state.items()
-    }
+    tensors = {}
+    for parameter, state in (item for optimizer in optimizers for item in optimizer.state.items()):
+        for key, value in state.items():
+            name = f"{names[parameter]}/{key}"
+            if not isinstance(value, Tensor) and key != "step":
+                name, value = f"{name}:{type(value).__name__}", torch.tensor([value], dtype=torch.float64)
+            tensors[name] = value if isinstance(value, Tensor) else torch.tensor([float(value)])
+    return tensors
 
 
 def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
@@ -150,9 +154,9 @@ def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -
         for full_name in file.keys():  # noqa: SIM118
             name, key = full_name.rsplit("/", 1)
             parameter, tensor = parameters[name], file.get_tensor(full_name)
-            owners[parameter].state[parameter][key] = (
-                int(tensor) if key == "step" else like(parameter, tensor)
-            )
+            key, _, kind = key.partition(":")
+            number = NUMBERS.get("int" if key == "step" and tensor.shape == (1,) else kind)
+            owners[parameter].state[parameter][key] = number(tensor) if number else like(parameter, tensor)
     return read_state(path)
 
 

@@ -35,11 +35,15 @@ def start_from(
             "and tokenizer.encoding to its encoding"
         )
     mine, theirs = vars(model.config), vars(source.config)
-    free = {"context_length"}  # no weight has its size
+    free = {"context_length"}  # of which only a table of positions would have the size
     differences = [
-        f"model.{key} is {theirs[key]} there and {mine[key]} here" for key in mine if mine[key] != theirs[key]
+        f"model.{key} is {theirs[key]} there and {mine[key]} here"
+        for key in mine
+        if mine[key] != theirs[key] and key not in free
     ]
-    differences = [text for text in differences if text.split()[0].removeprefix("model.") not in free]
+    shapes = [{(name, p.shape) for name, p in each.named_parameters()} for each in (model, source)]
+    if (differing := shapes[0] ^ shapes[1]) and not differences:
+        differences = [f"its {min(differing)[0]} is not this one's"]
     if differences:
         raise ConfigError(f"train.init_from: {spec} is another model: {'; '.join(differences)}")
     model.load_state_dict(source.state_dict())

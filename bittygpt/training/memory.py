@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.engine.language_model import PROOF
 from bittygpt.engine.loss import tokens_at_once
 from bittygpt.errors import OutOfMemoryError
 from bittygpt.training.devices import Device
@@ -17,6 +18,7 @@ from bittygpt.training.saved_tensors import saved_bytes
 # estimate's error. Where a size is tried before it is taken, the estimate only has to leave out the hopeless.
 USABLE, USABLE_IF_TRIED = 0.7, 1.0
 FLOAT = 4
+LOGITS_OF_FORMULA = 6  # how often they are held at its peak, with room for a term of the loss that was added
 LAYERS_GATHERED = 3  # the one at work, the next one, and the buffer that it is received in
 
 
@@ -83,7 +85,10 @@ def estimate_memory(
 
 def _logits_memory(config: ModelConfig, tokens: int, device: Device) -> int:
     """Of the chunked loss: one chunk's logits, and the one's before until they are replaced; in bf16 a copy in float32
-    besides. For the backward pass it keeps the last hidden states, their gradients and those of the weight."""
+    besides. For the backward pass it keeps the last hidden states, their gradients and those of the weight. A loss that
+    was changed holds all logits."""
+    if not PROOF.holds():
+        return LOGITS_OF_FORMULA * FLOAT * tokens * config.vocab_size
     product = 2 if device.precision == "bf16" else FLOAT
     chunk = tokens_at_once(tokens, config.vocab_size, device.torch_device)
     each = product * (2 if chunk < tokens else 1) + (FLOAT if product < FLOAT else 0)

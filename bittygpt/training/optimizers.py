@@ -11,6 +11,7 @@ from torch import nn
 from bittygpt.core import (
     SGD,
     AdamW,
+    Embedding,
     Optimizer,
     TransformerLM,
     constant_schedule,
@@ -37,12 +38,13 @@ def build_optimizers(model: TransformerLM, optim: "OptimSection", precision: str
     """
     kind = OPTIMIZERS[optim.name]
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    inner = [p for name, p in named if p.ndim == 2 and name.startswith("layers.")]
-    embedding = [p for name, p in named if name.startswith("token_embeddings.")]
+    tables = {id(part.weight) for part in model.modules() if isinstance(part, Embedding)}
+    embedding = [p for _, p in named if id(p) in tables]
+    inner = [p for name, p in named if p.ndim == 2 and id(p) not in tables and name.startswith("layers.")]
     gains = [p for _, p in named if p.ndim < 2]
     elsewhere = {id(p) for p in (*inner, *embedding, *gains)}
     outer = [p for _, p in named if id(p) not in elsewhere]  # the head
-    embedding_scale = 1.0 if kind is SGD else embedding_lr_scale(model)
+    embedding_scale = 1.0 if issubclass(kind, SGD) else embedding_lr_scale(model)
 
     def groups(matrices: list[nn.Parameter]) -> list[dict[str, Any]]:
         decay, scale = optim.weight_decay, embedding_scale

@@ -1,7 +1,8 @@
 """What autograd keeps of a forward pass for the backward pass: counted, not derived, so that it stays true of the code.
 
 A model of the same shape, one layer deep and then two, goes forward on a few tokens, and what is saved is weighed: the
-second layer is the difference. It grows with the tokens in a straight line, as fused attention keeps no score.
+second layer is the difference. It grows with the tokens in a straight line, as fused attention keeps no score;
+where the formula of attention was changed, and keeps them all, whole sequences are weighed.
 """
 
 from contextlib import nullcontext
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bittygpt.core import ModelConfig, RotaryEmbedding, TransformerLM
+from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.engine.accelerate import accelerate
+from bittygpt.engine.attention import SCORES
 
 FEW_TOKENS = 32
 LARGE = (
@@ -45,6 +47,7 @@ def saved_bytes(config: ModelConfig, precision: str) -> SavedBytes:
 
     Depth, vocabulary and context length may be any: the loss is not part of it, and the rest does not depend on them.
     """
+    length = FEW_TOKENS if SCORES.holds() else config.context_length
     narrower = 1
     while (
         _weights_of_layer(config) // narrower**2 > LARGE
@@ -56,13 +59,13 @@ def saved_bytes(config: ModelConfig, precision: str) -> SavedBytes:
         d_model=config.d_model // narrower,
         d_ff=max(1, config.feed_forward_width // narrower),
         vocab_size=2,
-        context_length=2 * FEW_TOKENS,
+        context_length=length,
         tie_embeddings=True,
     )
     one_few, one_more, two_few, two_more = (
-        _weigh(small, depth, tokens, precision) for depth in (1, 2) for tokens in (FEW_TOKENS, 2 * FEW_TOKENS)
+        _weigh(small, depth, sequences, precision) for depth in (1, 2) for sequences in (1, 2)
     )
-    per_token = (one_more - one_few) // FEW_TOKENS, (two_more - two_few) // FEW_TOKENS
+    per_token = (one_more - one_few) // length, (two_more - two_few) // length
     constant = 2 * one_few - one_more, 2 * two_few - two_more
     layer_per_token, layer = per_token[1] - per_token[0], constant[1] - constant[0]
     around_per_token, around = per_token[0] - layer_per_token, constant[0] - layer
@@ -76,11 +79,11 @@ def _weights_of_layer(config: ModelConfig) -> int:
     return 4 * config.d_model**2 + 3 * config.d_model * config.feed_forward_width
 
 
-def _weigh(config: ModelConfig, depth: int, tokens: int, precision: str) -> int:
-    """Bytes that a forward pass of one sequence saves, besides the model's own tensors."""
+def _weigh(config: ModelConfig, depth: int, sequences: int, precision: str) -> int:
+    """Bytes that a forward pass saves, besides the model's own tensors."""
     model = accelerate(model_without_numbers(replace(config, num_layers=depth), "cpu"))
-    tables = [part.cos_sin for part in model.modules() if isinstance(part, RotaryEmbedding)]
-    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *tables)}
+    tables = (x for part in model.modules() for x in vars(part).values() if isinstance(x, Tensor))
+    own = {x.untyped_storage()._cdata for x in (*model.parameters(), *model.buffers(), *tables)}
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ def _weigh(config: ModelConfig, depth: int, tokens: int, precision: str) -> int:
             kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    ids = torch.zeros(1, tokens, dtype=torch.int64)
+    ids = torch.zeros(sequences, config.context_length, dtype=torch.int64)
     cast = torch.autocast("cpu", dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved), cast:
         model.hidden_states(ids)
