@@ -8,9 +8,10 @@ import pytest
 from tests.copies import Copy, run_in_copies
 
 NORM, GATE, SWIGLU = {"RMSNormFunction"}, {"SiLUGate"}, {"NormAndSwiGLU"}
-QKV, SCORES, LOSS = {"QueriesKeysValues"}, {"OrByTheFormula"}, {"LinearCrossEntropy"}
+QKV, LOSS = {"QueriesKeysValues", "AddAttention"}, {"LinearCrossEntropy"}
+SCORES = {"OrByTheFormula"}  # where they are apart from a half of the block
 OPTIMIZER = {"fused optimizer"}
-ALL = NORM | SWIGLU | QKV | SCORES | LOSS | OPTIMIZER
+ALL = NORM | SWIGLU | QKV | LOSS | OPTIMIZER
 # file of core, a text of it, what is to stand there, and what is still computed by fast paths
 EDITS = {
     "none": ("", "", "", ALL),
@@ -30,20 +31,20 @@ EDITS = {
         "rmsnorm.py",
         "x32.square().mean(",
         "x32.abs().mean(",
-        ALL - NORM - QKV - SWIGLU | GATE,
+        ALL - NORM - QKV - SWIGLU | GATE | SCORES,
     ),
     "RoPE's exponent": ("rope.py", "(-pair / self.head_dim)", "(-2 * pair / self.head_dim)", ALL),
     "attention's scale": (
         "attention.py",
         "/ math.sqrt(q.shape[-1])",
         "/ q.shape[-1]",
-        ALL - QKV - SCORES,
+        ALL - QKV,
     ),
     "mask": (
         "attention.py",
         ".tril(num_keys - num_queries)",
         ".tril(num_keys - num_queries).triu(num_keys - num_queries - 3)",
-        ALL - QKV - SCORES,
+        ALL - QKV,
     ),
     "loss with smoothing": (
         "cross_entropy.py",
@@ -61,7 +62,7 @@ EDITS = {
         "transformer.py",
         "x_BTD = x_BTD + self.attn(self.ln1(x_BTD))",
         "x_BTD = x_BTD + 0.5 * self.attn(self.ln1(x_BTD))",
-        ALL - QKV - SWIGLU | GATE,
+        ALL - QKV - SWIGLU | GATE | SCORES,
     ),
     "initialisation": ("linear.py", "std = math.sqrt(2 / (d_in + d_out))", "std = 0.02", ALL),
 }
