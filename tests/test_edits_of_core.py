@@ -8,9 +8,15 @@ import pytest
 from tests.copies import Copy, run_in_copies
 
 NORM, GATE, SWIGLU = {"RMSNormFunction"}, {"SiLUGate"}, {"NormAndSwiGLU"}
-QKV, SCORES, LOSS = {"QueriesKeysValues"}, {"OrByTheFormula"}, {"LinearCrossEntropy"}
-OPTIMIZER = {"fused optimizer"}
-ALL = NORM | SWIGLU | QKV | SCORES | LOSS | OPTIMIZER
+ATTENTION, LOSS, OPTIMIZER = (
+    {"QueriesKeysValues", "AddAttention"},
+    {"LinearCrossEntropy"},
+    {"fused optimizer"},
+)
+ALL = NORM | SWIGLU | ATTENTION | LOSS | OPTIMIZER
+ALONE = GATE | {
+    "OrByTheFormula"
+}  # SwiGLU's gate and attention's scores where their halves of the block step aside
 # file of core, a text of it, what is to stand there, and what is still computed by fast paths
 EDITS = {
     "none": ("", "", "", ALL),
@@ -30,20 +36,20 @@ EDITS = {
         "rmsnorm.py",
         "x32.square().mean(",
         "x32.abs().mean(",
-        ALL - NORM - QKV - SWIGLU | GATE,
+        ALL - NORM - ATTENTION - SWIGLU | ALONE,
     ),
     "RoPE's exponent": ("rope.py", "(-pair / self.head_dim)", "(-2 * pair / self.head_dim)", ALL),
     "attention's scale": (
         "attention.py",
         "/ math.sqrt(q.shape[-1])",
         "/ q.shape[-1]",
-        ALL - QKV - SCORES,
+        ALL - ATTENTION,
     ),
     "mask": (
         "attention.py",
         ".tril(num_keys - num_queries)",
         ".tril(num_keys - num_queries).triu(num_keys - num_queries - 3)",
-        ALL - QKV - SCORES,
+        ALL - ATTENTION,
     ),
     "loss with smoothing": (
         "cross_entropy.py",
@@ -61,7 +67,7 @@ EDITS = {
         "transformer.py",
         "x_BTD = x_BTD + self.attn(self.ln1(x_BTD))",
         "x_BTD = x_BTD + 0.5 * self.attn(self.ln1(x_BTD))",
-        ALL - QKV - SWIGLU | GATE,
+        ALL - ATTENTION - SWIGLU | ALONE,
     ),
     "initialisation": ("linear.py", "std = math.sqrt(2 / (d_in + d_out))", "std = 0.02", ALL),
 }
