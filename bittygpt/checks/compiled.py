@@ -1,30 +1,31 @@
-"""The compiled model against the same one uncompiled: `torch.compile` reads the code anew, perhaps otherwise."""
+"""The compiled model against its formulas: `torch.compile` reads the code anew, perhaps otherwise."""
 
 import os
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
-from torch import Tensor
 
 from bittygpt.checks.finding import (
     MODEL,
-    Check,
     Finding,
-    Named,
     NotChecked,
+    along_a_direction,
     check,
     equal,
+    function_of,
     paired,
     value_and_gradients,
 )
 from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
+from bittygpt.engine.accelerate import accelerate, settle
 
 
-@check("compiled equals eager", look_in="core/twins.py")
+@check("compiled equals eager", look_in="engine/accelerate.py", always=True)
 def compiled_equals_eager(subject: Subject) -> Finding:
     """One layer, by the compiler where the run will be compiled; else as the compiler traces it, which is much quicker.
 
@@ -35,26 +36,20 @@ def compiled_equals_eager(subject: Subject) -> Finding:
         raise NotChecked(reason)
     model, ids, targets = subject.model(lively=True, num_layers=1), subject.ids(2), subject.ids(2)
     targets[0, 5:9] = IGNORE_INDEX
-    weights = dict(model.named_parameters())
-
-    def loss(named: Named) -> Tensor:
-        result: Tensor = torch.func.functional_call(model, named, (ids,), {"targets_BT": targets})
-        return result
-
-    right = value_and_gradients(loss, weights)
+    right = value_and_gradients(function_of(model, (), (ids, targets)), dict(model.named_parameters()))
+    accelerate(model)
+    settle(model)
     with _quietly_leaving_nothing():
         compiled = torch.compile(model, backend="inductor" if whole else "aot_eager")
         value = compiled(ids, targets_BT=targets)
-        direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
-        (value * direction).sum().backward()
-    found = {f"gradient of {name}": _gradient(weight) for name, weight in weights.items()}
+        along_a_direction(value).backward()
+    found = {
+        f"gradient of {name}": torch.zeros_like(weight) if weight.grad is None else weight.grad
+        for name, weight in model.named_parameters()
+    }
     finding = equal(paired({"value": value.detach(), **found}, right), MODEL)
     how = "" if whole else "; traced only, as the run is not compiled here"
     return Finding(finding.text + how, finding.value, finding.limit)
-
-
-def _gradient(weight: Tensor) -> Tensor:
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
 def _what_is_missing(subject: Subject) -> str:
@@ -77,22 +72,9 @@ def _quietly_leaving_nothing() -> Iterator[None]:
     """What the compiler writes goes to a folder that goes with it; and it starts no processes of its own."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the compiler about itself
-        settings = {
-            "TORCHINDUCTOR_CACHE_DIR": folder,
-            "TRITON_CACHE_DIR": folder,
-            "TORCHINDUCTOR_COMPILE_THREADS": "1",
-        }
-        before = {key: os.environ.get(key) for key in settings}
-        os.environ.update(settings)
-        try:
-            yield
-        finally:
-            torch.compiler.reset()
-            for key, value in before.items():
-                if value is None:
-                    del os.environ[key]
-                else:
-                    os.environ[key] = value
-
-
-CHECKS: tuple[Check, ...] = (compiled_equals_eager,)
+        folders = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"), folder)
+        with patch.dict(os.environ, folders, TORCHINDUCTOR_COMPILE_THREADS="1"):
+            try:
+                yield
+            finally:
+                torch.compiler.reset()

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from bittygpt.checks.finding import Check, Finding, NotChecked, check, counted
+from bittygpt.checks.finding import Finding, NotChecked, check, counted
 from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch, TrainingBatches, evaluation_batches
@@ -34,11 +34,16 @@ class Ring:
         return self.ends
 
 
-def epoch_of(subject: Subject, number: int = 0, ignore: tuple[int, ...] = ()) -> tuple[Ring, list[Batch]]:
-    """Every batch of an epoch over a ring, each of one window, cut as the config says."""
+def ring_of(subject: Subject) -> tuple[Ring, int, int | None]:
+    """A ring, the length of a window, and the token at which documents end, if windows are to begin with them."""
     context = min(LONGEST, subject.config.model.context_length)
     ring = Ring(WINDOWS * context + context // 2 + 1, context)
-    end = 0 if subject.config.data.windows == "documents" else None
+    return ring, context, 0 if subject.config.data.windows == "documents" else None
+
+
+def epoch_of(subject: Subject, number: int = 0, ignore: tuple[int, ...] = ()) -> tuple[Ring, list[Batch]]:
+    """Every batch of an epoch over a ring, each of one window, cut as the config says."""
+    ring, context, end = ring_of(subject)
     batches = TrainingBatches(ring, context, 1, subject.config.run.seed, ignore, document_end=end)
     count = batches.windows_per_epoch
     return ring, [batches.batch(number * count + step) for step in range(1, count + 1)]
@@ -50,7 +55,7 @@ def valid_targets(batches: list[Batch]) -> torch.Tensor:
     return targets[targets != IGNORE_INDEX]
 
 
-@check("a target is the token after its input", look_in="data/batches.py")
+@check("a target is the token after its input", look_in="data/batches.py", always=True)
 def targets_are_shifted_by_one(subject: Subject) -> Finding:
     """Not the input itself, which would be learned at once and teach nothing; and not the one after the next."""
     ring, batches = epoch_of(subject)
@@ -58,13 +63,12 @@ def targets_are_shifted_by_one(subject: Subject) -> Finding:
     targets = torch.cat([batch.targets.flatten() for batch in batches])
     valid = targets != IGNORE_INDEX
     wrong = valid & (targets != (ids + 1) % ring.num_tokens)
-    finding = counted(int(wrong.sum()), int(valid.sum()), "targets")
     if not valid.any():
         return Finding("there are no targets at all", 1, 0)
-    return finding
+    return counted(int(wrong.sum()), int(valid.sum()), "targets")
 
 
-@check("every token is trained on once in an epoch", look_in="data/windows.py")
+@check("every token is trained on once in an epoch", look_in="data/windows.py", always=True)
 def windows_cover_everything_once(subject: Subject) -> Finding:
     """In two epochs; where windows begin with documents, a document's own first token may be left out."""
     wrong = total = 0
@@ -79,21 +83,19 @@ def windows_cover_everything_once(subject: Subject) -> Finding:
     return counted(wrong, total, "tokens")
 
 
-@check("every token is validated on once", look_in="data/batches.py")
+@check("every token is validated on once", look_in="data/batches.py", always=True)
 def evaluation_covers_everything_once(subject: Subject) -> Finding:
     """But for the first one where windows are cut anywhere, as nothing stands before it."""
-    context = min(LONGEST, subject.config.model.context_length)
-    ring = Ring(WINDOWS * context + context // 2 + 1, context)
-    by_documents = subject.config.data.windows == "documents"
-    batches = list(evaluation_batches(ring, context, 4, None, document_end=0 if by_documents else None))
+    ring, context, end = ring_of(subject)
+    batches = list(evaluation_batches(ring, context, 4, None, document_end=end))
     counts = torch.bincount(valid_targets(batches), minlength=ring.num_tokens)
     right = torch.ones(ring.num_tokens, dtype=torch.int64)
-    if not by_documents:
+    if end is None:
         right[0] = 0
     return counted(int((counts != right).sum()), ring.num_tokens, "tokens")
 
 
-@check("a batch follows from seed and step alone", look_in="data/batches.py")
+@check("a batch follows from seed and step alone", look_in="data/batches.py", always=True)
 def batches_are_pure(subject: Subject) -> Finding:
     """Else a resumed run would read other text than the one that was never stopped."""
     _, first = epoch_of(subject)
@@ -105,7 +107,7 @@ def batches_are_pure(subject: Subject) -> Finding:
     return counted(wrong, len(first), "batches")
 
 
-@check("ignored tokens are read and are no targets", look_in="data/batches.py")
+@check("ignored tokens are read and are no targets", look_in="data/batches.py", always=True)
 def ignored_tokens(subject: Subject) -> Finding:
     """train.ignore_tokens: padding, say. All other targets stay what they are."""
     ignored = tuple(range(0, 40, 3))
@@ -119,7 +121,7 @@ def ignored_tokens(subject: Subject) -> Finding:
     return counted(wrong, total, "positions")
 
 
-@check("text comes back from its tokens", look_in="data/tokenizer.py")
+@check("text comes back from its tokens", look_in="data/tokenizer.py", always=True)
 def text_comes_back(subject: Subject) -> Finding:
     """Every byte of it; `<|endoftext|>` inside a document is plain text, or a document could end another one."""
     tokenizer = subject.tokenizer
@@ -130,7 +132,7 @@ def text_comes_back(subject: Subject) -> Finding:
     return counted(wrong, len(TEXT), "characters")
 
 
-@check("data.dir's tokens fit their vocabulary", look_in="data/prepare.py")
+@check("data.dir's tokens fit their vocabulary", look_in="data/prepare.py", always=True)
 def own_tokens_fit(subject: Subject) -> Finding:
     """No id beyond the vocabulary's last, and an `<|endoftext|>` after the last document."""
     if subject.tokens is None:
@@ -140,14 +142,3 @@ def own_tokens_fit(subject: Subject) -> Finding:
     ids = split.read(split.num_tokens - count, count)
     wrong = int(((ids < 0) | (ids >= tokenizer.vocab_size)).sum()) + int(ids[-1] != tokenizer.end_of_text_id)
     return counted(wrong, count, "tokens")
-
-
-CHECKS: tuple[Check, ...] = (
-    targets_are_shifted_by_one,
-    windows_cover_everything_once,
-    evaluation_covers_everything_once,
-    batches_are_pure,
-    ignored_tokens,
-    text_comes_back,
-    own_tokens_fit,
-)

@@ -1,15 +1,17 @@
 """What a check is, what it finds, and the ways of comparing that all checks share."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from bittygpt.core.twins import formulas_alone, without_c
+from bittygpt.engine.accelerate import accelerate
+from bittygpt.engine.kernels.cpu import without_c
 
 if TYPE_CHECKING:
     from bittygpt.checks.subject import Subject
@@ -17,11 +19,11 @@ if TYPE_CHECKING:
 # Largest difference, as a share of the largest entry, that rounding in float32 explains: within one part, and
 # through all layers of a model and back.
 PART, MODEL = 2e-5, 2e-4
-FORMS: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "twins": nullcontext,
-    "twins without C": without_c,
-    "formulas": formulas_alone,
-}
+T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
+Named = dict[str, Tensor]
+Pairs = dict[str, tuple[Tensor, Tensor]]
+Function = Callable[[Named], Tensor]
 
 
 class NotChecked(Exception):  # noqa: N818
@@ -46,6 +48,9 @@ class Finding:
         return self.value <= self.limit
 
 
+Measure = Callable[["Subject"], Finding]
+
+
 @dataclass(frozen=True)
 class Check:
     """One promise of the code.
@@ -54,17 +59,19 @@ class Check:
         name: a short name, for scripts.
         promise: what is checked, as a person says it.
         look_in: the file, below `bittygpt/`, in which the mistake is to be sought if the promise is broken.
+        always: whether the promise holds whatever the formulas are; else it is that of the formulas as they were.
     """
 
     name: str
     promise: str
     look_in: str
-    measure: Callable[["Subject"], Finding]
+    measure: Measure
+    always: bool = False
 
 
-def check(promise: str, look_in: str) -> Callable[[Callable[["Subject"], Finding]], Check]:
+def check(promise: str, look_in: str, always: bool = False) -> Callable[[Measure], Check]:
     """Make a check of the function below it, whose name becomes the check's."""
-    return lambda measure: Check(measure.__name__.replace("_", "-"), promise, look_in, measure)
+    return lambda measure: Check(measure.__name__.replace("_", "-"), promise, look_in, measure, always)
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
@@ -110,20 +117,30 @@ def size(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-Named = dict[str, Tensor]
-Pairs = dict[str, tuple[Tensor, Tensor]]
-
-
-def value_and_gradients(function: Callable[[Named], Tensor], inputs: Mapping[str, Tensor]) -> Named:
+def value_and_gradients(function: Function, inputs: Mapping[str, Tensor]) -> Named:
     """What a function makes of named inputs, and the gradients that a fixed random direction sends back to them."""
+    differentiated.append((function, inputs))
     leaves = {name: x.detach().clone().requires_grad_() for name, x in inputs.items()}
     value = function(leaves)
-    direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
-    gradients = torch.autograd.grad(
-        (value * direction).sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
-    )
-    named = {f"gradient of {name}": gradient for name, gradient in zip(leaves, gradients, strict=True)}
-    return {"value": value.detach(), **named}
+    names, gradients = (f"gradient of {name}" for name in leaves), gradients_of(value, list(leaves.values()))
+    return {"value": value.detach(), **dict(zip(names, gradients, strict=True))}
+
+
+def gradients_of(value: Tensor, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """What the direction sends back; zeros where nothing comes."""
+    along = along_a_direction(value) + sum(
+        0 * x.sum() for x in inputs
+    )  # so that there is something to go back
+    return torch.autograd.grad(along, inputs)
+
+
+differentiated: list[tuple[Function, Mapping[str, Tensor]]] = []
+"""Every function whose gradients were asked for since the last check began."""
+
+
+def along_a_direction(value: Tensor) -> Tensor:
+    """The sum of a tensor's entries, each times a number that is always the same and always another."""
+    return (value * torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)).sum()
 
 
 def paired(ours: Named, theirs: Named, where: str = "") -> Pairs:
@@ -131,37 +148,73 @@ def paired(ours: Named, theirs: Named, where: str = "") -> Pairs:
     return {f"{name}{where}": (ours[name], right) for name, right in theirs.items()}
 
 
-def same_in_all_forms(
-    ours: Callable[[Named], Tensor],
-    theirs: Callable[[Named], Tensor],
-    inputs: Mapping[str, Tensor],
-    limit: float = PART,
-) -> Finding:
-    """Ours with the faster twins, with those in PyTorch's operations, and by the formulas alone, against theirs."""
+def same(ours: Function, theirs: Function, inputs: Mapping[str, Tensor], limit: float = PART) -> Finding:
+    """Two functions of named inputs, values and gradients."""
+    return equal(paired(value_and_gradients(ours, inputs), value_and_gradients(theirs, inputs)), limit)
+
+
+def ways(formula: T, fast: T) -> list[tuple[str, T, Callable[[], AbstractContextManager[None]]]]:
+    """The formula, its fast path, and that without C; the last is what each is to be used within."""
+    names, contexts = ("formula", "fast path", "fast path without C"), (nullcontext, nullcontext, without_c)
+    return list(zip(names, (formula, fast, fast), contexts, strict=True))
+
+
+def compare(compute: Callable[[T], Named], formula: T, fast: T, right: Named, limit: float = PART) -> Finding:
+    """What `compute` makes of a formula, beside what is right; and what of its fast path, beside the formula's.
+
+    A fast path that is at fault is so whatever its formula says, and is named with its own file.
+    """
+    own = compute(formula)
+    found = equal(paired(own, right), limit)
+    return worst_of([found, fast_equals_formula(compute, fast, own, limit)]) if found.is_right else found
+
+
+def fast_equals_formula(compute: Callable[[T], Named], fast: T, own: Named, limit: float) -> Finding:
+    """What `compute` makes of a fast path, with C and without, beside what it has made of the formula."""
     pairs: Pairs = {}
-    for form, chosen in FORMS.items():
-        with chosen():
-            expected = value_and_gradients(theirs, inputs)  # which may have parts of ours in it
-            pairs |= paired(value_and_gradients(ours, inputs), expected, f" by the {form}")
-    return equal(pairs, limit)
+    for way, chosen, context in ways(fast, fast)[1:]:
+        with context():
+            pairs |= paired(compute(chosen), own, f" by the {way}")
+    return equal(pairs, limit, file_of(fast))
+
+
+def file_of(thing: object) -> str:
+    """Where a function, a class or an object's class stands, below `bittygpt/`."""
+    found = thing if hasattr(thing, "__qualname__") else type(thing)
+    return found.__module__.removeprefix("bittygpt.").replace(".", "/") + ".py"
+
+
+def accelerated(module: M) -> M:
+    """A copy of it with its fast paths."""
+    return accelerate(copy.deepcopy(module))
+
+
+def function_of(module: nn.Module, names: Sequence[str] = (), arguments: Sequence[object] = ()) -> Function:
+    """A module as a function of its weights, by their names, and of the named inputs; `arguments` follow these."""
+
+    def compute(named: Named) -> Tensor:
+        weights = {name: x for name, x in named.items() if name not in names}
+        values = (*(named[name] for name in names), *arguments)
+        return cast(Tensor, torch.func.functional_call(module, weights, values))
+
+    return compute
 
 
 def module_equals(
     module: nn.Module,
-    theirs: Callable[[Named], Tensor],
+    theirs: Function,
     limit: float = PART,
-    arguments: Sequence[Tensor] = (),
+    arguments: Sequence[object] = (),
     **inputs: Tensor,
 ) -> Finding:
-    """A module against a function of the same weights (by their names) and inputs, in all forms.
+    """A module and its fast path against a function of the same weights (by their names) and inputs.
 
     `inputs` are those that get a gradient, in the order of the module's arguments; `arguments` follow them.
     """
+    everything = {**inputs, **dict(module.named_parameters())}
+    right = value_and_gradients(theirs, everything)
 
-    def ours(named: Named) -> Tensor:
-        weights = {name: x for name, x in named.items() if name not in inputs}
-        values = tuple(named[name] for name in inputs)
-        result: Tensor = torch.func.functional_call(module, weights, (*values, *arguments))
-        return result
+    def compute(which: nn.Module) -> Named:
+        return value_and_gradients(function_of(which, list(inputs), arguments), everything)
 
-    return same_in_all_forms(ours, theirs, {**inputs, **dict(module.named_parameters())}, limit)
+    return compare(compute, module, accelerated(module), right, limit)

@@ -8,21 +8,24 @@ from torch import Tensor
 
 from bittygpt.checks import reference
 from bittygpt.checks.finding import (
-    FORMS,
     MODEL,
     PART,
-    Check,
     Finding,
     Named,
+    accelerated,
     check,
+    counted,
     difference,
+    equal,
     module_equals,
     number,
-    same_in_all_forms,
     size,
+    ways,
+    worst_of,
 )
 from bittygpt.checks.subject import CONTEXT, Subject
 from bittygpt.core import IGNORE_INDEX, ModelConfig
+from bittygpt.sampling.generate import SamplingOptions, generate
 
 CUT = 0.98658  # standard deviation of a normal distribution that is cut at 3 of its own
 
@@ -38,7 +41,7 @@ def initial_weights(subject: Subject) -> Finding:
     value = deviations[worst]
     where = f", {worst}" if not value <= 1 else ""
     text = f"{value:.2f} of what is chance (limit 1){where}"
-    return Finding(text, value, 1.0, _file_of(worst, subject.own_shape))
+    return Finding(text, value, 1.0)
 
 
 def _initial_std(name: str, weight: Tensor, shape: ModelConfig) -> float:
@@ -63,13 +66,6 @@ def _deviation(weight: Tensor, std: float) -> float:
     )
 
 
-def _file_of(name: str, shape: ModelConfig) -> str:
-    """Where a weight of that name gets its first value."""
-    if name.startswith("token_embeddings."):
-        return "core/transformer.py" if shape.tie_embeddings else "core/embedding.py"
-    return "core/rmsnorm.py" if "ln" in name or "norm" in name else "core/linear.py"
-
-
 @check("the first loss is near ln V", look_in="core/transformer.py")
 def first_loss(subject: Subject) -> Finding:
     """Much above it, the first scores are too large; much below it, the model can see what it is to predict."""
@@ -86,18 +82,18 @@ def first_loss(subject: Subject) -> Finding:
     return Finding(f"{loss:.3f}; ln {shape.vocab_size:,}: {uniform:.3f} (limit {limit:.2f} off)", off, limit)
 
 
-@check("no future token moves a past score", look_in="core/attention.py")
+@check("no future token moves a past score", look_in="core/attention.py", always=True)
 def no_look_ahead(subject: Subject) -> Finding:
-    """A token is changed: all scores before it stay, and those from it on move. In both forms."""
+    """A token is changed: all scores before it stay, and those from it on move."""
     model, ids = subject.model(lively=True), subject.ids(2)
     moved, seen = 0.0, True
-    for chosen in FORMS.values():
-        with chosen(), torch.no_grad():
-            before = model(ids)
+    for _, chosen, context in ways(model, accelerated(model)):
+        with context(), torch.no_grad():
+            before = chosen(ids)
             for at in (1, CONTEXT // 2, CONTEXT - 1):
                 changed = ids.clone()
                 changed[:, at] = (ids[:, at] + 1) % subject.shape.vocab_size
-                after = model(changed)
+                after = chosen(changed)
                 moved = max(moved, difference(after[:, :at], before[:, :at]))
                 seen = seen and difference(after[:, at:], before[:, at:]) > PART
     if not seen:
@@ -105,19 +101,19 @@ def no_look_ahead(subject: Subject) -> Finding:
     return Finding(f"moved by {number(moved)} (limit {number(PART)})", moved, PART)
 
 
-@check("no gradient goes from past to future", look_in="core/attention.py")
+@check("no gradient goes from past to future", look_in="core/attention.py", always=True)
 def no_gradient_from_the_past(subject: Subject) -> Finding:
     """What position t says is sent back: only the embeddings of 0..t may feel it, and each of these must."""
     count = min(CONTEXT, subject.shape.vocab_size)
     model = subject.model(lively=True)
     order = torch.randperm(subject.shape.vocab_size)[:count].to(subject.device.torch_device)
     leaked = 0.0
-    for chosen in FORMS.values():
+    for _, chosen, context in ways(model, accelerated(model)):
         for at in (0, count // 2, count - 1):
-            with chosen():
-                hidden = model.hidden_states(order[None])[0, at]
+            with context():
+                hidden = chosen.hidden_states(order[None])[0, at]
                 loss = (hidden * torch.linspace(1, 2, len(hidden), device=hidden.device)).sum()
-                (gradient,) = torch.autograd.grad(loss, model.token_embeddings.weight)
+                (gradient,) = torch.autograd.grad(loss, chosen.token_embeddings.weight)
             felt = gradient[order].abs().sum(-1)
             if not (felt[: at + 1] > 0).all():
                 return Finding(f"position {at} does not see all tokens up to its own", 1.0, 0.0)
@@ -136,8 +132,7 @@ def model_equals_torch(subject: Subject) -> Finding:
 @check("the training loss equals torch's", look_in="core/transformer.py")
 def loss_equals_torch(subject: Subject) -> Finding:
     """Summed, with some targets ignored; loss and gradients of all weights."""
-    model, ids = subject.model(lively=True), subject.ids(2)
-    targets = subject.ids(2)
+    model, ids, targets = subject.model(lively=True), subject.ids(2), subject.ids(2)
     targets[0, 5:9] = IGNORE_INDEX
 
     def theirs(n: Named) -> Tensor:
@@ -145,46 +140,43 @@ def loss_equals_torch(subject: Subject) -> Finding:
         flat: Tensor = logits.flatten(0, 1)
         return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORE_INDEX, reduction="sum")
 
-    def ours(n: Named) -> Tensor:
-        loss: Tensor = torch.func.functional_call(model, n, (ids,), {"targets_BT": targets})
-        return loss
-
-    return same_in_all_forms(ours, theirs, dict(model.named_parameters()), MODEL)
+    return module_equals(model, theirs, MODEL, arguments=(ids, targets))
 
 
-@check("tied embeddings are one table, others two", look_in="core/transformer.py")
+@check("tied embeddings are one table, others two", look_in="core/transformer.py", always=True)
 def tied_embeddings(subject: Subject) -> Finding:
     """A copy would be tied at the first step only: the optimizer moves the two apart."""
-    wrong = []
+    wrong = 0
     for tied in (True, False):
         model = subject.model(tie_embeddings=tied)
         table, head = model.token_embeddings.weight, model.output_weight
-        if (table.data_ptr() == head.data_ptr()) is not tied:
-            wrong.append(f"tie_embeddings {tied}: the tables are {'two' if tied else 'one'}")
-        tables = [
-            p for p in model.parameters() if p.shape == table.shape and p.shape[0] == model.config.vocab_size
-        ]
-        if len(tables) != (1 if tied else 2):
-            wrong.append(f"tie_embeddings {tied}: {len(tables)} tables are learned")
-        before = model.logits(torch.ones(1, model.config.d_model, device=table.device))
+        is_one = table.data_ptr() == head.data_ptr()
+        is_learned_once = sum(p.shape == table.shape for p in model.parameters()) == 1
+        ones = torch.ones(1, model.config.d_model, device=table.device)
+        before = model.logits(ones)
         with torch.no_grad():
             table.add_(1)
-        after = model.logits(torch.ones(1, model.config.d_model, device=table.device))
-        if torch.equal(before, after) is tied:
-            wrong.append(f"tie_embeddings {tied}: the scores {'do not ' * tied}follow the embedding")
-    return Finding(
-        f"{len(wrong)} of 6 signs wrong (limit 0){': ' * bool(wrong)}{wrong[0] if wrong else ''}",
-        len(wrong),
-        0,
-    )
+        follows = not torch.equal(before, model.logits(ones))
+        wrong += sum(sign is not tied for sign in (is_one, is_learned_once, follows))
+    return counted(wrong, 6, "signs")
 
 
-CHECKS: tuple[Check, ...] = (
-    initial_weights,
-    first_loss,
-    no_look_ahead,
-    no_gradient_from_the_past,
-    model_equals_torch,
-    loss_equals_torch,
-    tied_embeddings,
-)
+@check("cached generation equals the full pass", look_in="sampling/decoder.py", always=True)
+def cache_equals_full_pass(subject: Subject) -> Finding:
+    """Each token is chosen greedily, with earlier keys and values from the cache; then all is read at once."""
+    model = subject.model(lively=True).eval()
+    findings = []
+    for prompt_length in (1, CONTEXT // 2):
+        prompt = subject.ids(1, prompt_length)[0].tolist()
+        options = SamplingOptions(CONTEXT - prompt_length, temperature=0, ignore_eos=False)
+        end = subject.shape.vocab_size  # of no token, so that all are generated
+        steps = [tokens[0] for tokens in generate(model, prompt, options, end)]
+        chosen = [token for token in steps if token is not None]
+        ids = torch.tensor([*prompt, *(token.token_id for token in chosen)]).to(model.output_weight.device)
+        with torch.no_grad():
+            scores = torch.log_softmax(model(ids[None, :-1])[0, prompt_length - 1 :].float(), -1)
+        said = torch.tensor([token.logprob for token in chosen], device=scores.device)
+        right = scores.gather(-1, ids[prompt_length:, None])[:, 0], scores.amax(-1)
+        names = "log-probability of a token", "log-probability of the likeliest token"
+        findings.append(equal({name: (said, x) for name, x in zip(names, right, strict=True)}, MODEL))
+    return worst_of(findings)

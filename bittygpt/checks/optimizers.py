@@ -1,34 +1,27 @@
-"""Optimizers, clipping, schedule, and which weight is treated how."""
+"""Optimizers, clipping, schedule; which weight is decayed, by which optimizer it is moved, and how fast."""
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import product
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from bittygpt.checks.finding import FORMS, Check, Finding, Named, Pairs, check, equal, paired, worst_of
+from bittygpt.checks.finding import Finding, Named, Pairs, check, compare, counted, equal, paired
 from bittygpt.checks.subject import Subject
 from bittygpt.config import OptimSection
-from bittygpt.core import (
-    SGD,
-    Adam,
-    AdamW,
-    Muon,
-    clip_grad_norm,
-    constant_schedule,
-    cosine_schedule,
-    wsd_schedule,
-)
+from bittygpt.core import SGD, Adam, AdamW, Muon, Optimizer, clip_grad_norm
 from bittygpt.core.muon import NEWTON_SCHULZ, orthogonalize
-from bittygpt.training.optimizers import learning_rate
+from bittygpt.engine.optimizers import fused, grad_clip
+from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.step import update_weights
 
 STEPS = 5
 LR, DECAY = 0.05, 0.2
-Build = Callable[[list[Tensor]], Optimizer]
+Build = Callable[[list[Tensor]], torch.optim.Optimizer]
+Clip = Callable[[list[Tensor], float], Tensor]
 
 
 def after_steps(
@@ -38,48 +31,47 @@ def after_steps(
     weights = [start.clone().requires_grad_() for start in starts]
     optimizer = build(weights)
     for of_step in gradients:
-        for weight, gradient in zip(weights, of_step, strict=True):
-            weight.grad = gradient.clone()
+        _give(weights, of_step)
         optimizer.step()
     return [weight.detach() for weight in weights]
 
 
-def against(subject: Subject, ours: Build, theirs: Build) -> Finding:
+def _give(weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient.clone()
+
+
+def against(subject: Subject, ours: type[Optimizer], theirs: Any, settings: dict[str, Any]) -> Finding:
     """Two optimizers side by side: the same weights, the same gradients, small and large ones."""
     shapes = [(130, 512), (6, 20), (7,)]
     starts = [subject.normal(*shape) for shape in shapes]
     gradients = [[subject.normal(*shape) * 10.0 ** (step - 2) for shape in shapes] for step in range(STEPS)]
-    right = after_steps(theirs, starts, gradients)
-    pairs: Pairs = {}
-    for form, chosen in FORMS.items():
-        with chosen():
-            found = after_steps(ours, starts, gradients)
-        for shape, pair in zip(shapes, zip(found, right, strict=True), strict=True):
-            pairs[f"a weight of shape {shape} by the {form}"] = pair
-    return equal(pairs)
+
+    def compute(kind: Any) -> Named:
+        build = partial(kind, lr=LR, weight_decay=DECAY, **settings)
+        return dict(zip(map(str, shapes), after_steps(build, starts, gradients), strict=True))
+
+    return compare(compute, ours, fused(ours), compute(theirs))
 
 
 @check("AdamW equals torch's", look_in="core/adamw.py")
 def adamw_equals_torch(subject: Subject) -> Finding:
     """Bias correction (both means begin at zero), eps, and decay apart from the gradient."""
-    betas, eps = subject.config.optim.betas, subject.config.optim.eps
-    settings: dict[str, Any] = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
-    return against(subject, lambda ws: AdamW(ws, **settings), lambda ws: torch.optim.AdamW(ws, **settings))
+    optim = subject.config.optim
+    return against(subject, AdamW, torch.optim.AdamW, {"betas": optim.betas, "eps": optim.eps})
 
 
 @check("Adam equals torch's", look_in="core/adamw.py")
 def adam_equals_torch(subject: Subject) -> Finding:
     """As AdamW, but with decay added to the gradient."""
-    betas, eps = subject.config.optim.betas, subject.config.optim.eps
-    settings: dict[str, Any] = {"lr": LR, "betas": betas, "eps": eps, "weight_decay": DECAY}
-    return against(subject, lambda ws: Adam(ws, **settings), lambda ws: torch.optim.Adam(ws, **settings))
+    optim = subject.config.optim
+    return against(subject, Adam, torch.optim.Adam, {"betas": optim.betas, "eps": optim.eps})
 
 
 @check("SGD equals torch's", look_in="core/sgd.py")
 def sgd_equals_torch(subject: Subject) -> Finding:
     """With momentum and decay."""
-    settings: dict[str, Any] = {"lr": LR, "momentum": 0.9, "weight_decay": DECAY}
-    return against(subject, lambda ws: SGD(ws, **settings), lambda ws: torch.optim.SGD(ws, **settings))
+    return against(subject, SGD, torch.optim.SGD, {"momentum": 0.9})
 
 
 def orthogonalized_by_svd(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -110,8 +102,7 @@ def muon_equals_formula(subject: Subject) -> Finding:
     """Momentum looked one step ahead, made orthogonal by SVD, times lr · 0.2 sqrt(max(m, n)); decay apart from it."""
     momentum, starts = 0.9, [subject.normal(*shape) for shape in ((6, 20), (20, 6), (8, 8))]
     gradients = [[subject.normal(*start.shape) for start in starts] for _ in range(STEPS)]
-    found = after_steps(lambda ws: Muon(ws, lr=LR, momentum=momentum, weight_decay=DECAY), starts, gradients)
-    pairs = {}
+    right: Named = {}
     for number, start in enumerate(starts):
         weight, mean = start.double(), torch.zeros_like(start, dtype=torch.float64)
         scale = 0.2 * math.sqrt(max(start.shape))
@@ -120,32 +111,31 @@ def muon_equals_formula(subject: Subject) -> Finding:
             mean = momentum * mean + (1 - momentum) * gradient
             ahead = momentum * mean + (1 - momentum) * gradient
             weight = (1 - LR * DECAY) * weight - LR * scale * orthogonalized_by_svd(ahead)
-        pairs[f"a weight of shape {tuple(start.shape)}"] = found[number], weight
-    return equal(pairs, 1e-3)
+        right[str(tuple(start.shape))] = weight
+
+    def compute(kind: Any) -> Named:
+        build = partial(kind, lr=LR, momentum=momentum, weight_decay=DECAY)
+        return dict(zip(right, after_steps(build, starts, gradients), strict=True))
+
+    return compare(compute, Muon, fused(Muon), right, 1e-3)
 
 
 @check("clipping equals torch's, by one norm", look_in="core/grad_clip.py")
 def clipping_equals_torch(subject: Subject) -> Finding:
     """Gradients of very different sizes keep their proportions; those below the limit stay as they are."""
     gradients = [0.1 * subject.normal(5, 4), 3 * subject.normal(6), subject.normal(2, 3)]
-    pairs: Pairs = {}
-    for (form, chosen), limit in product(FORMS.items(), (1.0, 1e6)):
-        right = clipped(torch.nn.utils.clip_grad_norm_, gradients, limit)
-        with chosen():
-            found = clipped(clip_grad_norm, gradients, limit)
-        pairs |= paired(found, right, f" with a limit of {limit:g}, by the {form}")
-    return equal(pairs)
 
+    def compute(clip: Clip) -> Named:
+        found: Named = {}
+        for limit in (1.0, 1e6):
+            weights = [torch.zeros_like(g, requires_grad=True) for g in gradients]
+            _give(weights, gradients)
+            found[f"norm with a limit of {limit:g}"] = clip(weights, limit)
+            found |= {f"gradient {n} with a limit of {limit:g}": w.grad for n, w in enumerate(weights)}  # type: ignore[misc]
+        return found
 
-def clipped(
-    clip: Callable[[list[Tensor], float], Tensor], gradients: Sequence[Tensor], limit: float
-) -> Named:
-    """The norm before clipping, and each gradient after it."""
-    weights = [torch.zeros_like(g, requires_grad=True) for g in gradients]
-    for weight, gradient in zip(weights, gradients, strict=True):
-        weight.grad = gradient.clone()
-    norm = clip(weights, limit)
-    return {"norm": norm} | {f"gradient {n}": w.grad for n, w in enumerate(weights) if w.grad is not None}
+    right = compute(torch.nn.utils.clip_grad_norm_)
+    return compare(compute, clip_grad_norm, grad_clip.clip_grad_norm, right)
 
 
 def closed_form(optim: OptimSection, total: int, steps: np.ndarray) -> np.ndarray:
@@ -162,43 +152,62 @@ def closed_form(optim: OptimSection, total: int, steps: np.ndarray) -> np.ndarra
     return np.where(steps <= optim.warmup_steps, rise, cosine)
 
 
-@check("the learning rate follows its schedule", look_in="core/schedule.py")
+@check("the learning rate follows its schedule", look_in="training/optimizers.py")
 def schedule_equals_closed_form(subject: Subject) -> Finding:
-    """The first step is lr / warmup_steps, the last of the warm-up lr, the very last min_lr: an off-by-one shows."""
+    """The first step is lr / warmup_steps, the last of the warm-up lr, the very last min_lr: an off-by-one shows.
+
+    Each schedule along a hundred steps; the config's own along its first hundred, and a hundred of all.
+    """
     own, total = subject.config.optim, subject.config.train.max_steps
     if total is None or own.warmup_steps is None:  # a clock ends the run: any number of steps
         total, own = 1000, own.model_copy(update={"warmup_steps": 50})
-    course = (own.lr, own.lr / 10, 10, 100)
-    functions: dict[Any, Callable[[int], float]] = {
-        "cosine": lambda step: cosine_schedule(step, *course),
-        "wsd": lambda step: wsd_schedule(step, *course, decay_fraction=own.decay_fraction),
-        "constant": lambda step: constant_schedule(step, own.lr, 10),
-    }
     changes = {"warmup_steps": 10, "min_lr": own.lr / 10}
-    findings = [
-        _along(function, own.model_copy(update={"schedule": name, **changes}), 100, "")
-        for name, function in functions.items()
+    courses = [
+        (own.model_copy(update={"schedule": s, **changes}), 100) for s in ("cosine", "wsd", "constant")
     ]
-    findings.append(
-        _along(lambda step: learning_rate(step, own, total), own, total, "training/optimizers.py")
-    )
-    return next((finding for finding in findings if not finding.is_right), worst_of(findings))
+    pairs: Pairs = {}
+    for optim, last in (*courses, (own, total)):
+        steps = np.arange(1, min(last, 100) + 1)
+        steps = np.unique(np.concatenate([steps, np.linspace(1, last, 100).round()]))
+        rates = torch.tensor([learning_rate(int(step), optim, last) for step in steps], dtype=torch.float64)
+        pairs[f"{optim.schedule} of {last} steps"] = rates, torch.from_numpy(closed_form(optim, last, steps))
+    return equal(pairs, 1e-6)
 
 
-def _along(rate: Callable[[int], float], optim: OptimSection, total: int, look_in: str) -> Finding:
-    """A learning rate beside its closed form, along the first hundred steps and a hundred of all."""
-    steps = np.arange(1, min(total, 100) + 1)
-    steps = np.unique(np.concatenate([steps, np.linspace(1, total, 100).round()]))
-    ours = torch.tensor([rate(int(step)) for step in steps], dtype=torch.float64)
-    return equal({optim.schedule: (ours, torch.from_numpy(closed_form(optim, total, steps)))}, 1e-6, look_in)
+@check("decay on matrices alone, each weight once", look_in="training/optimizers.py", always=True)
+def parameter_groups(subject: Subject) -> Finding:
+    """Without any gradient, a step shrinks matrices by lr · decay and leaves gains as they are: theirs is about 1."""
+    model = subject.model(qk_norm=True)
+    optim = subject.config.optim.model_copy(update={"weight_decay": DECAY})
+    optimizers = build_optimizers(model, optim)
+    owners = [p for o in optimizers for group in o.param_groups for p in group["params"]]
+    once = {id(p) for p in owners} == {id(p) for p in model.parameters()} and len(owners) == len(set(owners))
+    wrong = [] if once else ["some weights are in no optimizer or in two"]
+    names = {p: name for name, p in model.named_parameters()}
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        decay = group["weight_decay"] * group.get("lr_scale", 1.0)
+        for p in group["params"]:
+            right = DECAY if p.ndim >= 2 else 0.0
+            if not math.isclose(decay, right, rel_tol=1e-6):
+                wrong.append(f"{names[p]} decays by {decay:g} instead of {right:g}")
+    finding = counted(len(wrong), len(names), "weights")
+    return Finding(": ".join([finding.text, *wrong[:1]]), len(wrong), 0)
 
 
-CHECKS: tuple[Check, ...] = (
-    adamw_equals_torch,
-    adam_equals_torch,
-    sgd_equals_torch,
-    muon_orthogonalises,
-    muon_equals_formula,
-    clipping_equals_torch,
-    schedule_equals_closed_form,
-)
+@check("embeddings learn at a rate of their own", look_in="training/optimizers.py", always=True)
+def learning_rates_of_groups(subject: Subject) -> Finding:
+    """Entries of 1 are sqrt(D) times as large as a matrix's, so the adaptive optimizers move them as much faster."""
+    model, optim = subject.model(), subject.config.optim
+    optimizers = build_optimizers(model, optim)
+    update_weights(optimizers, LR)
+    embedding = model.token_embeddings.weight
+    tied = subject.shape.tie_embeddings
+    fast = 1.0 if tied or optim.name == "sgd" else math.sqrt(subject.shape.d_model)
+    pairs: Pairs = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            is_embedding = any(p is embedding for p in group["params"])
+            right = LR * (fast if is_embedding else 1.0)
+            name = f"learning rate of the {'embedding' if is_embedding else 'matrices and gains'}"
+            pairs[name] = torch.tensor(group["lr"]), torch.tensor(right)
+    return equal(pairs, 1e-6)

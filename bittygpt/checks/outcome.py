@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 PACKAGE = Path(__file__).resolve().parent.parent
 CHECKS = PACKAGE / "checks"
+State = Literal["passed", "changed", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Outcome:
         theme: what the check is about, in a word.
         name: the check's own name, for scripts.
         promise: what was checked.
+        state: "changed" is a promise about a formula that has since been changed, by someone who meant it.
         found: what came out: the number and its limit, the error, or why it was not checked.
         look_in: the file in which to seek the mistake (with the line, where an error was raised).
         value, limit: the number is right if it is at most the limit; None where there is no number.
@@ -25,7 +27,7 @@ class Outcome:
     theme: str
     name: str
     promise: str
-    state: Literal["passed", "failed", "skipped"]
+    state: State
     found: str
     look_in: str
     seconds: float

@@ -1,37 +1,15 @@
 """The parts of the model, each against PyTorch's own or against its formula written another way."""
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bittygpt.checks import reference
-from bittygpt.checks.finding import (
-    FORMS,
-    PART,
-    Check,
-    Finding,
-    Named,
-    Pairs,
-    check,
-    equal,
-    module_equals,
-    same_in_all_forms,
-    worst_of,
-)
+from bittygpt.checks.finding import Finding, Named, check, function_of, module_equals, same, worst_of
 from bittygpt.checks.subject import CONTEXT, Subject
-from bittygpt.core import (
-    Embedding,
-    Linear,
-    MultiHeadAttention,
-    RMSNorm,
-    RotaryEmbedding,
-    TransformerBlock,
-    scaled_dot_product_attention,
-)
+from bittygpt.core import Embedding, Linear, MultiHeadAttention, RMSNorm, RotaryEmbedding, TransformerBlock
+from bittygpt.core.attention import scaled_dot_product_attention
 from bittygpt.core.feed_forward import make_feed_forward
-from bittygpt.core.linear import side_by_side
 
 FAR = 100_000  # a position at which an angle in float32 would be off by some thousandths of a radian
 
@@ -45,13 +23,10 @@ def rope_of(subject: Subject, positions: int = CONTEXT) -> RotaryEmbedding:
 
 @check("Linear equals torch's", look_in="core/linear.py")
 def linear_equals_torch(subject: Subject) -> Finding:
-    """y = W x, alone and side by side with another."""
-    device, width = subject.device.torch_device, subject.shape.d_model
-    layers = [Linear(width, 24).to(device), Linear(width, 8).to(device)]
-    x = subject.normal(3, 5, width)
-    alone = module_equals(layers[0], lambda n: F.linear(n["x"], n["weight"]), x=x)
-    both = torch.cat([F.linear(x, layer.weight) for layer in layers], dim=-1)
-    return worst_of([alone, equal({"side_by_side": (side_by_side(x, layers), both)})])
+    """y = W x, without a bias."""
+    layer = Linear(subject.shape.d_model, 24).to(subject.device.torch_device)
+    x = subject.normal(3, 5, subject.shape.d_model)
+    return module_equals(layer, lambda n: F.linear(n["x"], n["weight"]), x=x)
 
 
 @check("Embedding equals torch's", look_in="core/embedding.py")
@@ -77,35 +52,27 @@ def rmsnorm_equals_torch(subject: Subject) -> Finding:
     )
 
 
-@check("RoPE turns pairs by position theta^(-2i/d)", look_in="core/rope.py")
+@check("RoPE rotates pairs by pos theta^(-2i/d)", look_in="core/rope.py")
 def rope_equals_complex_rotation(subject: Subject) -> Finding:
-    """Against a product of complex numbers in float64; the gradient is turned back."""
+    """Against a product of complex numbers in float64; the gradient is rotated back."""
     rope, theta = rope_of(subject), subject.shape.rope_theta
-    x, positions = (
-        subject.normal(2, 3, CONTEXT, rope.head_dim),
-        torch.arange(CONTEXT, device=subject.device.torch_device),
-    )
-    near = same_in_all_forms(
-        lambda n: rope(n["x"]), lambda n: reference.rotate(n["x"], positions, theta), {"x": x}
-    )
-    later = same_in_all_forms(
-        lambda n: rope(n["x"][:, :, :4], positions[5:9]),
-        lambda n: reference.rotate(n["x"][:, :, :4], positions[5:9], theta),
-        {"x": x},
+    x = subject.normal(2, 3, CONTEXT, rope.head_dim)
+    positions = torch.arange(CONTEXT, device=x.device)
+    near = module_equals(rope, lambda n: reference.rotate(n["x"], positions, theta), x=x)
+    later = module_equals(
+        rope,
+        lambda n: reference.rotate(n["x"], positions[5:9], theta),
+        arguments=(positions[5:9],),
+        x=x[:, :, :4],
     )
     return worst_of([near, later])
 
 
 @check("RoPE leaves position 0 as it is", look_in="core/rope.py")
 def rope_at_position_0(subject: Subject) -> Finding:
-    """Its angle is zero; a table that begins at position 1 turns there already."""
+    """Its angle is zero; a table that begins at position 1 rotates there already."""
     rope = rope_of(subject)
-    x = subject.normal(2, 3, 1, rope.head_dim)
-    pairs: Pairs = {}
-    for form, chosen in FORMS.items():
-        with chosen():
-            pairs[f"by the {form}"] = rope(x), x
-    return equal(pairs)
+    return module_equals(rope, lambda n: n["x"], x=subject.normal(2, 3, 1, rope.head_dim))
 
 
 @check("RoPE depends on distance alone, far out too", look_in="core/rope.py")
@@ -116,15 +83,11 @@ def rope_depends_on_distance(subject: Subject) -> Finding:
     q, k = subject.normal(2, 1, 1, CONTEXT, rope.head_dim)
     here = torch.arange(CONTEXT, device=q.device)
 
-    def scores(shift: int) -> Tensor:
-        return rope(q, here + shift) @ rope(k, here + shift).transpose(-2, -1)
+    def scores(n: Named, shift: int = 0) -> Tensor:
+        return rope(n["q"], here + shift) @ rope(n["k"], here + shift).transpose(-2, -1)
 
     shifts = sorted({1, min(context, FAR), FAR})
-    pairs: Pairs = {}
-    for form, chosen in FORMS.items():
-        with chosen():
-            pairs |= {f"moved by {n:,} by the {form}": (scores(n), scores(0)) for n in shifts}
-    return equal(pairs)
+    return worst_of(same(lambda n, by=by: scores(n, by), scores, {"q": q, "k": k}) for by in shifts)  # type: ignore[misc]
 
 
 @check("attention's formula equals torch's", look_in="core/attention.py")
@@ -132,7 +95,7 @@ def attention_formula(subject: Subject) -> Finding:
     """softmax(Q Kᵀ / sqrt(d)) V with a mask; without the root, softmax saturates as heads grow wide."""
     q, k, v = (2 * subject.normal(2, 4, 9, 16) for _ in range(3))
     mask = torch.ones(9, 9, dtype=torch.bool, device=q.device).tril()
-    return same_in_all_forms(
+    return same(
         lambda n: scaled_dot_product_attention(n["q"], n["k"], n["v"], mask),
         lambda n: F.scaled_dot_product_attention(n["q"], n["k"], n["v"], mask),
         {"q": q, "k": k, "v": v},
@@ -155,8 +118,7 @@ def attention_layer(subject: Subject) -> Finding:
     x = subject.normal(2, CONTEXT, shape.d_model)
 
     def normalize(vectors: Tensor, gain: Tensor) -> Tensor:
-        result: Tensor = torch.func.functional_call(norm, {"weight": gain}, (vectors,))
-        return result
+        return function_of(norm, ["x"])({"x": vectors, "weight": gain})
 
     return module_equals(layer, lambda n: reference.attention(n["x"], n, shape, rope, normalize), x=x)
 
@@ -176,27 +138,15 @@ def feed_forward_layer(subject: Subject) -> Finding:
 def block_is_two_residual_sums(subject: Subject) -> Finding:
     """x + attention(norm(x)), then x + feed_forward(norm(x)), with the block's own attention and feed-forward."""
     shape = subject.shape
-    block = TransformerBlock(replace(shape), rope_of(subject)).to(subject.device.torch_device)
+    block = TransformerBlock(shape, rope_of(subject)).to(subject.device.torch_device)
     for norm in (block.ln1, block.ln2):
         torch.nn.init.normal_(norm.weight, 1, 0.3)
-    x = subject.normal(2, CONTEXT, shape.d_model)
+
+    def part(name: str, x: Tensor, n: Named) -> Tensor:
+        return function_of(getattr(block, name), ["x"])({**reference.part(n, f"{name}."), "x": x})
 
     def theirs(n: Named) -> Tensor:
-        middle = n["x"] + block.attn(reference.norm(n["x"], dict(block.named_parameters()), "ln1", shape))
-        return middle + block.ffn(reference.norm(middle, dict(block.named_parameters()), "ln2", shape))
+        middle = n["x"] + part("attn", reference.norm(n["x"], n, "ln1", shape), n)
+        return middle + part("ffn", reference.norm(middle, n, "ln2", shape), n)
 
-    return same_in_all_forms(lambda n: block(n["x"]), theirs, {"x": x}, PART)
-
-
-CHECKS: tuple[Check, ...] = (
-    linear_equals_torch,
-    embedding_equals_torch,
-    rmsnorm_equals_torch,
-    rope_equals_complex_rotation,
-    rope_at_position_0,
-    rope_depends_on_distance,
-    attention_formula,
-    attention_layer,
-    feed_forward_layer,
-    block_is_two_residual_sums,
-)
+    return module_equals(block, theirs, x=subject.normal(2, CONTEXT, shape.d_model))

@@ -10,16 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bittygpt.core import ModelConfig
+from bittygpt.core.feed_forward import GATED, PLAIN
 
 Weights = Mapping[str, Tensor]
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "swiglu": F.silu,
-    "geglu": F.gelu,
-    "reglu": F.relu,
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "relu2": lambda x: F.relu(x).square(),
-}
 
 
 def rotate(x: Tensor, positions_T: Tensor, theta: float) -> Tensor:
@@ -30,21 +23,21 @@ def rotate(x: Tensor, positions_T: Tensor, theta: float) -> Tensor:
     pairs = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)).contiguous())
     pair = torch.arange(0, x.shape[-1], 2, dtype=torch.float64, device=x.device)
     angles = positions_T.double()[:, None] * theta ** (-pair / x.shape[-1])
-    turned = pairs * torch.polar(torch.ones_like(angles), angles)
-    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+    rotated = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(rotated).flatten(-2).to(x.dtype)
 
 
 def attention(
     x_BTD: Tensor,
     weights: Weights,
     config: ModelConfig,
-    turn: Callable[[Tensor], Tensor] | None = None,
+    rope: Callable[[Tensor], Tensor] | None = None,
     normalize: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Multi-head causal self-attention: project, normalise if `qk_norm`, turn, attend, project.
+    """Multi-head causal self-attention: project, normalise if `qk_norm`, rotate, attend, project.
 
     Args:
-        turn, normalize: RoPE, and RMSNorm with a gain, where they are to be others than PyTorch's.
+        rope, normalize: RoPE, and RMSNorm with a gain, where they are to be others than PyTorch's.
     """
     head_dim = config.d_model // config.num_heads
     q, k, v = (
@@ -55,15 +48,18 @@ def attention(
         normalize = normalize or (lambda x, gain: F.rms_norm(x, (head_dim,), gain, config.norm_eps))
         q, k = normalize(q, weights["q_norm.weight"]), normalize(k, weights["k_norm.weight"])
     positions = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-    turn = turn or (lambda x: rotate(x, positions, config.rope_theta))
-    q, k = turn(q), turn(k)
+    rope = rope or (lambda x: rotate(x, positions, config.rope_theta))
+    q, k = rope(q), rope(k)
     mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
     return F.linear(mixed.transpose(1, 2).flatten(2), weights["output_proj.weight"])
 
 
 def feed_forward(x: Tensor, weights: Weights, activation: str) -> Tensor:
-    """w2 (activation(w1 x) * w3 x), or w2 activation(w1 x) where there is no w3."""
-    hidden = ACTIVATIONS[activation](F.linear(x, weights["w1.weight"]))
+    """w2 (activation(w1 x) * w3 x), or w2 activation(w1 x) where there is no w3.
+
+    The activation is ours, so that there may be any, and its mistakes are not held against the layer.
+    """
+    hidden = (GATED | PLAIN)[activation](F.linear(x, weights["w1.weight"]))
     if "w3.weight" in weights:
         hidden = hidden * F.linear(x, weights["w3.weight"])
     return F.linear(hidden, weights["w2.weight"])

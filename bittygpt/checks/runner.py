@@ -1,24 +1,33 @@
 """Makes all checks of a config, one after the other; what a check raises is what it found."""
 
+import math
 import time
 from collections.abc import Iterator
-from typing import Literal
+from dataclasses import replace
+from types import ModuleType
 
 import torch
 
-from bittygpt.checks import compiled, data, forms, functions, groups, learning, model, optimizers, parts
-from bittygpt.checks.finding import Check, NotChecked
+from bittygpt.checks import compiled, data, functions, gradients, learning, model, optimizers, parts
+from bittygpt.checks.changes import Verdict, explain
+from bittygpt.checks.finding import Check, Finding, NotChecked, differentiated
 from bittygpt.checks.outcome import Outcome, tell
 from bittygpt.checks.subject import Subject
 
+
+def _checks_in(*modules: ModuleType) -> tuple[Check, ...]:
+    """In the order in which they stand there."""
+    return tuple(x for module in modules for x in vars(module).values() if isinstance(x, Check))
+
+
 THEMES: dict[str, tuple[Check, ...]] = {
-    "functions": functions.CHECKS,
-    "parts": parts.CHECKS,
-    "model": model.CHECKS + forms.CHECKS,
-    "optimizer": optimizers.CHECKS + groups.CHECKS,
-    "data": data.CHECKS,
-    "training": learning.CHECKS,
-    "compiler": compiled.CHECKS,
+    "functions": _checks_in(functions),
+    "parts": _checks_in(parts),
+    "model": _checks_in(model, gradients),
+    "optimizer": _checks_in(optimizers),
+    "data": _checks_in(data),
+    "training": _checks_in(learning),
+    "compiler": _checks_in(compiled),
 }
 LAST_COMPILATION = 30.0  # seconds after the start; later there is too little left of a minute
 
@@ -28,40 +37,42 @@ def run_checks(subject: Subject) -> Iterator[Outcome]:
     started = time.monotonic()
     for theme, checks in THEMES.items():
         for check in checks:
-            if theme == "compiler" and time.monotonic() - started > LAST_COMPILATION:
-                reason = "the other checks took too long for another half minute"
-                yield _outcome(theme, check, "skipped", reason, started=time.monotonic())
-            else:
-                yield make(check, subject, theme)
+            is_late = theme == "compiler" and time.monotonic() - started > LAST_COMPILATION
+            yield make(replace(check, measure=_no_time) if is_late else check, subject, theme)
+
+
+def _no_time(_subject: Subject) -> Finding:
+    raise NotChecked("the other checks took too long for another half minute")
 
 
 def make(check: Check, subject: Subject, theme: str = "") -> Outcome:
     """One check, with random numbers of its own: it finds the same whatever was checked before it."""
     started = time.monotonic()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(subject.config.run.seed)
-        try:
-            finding = check.measure(subject)
-        except NotChecked as reason:
-            return _outcome(theme, check, "skipped", str(reason), started)
-        except Exception as error:
-            text, place = tell(error, f"bittygpt/{check.look_in}")
-            return _outcome(theme, check, "failed", text, started, place)
-    state: Literal["passed", "failed"] = "passed" if finding.is_right else "failed"
-    place = f"bittygpt/{finding.look_in or check.look_in}"
-    return _outcome(theme, check, state, finding.text, started, place, finding.value, finding.limit)
+        finding, verdict = _judged(check, subject)
+    numbers = (finding.value, finding.limit) if finding else (None, None)
+    place, seconds = f"bittygpt/{verdict.look_in}", time.monotonic() - started
+    return Outcome(theme, check.name, check.promise, verdict.state, verdict.text, place, seconds, *numbers)
 
 
-def _outcome(
-    theme: str,
-    check: Check,
-    state: Literal["passed", "failed", "skipped"],
-    found: str,
-    started: float,
-    look_in: str = "",
-    value: float | None = None,
-    limit: float | None = None,
-) -> Outcome:
-    seconds = time.monotonic() - started
-    place = look_in or f"bittygpt/{check.look_in}"
-    return Outcome(theme, check.name, check.promise, state, found, place, seconds, value, limit)
+def _judged(check: Check, subject: Subject) -> tuple[Finding | None, Verdict]:
+    """What a check has found, if that is a number, and what is made of it."""
+
+    def attempt(which: Subject) -> Finding:
+        differentiated.clear()
+        torch.manual_seed(which.config.run.seed)
+        return check.measure(which)
+
+    try:
+        finding = attempt(subject)
+    except NotChecked as reason:
+        return None, Verdict("skipped", str(reason), check.look_in)
+    except Exception as error:
+        text, place = tell(error, f"bittygpt/{check.look_in}")
+        place = place.removeprefix("bittygpt/")
+        if place != check.look_in:  # it is the code's own error, not that of a comparison
+            return None, Verdict("failed", text, place)
+        finding = Finding(text, math.nan, 0.0)
+    if finding.is_right:
+        return finding, Verdict("passed", finding.text, finding.look_in or check.look_in)
+    return finding, explain(check, finding, subject, attempt)

@@ -13,14 +13,16 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.prepared import PreparedTokens, read_manifest
 from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
+from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.errors import DataError
 from bittygpt.training.devices import Device, choose_device
+from bittygpt.training.saved_tensors import model_without_numbers
 
 # Bounds of the small model; numbers of the config below them stay as they are.
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32
 NARROWEST = 32  # or a batch could not be learned by heart
 LONGEST = 256  # tokens of a sequence for the config's own model
-MOST_HEADS = WIDTH // 2  # RoPE turns pairs, so a head is at least two wide
+MOST_HEADS = WIDTH // 2  # RoPE rotates pairs, so a head is at least two wide
 WEIGHTS = 30_000_000  # of a model that is built as it is, to look at its initial weights
 UNKNOWN_VOCABULARY = 10_000
 
@@ -33,7 +35,7 @@ class Subject:
         tokens: those of `data.dir`, None where there are none yet.
         shape: of the small model that most checks build.
         own_shape: of the config's model, or, where that is too large, of the small one with the whole vocabulary.
-        notes: what is not as the config says, a line each.
+        notes: which formulas were changed, and what is not as the config says; a line each.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -41,13 +43,13 @@ class Subject:
         Raises:
             ConfigError: the config's device is not there.
         """
-        self.config, self.notes = config, list[str]()
+        self.config, self.notes = config, notes_on_changes()
         self.device = self._choose_device()
         self.tokens = self._find_tokens()
         self.vocab_size = self._find_vocab_size()
         whole = ModelConfig(vocab_size=self.vocab_size, **config.model.model_dump())
         self.shape = shrunk(whole)
-        self.is_whole = num_weights(whole) <= WEIGHTS
+        self.is_whole = model_without_numbers(whole, "meta").num_parameters() <= WEIGHTS
         self.own_shape = replace(
             whole if self.is_whole else self.shape,
             vocab_size=self.vocab_size,
@@ -94,16 +96,11 @@ class Subject:
         if changes:
             self.notes.append(f"a model of the same kind and of another size: {', '.join(changes)}")
         if not self.is_whole:
-            self.notes.append(
-                f"first loss and initial weights of that model, too, with all {self.vocab_size:,} tokens"
-            )
-        train = self.config.train
+            self.notes.append(f"first loss and initial weights with all {self.vocab_size:,} tokens, too")
         if self.will_be_compiled:
             self.notes.append("the last check compiles a layer, which takes about half a minute")
-        if train.init_from is not None:
-            self.notes.append(
-                "fresh weights, all of them trained: train.init_from and train.trainable left out"
-            )
+        if self.config.train.init_from is not None:
+            self.notes.append("fresh weights, all trained: train.init_from and train.trainable left out")
 
     def model(self, lively: bool = False, **changes: object) -> TransformerLM:
         """A small model of the config's kind, with fresh weights.
@@ -187,10 +184,3 @@ def shrunk(whole: ModelConfig) -> ModelConfig:
         num_kv_heads=groups,
         d_ff=min(max(d_ff, NARROWEST), D_FF),
     )
-
-
-def num_weights(shape: ModelConfig) -> int:
-    """About how many numbers a model of this shape learns; at most 4 D² + 3 D F in each layer."""
-    layer = 4 * shape.d_model**2 + 3 * shape.d_model * shape.feed_forward_width
-    tables = 1 if shape.tie_embeddings else 2
-    return shape.num_layers * layer + tables * shape.vocab_size * shape.d_model

@@ -16,6 +16,8 @@ from bittygpt.terminal.console import result
 def check(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: bool) -> None:
     """Make all checks and show them; ends with exit code 1 where one fails. No run is touched, nothing is written.
 
+    What is "changed" has not failed: a formula of core is another one, and its gradient is right.
+
     Raises:
         UsageError: asked to start over as well.
     """

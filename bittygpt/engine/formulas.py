@@ -6,20 +6,20 @@ Comments, docstrings and line breaks are no part of it. What differs today was e
 whoever trains says so. Functions that are replaced while the program runs are noticed, too.
 """
 
-import ast
 import functools
-import hashlib
 import importlib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import bittygpt.core
 from bittygpt.core import choices
+from bittygpt.engine.fingerprints import fingerprints
 
 CORE = Path(bittygpt.core.__file__).parent
 PROVED = Path(__file__).with_name("proved.json")
@@ -57,9 +57,9 @@ Live = tuple[Mapping[str, Any], str, Any, FunctionType | None, object]
 
 
 def _live(name: str, files: Set[str]) -> Iterator[Live]:
-    """Where these files look a function up, what is there, and the code that came from core; for a class its `forward`.
+    """Where files look a function up, what is there, what its decorators hold, and its code; of a class `forward`.
 
-    Code that came from elsewhere is no proved one: None stands for it.
+    Code that is not that of core's file is no proved one: None stands for it.
     """
     home, _, path = name.partition(":")
     *owners, last = path.split(".")
@@ -68,15 +68,45 @@ def _live(name: str, files: Set[str]) -> Iterator[Live]:
             importlib.import_module(f"bittygpt.core.{file.removesuffix('.py')}")
         )
         for owner in owners:
-            namespace = vars(namespace[owner])
+            namespace = vars(namespace.get(owner, object))
         found = namespace.get(last)
-        function = found.fget if isinstance(found, property) else found
+        function = inspect.unwrap(found.fget if isinstance(found, property) else found)  # type: ignore[arg-type]
         if isinstance(function, FunctionType):
-            source = Path(inspect.unwrap(function).__code__.co_filename)
-            is_of_core = source.resolve() == (CORE / home).resolve()
-            yield namespace, last, found, function, function.__code__ if is_of_core else None
+            code = function.__code__
+            yield namespace, last, found, function, code if _name_of(code) == name else None
         elif isinstance(found, type) and file == home:  # which may have none of its own
             yield vars(found), "forward", vars(found).get("forward"), None, None
+
+
+def _name_of(code: CodeType) -> str:
+    """The formula that a piece of code is in; empty where it is in none of core's files."""
+    path = Path(code.co_filename).resolve()
+    return f"{path.name}:{code.co_qualname.split('.<locals>')[0]}" if path.parent == CORE.resolve() else ""
+
+
+def changed_while_running(run: Callable[[], object]) -> list[str]:
+    """The changed formulas that were executed while `run` ran, also those that were replaced in the running program.
+
+    What is no function (a constant, a class's own settings) counts where anything else of its file was executed; a
+    new entry of a table does not, as it is of no use without a function.
+    """
+    codes: set[CodeType] = set()
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, *_: codes.add(frame.f_code))
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+    executed = {_name_of(code) for code in codes}
+    files = {name.partition(":")[0] for name in executed}
+    found = changed().keys() & executed
+    for name in proved().keys() | changed().keys():
+        file = name.partition(":")[0]
+        functions = [(function, code) for *_, function, code in _live(name, {file}) if function is not None]
+        found |= {name for function, code in functions if code is None and function.__code__ in codes}
+        if not functions and name in changed().keys() & proved().keys() and file in files:
+            found.add(name)
+    return sorted(found)
 
 
 @functools.cache
@@ -114,80 +144,12 @@ def of_architecture(activation: str) -> list[str]:
 
 
 def by_file(names: Iterable[str], words: str = "core/{} ({})") -> list[str]:
-    """`core/rmsnorm.py (rms_norm, RMSNorm.forward)`, for each file."""
+    """`core/rmsnorm.py (RMSNorm.forward, rms_norm)`, for each file."""
     files: dict[str, list[str]] = {}
     for name in sorted(names):
         file, _, formula = name.partition(":")
         files.setdefault(file, []).append(formula)
     return [words.format(file, ", ".join(formulas)) for file, formulas in files.items()]
-
-
-def fingerprints(folder: Path) -> dict[str, str]:
-    """Name and hash of each function, method, class and table entry in the files of a folder.
-
-    Raises:
-        SyntaxError: a file is no Python.
-    """
-    found: dict[str, str] = {}
-    for path in sorted(set(folder.glob("*.py")) - {folder / "__init__.py"}):
-        body = ast.parse(path.read_text("utf-8"), str(path)).body
-        imported = _imported(body)
-        for name, node in _definitions(body):
-            key = f"{path.name}:{name}"
-            text = found.get(key, "") + repr(_tree(node, imported))
-            found[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return found
-
-
-def _definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """What a module or class defines, by name; a class stands for what of it is no method."""
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            methods = [each for each in node.body if isinstance(each, ast.FunctionDef)]
-            yield from _definitions(list(methods), f"{node.name}.")
-            node.body = [each for each in node.body if each not in methods]
-            yield node.name, node
-        elif isinstance(node, ast.FunctionDef):
-            yield prefix + node.name, node
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
-            if isinstance(node.value, ast.Dict):
-                for key, value in zip(node.value.keys, node.value.values, strict=True):
-                    yield f"{name}[{ast.unparse(key) if key else '**'}]", value
-            else:
-                yield name, node
-        elif not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node):
-            yield "statements", node
-
-
-def _imported(body: list[ast.stmt]) -> dict[str, str]:
-    """What each name stands for that a module takes from elsewhere."""
-    names: dict[str, str] = {}
-    for node in body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            origin = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            names |= {alias.asname or alias.name: origin + alias.name for alias in node.names}
-    return names
-
-
-def _tree(node: object, imported: Mapping[str, str]) -> object:
-    """A syntax tree without docstrings, layout, and fields that are empty, which differ between Python versions."""
-    if isinstance(node, list):
-        return [_tree(each, imported) for each in node if not _is_docstring(each)]
-    if isinstance(node, ast.Name):
-        return imported.get(node.id, node.id)
-    if not isinstance(node, ast.AST):
-        return node
-    fields = {name: _tree(x, imported) for name, x in ast.iter_fields(node) if x not in (None, [])}
-    return type(node).__name__, fields
-
-
-def _is_docstring(node: object) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from bittygpt.checks.outcome import Outcome
 
-STYLES = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
-MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
+STYLES = {"passed": "green", "changed": "cyan", "failed": "bold red", "skipped": "yellow"}
+MARKS = {"passed": "✓", "changed": "~", "failed": "✗", "skipped": "–"}
 PROMISE = 43  # columns that the longest promise takes
-WORDS = {"passed": "ok     ", "failed": "FAILED ", "skipped": "skipped"}  # in a pipe
+WORDS = {"passed": "ok     ", "changed": "changed", "failed": "FAILED ", "skipped": "skipped"}  # in a pipe
 
 
 class ChecksDisplay:
@@ -42,7 +42,7 @@ class ChecksDisplay:
             self._status.stop()
 
     def note(self, text: str) -> None:
-        """Something that is not as the config says."""
+        """A formula that was changed, or something that is not as the config says."""
         self._line(text, "dim")
 
     def show(self, outcome: "Outcome") -> None:
@@ -70,17 +70,17 @@ class ChecksDisplay:
         return self._console is not None and self._console.encoding.lower().startswith("utf")
 
     def conclude(self, outcomes: "Sequence[Outcome]", seconds: float) -> None:
-        """The last line: how many passed, and where to look."""
+        """The last line: how many passed, how many of a changed formula did not, and where to look."""
         names = {state: [o for o in outcomes if o.state == state] for state in STYLES}
-        skipped = f", {len(names['skipped'])} skipped" if names["skipped"] else ""
+        others = ("changed", "skipped")
+        besides = "".join(f", {len(names[state])} {state}" for state in others if names[state])
         if failed := names["failed"]:
-            first, *others = dict.fromkeys(
-                outcome.look_in for outcome in failed
-            )  # parts come before what they make
-            line = f"{len(failed)} of {len(outcomes)} checks failed{skipped}, in {duration(seconds)}: look in {first}"
-            line += f", and then in {', '.join(others)}" if others else ""
+            # parts come before what they make
+            first, *more = dict.fromkeys(outcome.look_in for outcome in failed)
+            line = f"{len(failed)} of {len(outcomes)} checks failed{besides}, in {duration(seconds)}: look in {first}"
+            line += f", and then in {', '.join(more)}" if more else ""
         else:
-            line = f"{len(names['passed'])} checks passed{skipped}, in {duration(seconds)}"
+            line = f"{len(names['passed'])} checks passed{besides}, in {duration(seconds)}"
         self._line(line, STYLES["failed" if failed else "passed"])
 
     def _line(self, text: str, style: str) -> None:

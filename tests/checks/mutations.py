@@ -1,5 +1,7 @@
 """Mistakes that people make, planted one at a time, and the check that must name the file each is in.
 
+What a person means to change in a formula of core looks no other than a mistake: it is named, and is "changed".
+
 A mutation replaces a piece of the source of one function, which must stand there exactly once. Where the code has
 changed so that it does not, plant the same mistake anew.
 """
@@ -16,11 +18,12 @@ class Mutation:
     """A mistake in the source of a function.
 
     Attributes:
-        check: the name of the check that must fail.
+        check: the name of the check that must notice.
         function: module (below bittygpt) and name.
         old, new: what is replaced by what.
         overrides: of the config, where the mistake shows only in others.
         elsewhere: whether the check names another file than the mistake's: it cannot know better.
+        state: what the outcome must be. A formula of core whose gradient is that of its value is "changed".
     """
 
     check: str
@@ -29,6 +32,7 @@ class Mutation:
     new: str
     overrides: tuple[str, ...] = ()
     elsewhere: bool = False
+    state: str = "failed"
 
     def __str__(self) -> str:
         return f"{self.check}: {self.function.split(':')[1]} {self.new.strip() or 'without' + self.old}"
@@ -59,122 +63,183 @@ class Mutation:
 
 
 M = Mutation
-ADAM, MUON, STEP = (
-    "core.adamw:Adam.next_numbers",
-    "core.muon:Muon.update",
-    "training.step:compute_gradients",
-)
-CROSS_ENTROPY, CHUNKED = "core.cross_entropy:cross_entropy", "core.chunked_loss"
-PASSES = "training.step:forward_and_backward"
-NORM, TABLE, ATTENTION = "core.rmsnorm:rms_norm", "core.rope:RotaryEmbedding._table", "core.attention"
-BLOCK, MODEL = "core.transformer:TransformerBlock.forward", "core.transformer:TransformerLM"
+
+
+def changed(check: str, function: str, old: str, new: str, overrides: tuple[str, ...] = ()) -> Mutation:
+    """A formula of core that is another one now, with a gradient of its own, or able to learn."""
+    return Mutation(check, f"core.{function}", old, new, overrides, state="changed")
+
+
+ADAM, FUSED = "adamw:Adam.update", "engine.optimizers"
+STEP, PASSES = "training.step:compute_gradients", "training.step:forward_and_backward"
+CROSS_ENTROPY, LOSS = "cross_entropy:cross_entropy", "engine.loss"
+NORM, TABLE, ATTENTION = "rmsnorm:rms_norm", "rope:RotaryEmbedding.table", "attention"
+BLOCK, MODEL = "transformer:TransformerBlock.forward", "transformer:TransformerLM"
 GROUPS, BATCH = "training.optimizers:build_optimizers", "data.batches:_batch"
 TIED = ("model.tie_embeddings=true",)
 
 MUTATIONS = [
-    # softmax, activations, loss
-    M("softmax-equals-torch", "core.activations:softmax", " - x32.amax(dim=dim, keepdim=True)", ""),
-    M("log-softmax-equals-torch", "core.activations:log_softmax", " - x32.amax(dim=dim, keepdim=True)", ""),
-    M("activations-equal-torch", "core.activations:silu", "torch.sigmoid(x)", "torch.sigmoid(1.702 * x)"),
-    M("activations-equal-torch", "core.activations:relu2", ".square()", ""),
-    M("cross-entropy-equals-torch", CROSS_ENTROPY, "log_normaliser - t", "t"),
-    M("cross-entropy-equals-torch", CROSS_ENTROPY, "logits32 - largest", "logits32"),
-    M("ignored-targets", CROSS_ENTROPY, "valid.sum()", "valid.new_tensor(valid.numel()).long()"),
-    M("ignored-targets", CROSS_ENTROPY, ".clamp(min=1)", ""),
-    M("ignored-targets", CROSS_ENTROPY, ".masked_fill(~valid, 0.0)", ""),
-    M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "-valid.float()", "valid.float()"),
-    M("chunked-loss", f"{CHUNKED}:losses_and_gradients_", "valid / sums", "1 / sums"),
-    M("chunked-loss", f"{CHUNKED}:LinearCrossEntropyTwin.backward", "dweight * grads[0]", "dweight"),
+    # softmax, activations, loss: without the largest taken off, there is no gradient left to be right
+    M("softmax-equals-torch", "core.activations:softmax", "minus_largest(upcast(x), dim)", "upcast(x)"),
     M(
-        "chunked-loss",
-        f"{CHUNKED}:losses_and_gradients_",
-        "sums.log() + (largest",
-        "sums.log() + (0 * largest",
+        "log-softmax-equals-torch",
+        "core.activations:log_softmax",
+        "minus_largest(upcast(x), dim)",
+        "upcast(x)",
     ),
-    M("entropy-and-divergence", "core.cross_entropy:entropy", "-_weighted", "_weighted"),
+    M("softmax-equals-torch", "core.activations:softmax", "exponentials.sum(", "exponentials.detach().sum("),
+    changed("activations-equal-torch", "activations:silu", "torch.sigmoid(x)", "torch.sigmoid(1.702 * x)"),
+    changed("activations-equal-torch", "activations:relu2", ".square()", ""),
+    changed("cross-entropy-equals-torch", CROSS_ENTROPY, "-log_p", "log_p"),
+    changed("ignored-targets", CROSS_ENTROPY, "valid.sum()", "valid.new_tensor(valid.numel()).long()"),
+    M("ignored-targets", f"core.{CROSS_ENTROPY}", ".clamp(min=1)", ""),
+    changed("ignored-targets", CROSS_ENTROPY, "losses.masked_fill(~valid, 0.0)", "losses"),
+    M("chunked-loss", f"{LOSS}:losses_and_gradients_", "-valid.float()", "valid.float()"),
+    M("chunked-loss", f"{LOSS}:losses_and_gradients_", "valid / sums", "1 / sums"),
+    M("chunked-loss", f"{LOSS}:LinearCrossEntropy.gradients", "dweight * grads[0]", "dweight"),
+    M("chunked-loss", f"{LOSS}:losses_and_gradients_", "sums.log() + (largest", "sums.log() + (0 * largest"),
+    changed("entropy-and-divergence", "cross_entropy:entropy", "-expectation", "expectation"),
     # the parts of the model
-    M("linear-equals-torch", "core.linear:Linear.forward", "self.weight.T", "self.weight.T + 1e-3"),
-    M("embedding-equals-torch", "core.embedding:LookUpTwin.backward", "index_add_", "index_copy_"),
-    M("rmsnorm-equals-torch", NORM, " + eps", ""),
-    M("rmsnorm-equals-torch", NORM, ".mean(", ".sum("),
-    M("rmsnorm-equals-torch", NORM, "x.float()", "x.float() - x.float().mean(-1, True)"),
-    M("rope-equals-complex-rotation", "core.rope:turn", "cos - odd * sin", "cos + odd * sin"),
+    changed("linear-equals-torch", "linear:Linear.forward", "self.weight.T", "self.weight.T + 1e-3"),
     M(
-        "rope-equals-complex-rotation",
-        "core.rope:turn",
-        "2].float(), x_BHTd[..., 1::2]",
-        "2], x_BHTd[..., 0::2]",
+        "embedding-equals-torch",
+        "core.embedding:Embedding.forward",
+        "self.weight.index",
+        "self.weight.detach().index",
     ),
-    M("rope-equals-complex-rotation", TABLE, "self.theta **", "10_000.0 **"),
-    M("rope-equals-complex-rotation", TABLE, "-pair /", "-2 * pair /"),
-    M("rope-at-position-0", TABLE, "arange(self.max_positions", "arange(1, self.max_positions + 1"),
-    M("rope-depends-on-distance", TABLE, "angles.cos(), angles", "angles.float().cos(), angles.float()"),
-    M("attention-formula", f"{ATTENTION}:scaled_dot_product_attention", " / math.sqrt(q.shape[-1])", ""),
-    M(
+    changed(
+        "embedding-equals-torch", "embedding:Embedding.forward", "ids.flatten()", "ids.flatten().clamp(max=9)"
+    ),
+    M("rmsnorm-equals-torch", f"core.{NORM}", " + eps", ""),
+    changed("rmsnorm-equals-torch", NORM, ".mean(", ".sum("),
+    changed("rmsnorm-equals-torch", NORM, "x32 = upcast(x)", "x32 = upcast(x) - upcast(x).mean(-1, True)"),
+    changed("rope-equals-complex-rotation", "rope:apply_rotary", "cos - odd * sin", "cos + odd * sin"),
+    changed("rope-equals-complex-rotation", "rope:apply_rotary", "1::2]", "0::2]"),
+    changed("rope-equals-complex-rotation", TABLE, "self.theta **", "10_000.0 **"),
+    changed("rope-equals-complex-rotation", TABLE, "-pair /", "-2 * pair /"),
+    changed("rope-at-position-0", TABLE, "arange(self.max_positions", "arange(1, self.max_positions + 1"),
+    changed(
+        "rope-depends-on-distance", TABLE, "angles.cos(), angles", "angles.float().cos(), angles.float()"
+    ),
+    changed(
+        "attention-formula", f"{ATTENTION}:scaled_dot_product_attention", " / math.sqrt(q.shape[-1])", ""
+    ),
+    changed(
         "attention-layer",
-        f"{ATTENTION}:formula_causal_attention",
+        f"{ATTENTION}:MultiHeadAttention.attend",
         ".repeat_interleave(copies, dim=1)",
         ".repeat(1, copies, 1, 1)",
     ),
-    M("feed-forward-layer", "core.feed_forward:GatedFeedForward.gated", "gate, up =", "up, gate ="),
-    M("block-is-two-residual-sums", BLOCK, "return x_BTD + ", "return "),
-    M("block-is-two-residual-sums", BLOCK, "self.ln1(x_BTD)", "x_BTD"),
+    changed(
+        "feed-forward-layer",
+        "feed_forward:GatedFeedForward.forward",
+        "self.w1(x)) * self.w3",
+        "self.w3(x)) * self.w1",
+    ),
+    changed("block-is-two-residual-sums", BLOCK, "return x_BTD + ", "return "),
+    changed("block-is-two-residual-sums", BLOCK, "self.ln1(x_BTD)", "x_BTD"),
     # the model
-    M("initial-weights", "core.linear:Linear.__init__", "2 / (d_in + d_out)", "1 / d_in"),
-    M("initial-weights", "core.embedding:Embedding.__init__", "std=std", "std=0.02"),
-    M("initial-weights", f"{MODEL}.__init__", "config.d_model**-0.5 if", "1.0 if", TIED),
-    M("first-loss", f"{MODEL}.forward", "loss(hidden_BTD", "loss(8 * hidden_BTD"),
-    M("no-look-ahead", f"{ATTENTION}:causal_mask", "- num_queries", "- num_queries + 1"),
+    changed("initial-weights", "linear:Linear.__init__", "2 / (d_in + d_out)", "1 / d_in"),
+    changed("initial-weights", "embedding:Embedding.__init__", "std=std", "std=0.02"),
+    changed("initial-weights", f"{MODEL}.__init__", "config.d_model**-0.5 if", "1.0 if", TIED),
+    changed("first-loss", f"{MODEL}.loss", "self.logits(hidden", "self.logits(8 * hidden"),
+    M("no-look-ahead", f"core.{ATTENTION}:causal_mask", "- num_queries", "- num_queries + 1"),
     M(
         "no-look-ahead",
-        f"{ATTENTION}:fused_causal_attention",
+        f"engine.{ATTENTION}:causal_attention",
         "is_causal=from_the_start",
         "is_causal=False",
+        elsewhere=True,
     ),
-    M("no-gradient-from-the-past", f"{ATTENTION}:causal_mask", ".tril(num_keys - num_queries)", ""),
-    M("model-equals-torch", f"{MODEL}.hidden_states", "self.ln_final(x_BTD)", "x_BTD"),
-    M("loss-equals-torch", f"{MODEL}.forward", "weight, targets_BT)", "weight, targets_BT.clamp(min=0))"),
+    M("no-gradient-from-the-past", f"core.{ATTENTION}:causal_mask", ".tril(num_keys - num_queries)", ""),
+    changed("model-equals-torch", f"{MODEL}.hidden_states", "self.ln_final(x_BTD)", "x_BTD"),
+    changed("loss-equals-torch", f"{MODEL}.loss", "targets_BT, red", "targets_BT.clamp(min=0), red"),
     M(
         "tied-embeddings",
-        f"{MODEL}.output_weight",
+        f"core.{MODEL}.output_weight",
         "self.token_embeddings.weight if",
         "self.token_embeddings.weight.clone() if",
     ),
-    M("twins-equal-formulas", "core.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
+    M("gradients-are-of-values", f"core.{NORM}", "x32 * inverse_rms", "x32 * inverse_rms.detach()"),
     M(
-        "twins-equal-formulas",
-        "core.feed_forward:silu_gate_gradients",
+        "gradients-are-of-values",
+        f"core.{BLOCK}",
+        "self.ffn(self.ln2(x_BTD))",
+        "self.ffn(self.ln2(x_BTD.detach()))",
+    ),
+    M("fast-paths-equal-formulas", "engine.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
+    M(
+        "fast-paths-equal-formulas",
+        "engine.feed_forward:silu_gate_gradients",
         "slope.mul_(up)",
         "slope",
         elsewhere=True,
     ),
-    M("compiled-equals-eager", NORM, " + eps", " + 0.1", elsewhere=True),
+    M(
+        "fast-paths-equal-formulas",
+        "engine.block_halves:QueriesKeysValues.gradients",
+        "addmm_(dv, wv)",
+        "addmm_(dv, wk)",
+        elsewhere=True,
+    ),
+    M("rmsnorm-equals-torch", "engine.rmsnorm:norm_gradients", "value=-1 /", "value=1 /"),
+    M("cache-equals-full-pass", "sampling.decoder:Decoder._shortened", "hypot_(", "add_("),
     M(
         "compiled-equals-eager",
-        "core.rope:turn_by_swapping",
+        "engine.rotary:rotate_by_swapping",
         "stack((-sin, sin)",
         "stack((sin, -sin)",
         elsewhere=True,
     ),
-    # the optimizer
-    M("adamw-equals-torch", ADAM, "math.sqrt(1 - beta2**t)", "1.0"),
-    M("adamw-equals-torch", ADAM, " / (1 - beta1**t)", ""),
-    M("adamw-equals-torch", ADAM, "1 - lr * decay", "1 - decay"),
-    M("adam-equals-torch", "core.adamw:Adam._update_on_lists", "alpha=decay", "alpha=-decay"),
-    M("sgd-equals-torch", "core.sgd:SGD.update", "(momentum, updates)", "(momentum, updates, alpha=0.1)"),
-    M("muon-orthogonalises", "core.muon:orthogonalize", "range(steps)", "range(steps - 3)"),
-    M("muon-orthogonalises", "core.muon:orthogonalize", "alpha=c", "alpha=-c"),
-    M("muon-equals-formula", "core.muon:Muon.next_numbers", "max(weights[0].shape)", "min(weights[0].shape)"),
-    M("muon-equals-formula", MUON, 'torch._foreach_lerp(grads, momentum, group["momentum"])', "momentum"),
-    M("clipping-equals-torch", "core.grad_clip:clip_grad_norm", "(norm + 1e-6)", "(grads[0].norm() + 1e-6)"),
-    M("clipping-equals-torch", "core.grad_clip:clip_grad_norm", ".clamp(max=1.0)", ""),
     M(
-        "schedule-equals-closed-form",
-        "core.schedule:warmup",
-        "step / warmup_steps",
-        "(step - 1) / warmup_steps",
+        "compiled-equals-eager",
+        f"{LOSS}:logits_with_padding",
+        "hidden_ND @",
+        "2 * hidden_ND @",
+        elsewhere=True,
     ),
-    M("schedule-equals-closed-form", "core.schedule:cosine_decay", "0.5 * (max_lr", "(max_lr"),
+    # the optimizer
+    changed("adamw-equals-torch", ADAM, "v / (1", "v / 1.0 # (1"),
+    changed("adamw-equals-torch", ADAM, "m / (1", "m / 1.0 # (1"),
+    changed("adamw-equals-torch", ADAM, "1 - lr * group", "1 - 2 * lr * group"),
+    M("adamw-equals-torch", f"core.{ADAM}", "w.sub_(lr", "w.add_(lr"),
+    M("adamw-equals-torch", f"{FUSED}.adam:FusedAdam.next_numbers", "math.sqrt(1 - beta2**t)", "1.0"),
+    M("adam-equals-torch", f"{FUSED}.adam:FusedAdam._update_on_lists", "alpha=decay", "alpha=-decay"),
+    changed("sgd-equals-torch", "sgd:SGD.update", "add_(u)", "add_(0.5 * u)"),
+    M("sgd-equals-torch", "core.sgd:SGD.update", "add_(u)", "add_(0.01 * u)"),
+    M(
+        "sgd-equals-torch",
+        f"{FUSED}.sgd:FusedSGD.update_list",
+        "(momentum, updates)",
+        "(momentum, updates, alpha=0.1)",
+    ),
+    changed("muon-orthogonalises", "muon:orthogonalize", "range(steps)", "range(steps - 3)"),
+    M("muon-orthogonalises", "core.muon:orthogonalize", "alpha=c", "alpha=-c"),
+    changed("muon-equals-formula", "muon:Muon.update", "max(w.shape)", "min(w.shape)"),
+    M(
+        "muon-equals-formula",
+        f"{FUSED}.muon:FusedMuon.next_numbers",
+        "max(weights[0].shape)",
+        "min(weights[0].shape)",
+    ),
+    M(
+        "muon-equals-formula",
+        f"{FUSED}.muon:FusedMuon.update_list",
+        'torch._foreach_lerp(grads, momentum, group["momentum"])',
+        "momentum",
+    ),
+    changed("clipping-equals-torch", "grad_clip:clip_grad_norm", "(norm + 1e-6)", "(grads[0].norm() + 1e-6)"),
+    changed("clipping-equals-torch", "grad_clip:clip_grad_norm", ".clamp(max=1.0)", ""),
+    M(
+        "clipping-equals-torch",
+        "engine.optimizers.grad_clip:clip_grad_norm",
+        "(norm + 1e-6)",
+        "(2 * norm + 1e-6)",
+    ),
+    changed(
+        "schedule-equals-closed-form", "schedule:warmup", "step / warmup_steps", "(step - 1) / warmup_steps"
+    ),
+    changed("schedule-equals-closed-form", "schedule:cosine_decay", "0.5 * (max_lr", "(max_lr"),
     M(
         "schedule-equals-closed-form",
         "training.optimizers:learning_rate",
@@ -183,7 +248,7 @@ MUTATIONS = [
     ),
     M("parameter-groups", GROUPS, "(gains, 0.0,", "(gains, decay,"),
     M("parameter-groups", GROUPS, "decay / scale", "decay"),
-    M("parameter-groups", GROUPS, "else inner + head)", "else inner)"),
+    M("parameter-groups", GROUPS, "groups(inner + outer)", "groups(inner)"),
     M(
         "learning-rates-of-groups",
         "training.optimizers:embedding_lr_scale",
@@ -202,9 +267,9 @@ MUTATIONS = [
     M("batches-are-pure", "data.batches:TrainingBatches.batch", "numbers // self", "0 * numbers // self"),
     M("ignored-tokens", BATCH, "targets[targets == token]", "ids[ids == token]"),
     # training
-    M("step-equals-torch", STEP, "parameter.grad = None", "pass"),
-    M("step-equals-torch", STEP, "batch.num_valid()", "batch.targets.numel()"),
-    M("step-equals-torch", PASSES, "loss * ranks", "-loss * ranks"),
+    M("step-equals-formula", STEP, "parameter.grad = None", "pass"),
+    M("step-equals-formula", STEP, "batch.num_valid()", "batch.targets.numel()"),
+    M("step-equals-formula", PASSES, "loss * ranks", "-loss * ranks"),
     M(
         "accumulation-equals-large-batch",
         STEP,
@@ -228,21 +293,21 @@ MUTATIONS = [
     M("evaluation-is-the-mean", "training.evaluation:evaluate", "total / max(1, tokens)", "total / 999"),
 ]
 
-# In kernels/cpu.c: what is replaced by what, and the check that must fail.
+# In engine/kernels/cpu.c: what is replaced by what, and the check that must fail.
 C_MUTATIONS = [
-    ("twins-equal-formulas", "squares / D + eps", "squares + eps"),
-    ("twins-equal-formulas", "total / D * r * r", "total / D * r"),
-    ("twins-equal-formulas", "own[d] += along", "own[d] = along"),
-    ("twins-equal-formulas", " + beside[n * D + d]", ""),
-    ("twins-equal-formulas", "even * c - odd * s", "even * c + odd * s"),
-    ("twins-equal-formulas", "back * angles", "angles"),
+    ("fast-paths-equal-formulas", "squares / D + eps", "squares + eps"),
+    ("fast-paths-equal-formulas", "total / D * r * r", "total / D * r"),
+    ("fast-paths-equal-formulas", "own[d] += along", "own[d] = along"),
+    ("fast-paths-equal-formulas", " + beside[n * D + d]", ""),
+    ("fast-paths-equal-formulas", "even * c - odd * s", "even * c + odd * s"),
+    ("fast-paths-equal-formulas", "back * angles", "angles"),
     (
-        "twins-equal-formulas",
+        "fast-paths-equal-formulas",
         "rounded(g * sigmoid(g) * as_float(up[i]))",
         "rounded(sigmoid(g) * as_float(up[i]))",
     ),
-    ("twins-equal-formulas", "1.0f + g * (1.0f - s)", "1.0f + g * s"),
-    ("twins-equal-formulas", "rounded(slope * g * s)", "rounded(slope * s)"),
+    ("fast-paths-equal-formulas", "1.0f + g * (1.0f - s)", "1.0f + g * s"),
+    ("fast-paths-equal-formulas", "rounded(slope * g * s)", "rounded(slope * s)"),
     ("chunked-loss", "if (gradients) memset", "if (!gradients) memset"),
     ("chunked-loss", "row[targets[n]] = rounded(of_target);", ""),
     ("adam-equals-torch", " + decay * weight", ""),

@@ -57,7 +57,7 @@ def test_what_was_broken_is_named_with_its_file(bittygpt, edited):
     done = bittygpt("train", "tiny.yaml", "optim.name=sgd", "--check", code=1)
     lines = {line.split(":")[0]: line for line in done.stdout.splitlines()}
     norm = lines["FAILED  RMSNorm equals torch's, tiny vectors, too"]
-    assert "by the formulas; look in bittygpt/core/rmsnorm.py" in norm
+    assert norm.endswith("look in bittygpt/core/rmsnorm.py")
     place = done.stdout.split("NameError: name 'grupp' is not defined; look in ")[1].split()[0]
     number = int(place.removeprefix("bittygpt/core/sgd.py:"))
     assert "grupp" in (bittygpt.folder / "edited/bittygpt/core/sgd.py").read_text().splitlines()[number - 1]
@@ -68,8 +68,21 @@ def test_what_was_broken_is_named_with_its_file(bittygpt, edited):
     assert not (bittygpt.folder / "runs").exists()
 
 
+def test_what_was_changed_on_purpose_is_named_first_and_is_no_failure(bittygpt, edited):
+    edited("core/activations.py", "return x * torch.sigmoid(x)", "return x * torch.sigmoid(1.5 * x)")
+    done = bittygpt("train", "tiny.yaml", "--check")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("core/activations.py was changed: silu; ")
+    (changed,) = [line for line in lines if line.startswith("changed")]
+    assert changed.startswith(
+        "changed activations equal torch's: you changed core/activations.py: silu; differs by "
+    )
+    assert "its gradient is that of its value" in changed
+    assert ", 1 changed, 1 skipped, in " in lines[-1]
+
+
 def test_code_that_cannot_be_imported_is_a_failed_check(bittygpt, edited):
-    edited("core/rope.py", "def turn(", "def turn((")
+    edited("core/rope.py", "def apply_rotary(", "def apply_rotary((")
     (outcome,) = json.loads(bittygpt("train", "tiny.yaml", "--check", "--json", code=1).stdout)
     assert outcome["promise"] == "the code can be imported"
     assert outcome["look_in"].startswith("bittygpt/core/rope.py:")

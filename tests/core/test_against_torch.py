@@ -51,7 +51,7 @@ ELSEWHERE |= {
     "cosine_schedule",
 }
 ELSEWHERE |= {"wsd_decay", "wsd_schedule"}
-few = settings(max_examples=60)
+few = settings(max_examples=40)
 
 
 def test_every_public_part_has_an_oracle():

@@ -50,3 +50,8 @@ def test_by_progress_the_schedules_are_those_by_steps():
         for fraction in (0.2, 0.5, 1.0):
             by_steps = wsd_schedule(step, 2.0, 0.2, 0, 100, fraction)
             assert wsd_decay(step / 100, 2.0, 0.2, fraction) == pytest.approx(by_steps)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1 - 1e-16, 1.0])
+def test_without_a_decay_the_rate_stays(progress):
+    assert wsd_decay(progress, 2.0, 0.2, 0.0) == 2.0

@@ -119,13 +119,16 @@ def test_gradients_that_do_not_lie_dense(name, layout):
 @pytest.mark.parametrize("rope", [True, False])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("qk_norm", [False, True])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_blocks_of_every_kind(rope, kv_heads, qk_norm, threads):
-    torch.set_num_threads(threads)
-    x = torch.randn(40, LENGTH, D, requires_grad=True)  # enough for a second thread
+def test_blocks_of_every_kind(rope, kv_heads, qk_norm):
+    x = torch.randn(3, LENGTH, D, requires_grad=True)
     module = block(kv_heads, qk_norm, rope=rope)
     assert attention_operands(fast_copy(module), x) is not None
     compare(module, x)
+
+
+def test_a_block_with_so_many_tokens_that_two_threads_share_them():
+    torch.set_num_threads(2)
+    compare(block(1, True), torch.randn(200, LENGTH, D, requires_grad=True))
 
 
 @pytest.mark.parametrize("activation", [*GATED, *PLAIN])
@@ -364,6 +367,18 @@ def test_clipping_beside_a_norm_in_float64(threads, max_norm, kind):
         for weight, g in zip(weights, grads, strict=True):
             rounding = 2**-7 if g.dtype == torch.bfloat16 else 1e-5
             torch.testing.assert_close(weight.grad.double(), g.double() * factor, rtol=rounding, atol=1e-8)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_clipping_where_a_gradient_is_not_finite(bad):
+    outcomes = []
+    for clip in (clip_grad_norm, formula_of_clipping):
+        weights = [torch.zeros(3, requires_grad=True), torch.zeros(2, requires_grad=True)]
+        weights[0].grad, weights[1].grad = torch.tensor([1.0, bad, 2.0]), torch.ones(2)
+        norm = clip(weights, 1.0)
+        outcomes.append([norm, *(p.grad for p in weights)])
+    for mine, theirs in zip(*outcomes, strict=True):
+        torch.testing.assert_close(mine, theirs, equal_nan=True)
 
 
 def test_a_run_with_two_threads_is_that_with_one_but_for_rounding():

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from bittygpt.engine import fingerprints as fingerprints_module
 from bittygpt.engine import formulas
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.formulas import CORE, Proof, changed, fingerprints, proved
@@ -135,10 +136,12 @@ def test_empty_fields_are_no_part_of_a_hash(monkeypatch, hashes):
         yield "type_params", []
         yield "something_new", None
 
-    monkeypatch.setattr(formulas.ast, "iter_fields", of_another_version)
+    monkeypatch.setattr(fingerprints_module.ast, "iter_fields", of_another_version)
     assert hashes(SOURCE) == before
     monkeypatch.setattr(
-        formulas.ast, "iter_fields", lambda node: (x for x in fields(node) if x[1] not in (None, []))
+        fingerprints_module.ast,
+        "iter_fields",
+        lambda node: (x for x in fields(node) if x[1] not in (None, [])),
     )
     assert hashes(SOURCE) == before
 
@@ -182,7 +185,7 @@ def test_what_was_edited_is_named(a_copy_of_core):
     }
     assert changed()["sgd.py:SGD"] == ""
     assert notes_on_changes()[1].startswith(
-        "core/rmsnorm.py was changed: rms_norm; what holds that computes by"
+        "core/rmsnorm.py was changed: rms_norm; it computes as edited, and"
     )
     assert not Proof("rmsnorm.py:rms_norm").holds()
     assert not Proof("rmsnorm.py:RMSNorm.forward", "rmsnorm.py:rms_norm").holds()
