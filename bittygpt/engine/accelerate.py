@@ -1,15 +1,4 @@
-"""One call that gives a model its fast paths, and what stands in for what.
-
-| formula (core) | fast path (engine) | when | proved against its formula in |
-|---|---|---|---|
-| Embedding | FusedEmbedding | on a GPU, or compiled | tests/engine/test_fast_paths.py |
-| RMSNorm | FusedRMSNorm | eager | the same |
-| MultiHeadAttention | FusedMultiHeadAttention: scores, projections and RoPE, each for itself | always | the same |
-| SwiGLU, GatedFeedForward | FusedSwiGLU, FusedGatedFeedForward | always | the same |
-| TransformerBlock | FusedTransformerBlock: its two halves | eager, CPU, float32 | the same |
-| TransformerLM's loss | FusedTransformerLM | always | the same |
-| AdamW, Adam, Muon, SGD, clip_grad_norm | `optimizers.py` | on lists of weights | tests/engine/test_optimizers.py |
-"""
+"""One call that gives a model its fast paths. What stands in for what, and where it is proved: README.md, here."""
 
 from typing import TypeVar
 
