@@ -66,12 +66,12 @@ class Executor:
             if train.compile == "auto"
             else train.compile
         )
-        if self.compile_it:
-            settle(model)
         if self.shards > 1:
+            settle(model)  # before its weights are shared out
             shard_model(model, ranks, device, self.compile_it)
         else:
             model.to(device.torch_device)
+            settle(model)  # where its weights are: RoPE's table follows them before anything is compiled
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
         self._graphs = self._new_graphs()
