@@ -108,7 +108,10 @@ class FusedMultiHeadAttention(MultiHeadAttention):
             projected = projected.float()
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
         q, k, v = projected.unflatten(-1, (-1, self.head_dim)).split(heads, dim=2)  # (B, T, H or G, d)
-        if rotation and self.rope is not None and self.q_norm is None and work_on(projected):
+        in_one_pass = (
+            rotation and self.q_norm is None and projected.dtype != torch.float64 and work_on(projected)
+        )
+        if in_one_pass and self.rope is not None:
             angles = self.rope.angles(q.transpose(1, 2))
             apart = SplitAndRotate.apply(projected, angles, *heads[:2])
             q_BHTd, k_BGTd, v_BGTd = (x.transpose(1, 2) for x in apart)

@@ -17,7 +17,7 @@ from bittygpt.engine.optimizers.lists import BASE, FusedOptimizer, Numbers, scal
 class FusedMuon(FusedOptimizer, Muon):
     """Matrices of one shape stacked: one product for all of them keeps a device busy."""
 
-    proof = Proof("muon.py:Muon", "muon.py:Muon.update", *BASE)
+    proof = Proof("muon.py:Muon", "muon.py:Muon.update", "muon.py:orthogonalize", *BASE)
     num_numbers = 2
 
     def _kind(self, p: Tensor) -> Hashable:
