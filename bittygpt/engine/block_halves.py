@@ -54,19 +54,8 @@ class QueriesKeysValues(FusedFunction):
         return x_BTD, *heads
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x_BTD: Tensor,
-        gain_D: Tensor,
-        wq: Tensor,
-        wk: Tensor,
-        wv: Tensor,
-        q_gain_d: Tensor | None,
-        k_gain_d: Tensor | None,
-        cos_sin: Tensor | None,
-        head_dim: int,
-        eps: float,
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        x_BTD, gain_D, wq, wk, wv, q_gain_d, k_gain_d, cos_sin, head_dim, eps = inputs
         dtype = product_dtype(x_BTD)
         weights = in_precision(dtype, wq, wk, wv)
         x_ND = x_BTD.flatten(0, 1)
@@ -83,7 +72,6 @@ class QueriesKeysValues(FusedFunction):
         if cos_sin is not None:
             for head in heads[:2]:
                 rotate_heads(head, cos_sin, out=head)
-        inputs = (x_BTD, gain_D, wq, wk, wv, q_gain_d, k_gain_d, cos_sin, head_dim, eps)
         FusedFunction.save(ctx, inputs, inverse_rms, h_ND, *weights, *head_norms)
         return x_BTD, *(head.transpose(1, 2) for head in heads)
 
