@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT ?= $(CURDIR)/.ci/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train
+.PHONY: help install demo test test-gpu check verify-all format lint types schema clean torture torture-train proofs
 .PHONY: bench bench-shakespeare bench-tokens bench-generate bench-safety bench-plan sweep ablation figures
 
 help:                 ## what can be made
@@ -71,9 +71,11 @@ bench-safety: install ## what never losing a run costs a run that nothing distur
 bench-plan: install   ## what `train --plan` says beside what the run then measures, for three configs (TEXT=tinyshakespeare.txt)
 	$(BIN)/python tests/benchmarks/plan.py --json runs/bench-plan.json $(if $(TEXT),--text $(TEXT))
 
-proofs: install       ## keep the hashes of the formulas that the fast paths were proved against, once their tests pass
-	$(BIN)/python -m pytest -q -n 2 tests/engine
+proofs: install       ## after an edit of core that its fast paths follow: keep the new hashes, if the tests of both pass
+	cp bittygpt/engine/proved.json .proved.json
 	$(BIN)/python -m bittygpt.engine.formulas
+	$(BIN)/python -m pytest -q -n 2 tests/core tests/engine || { mv .proved.json bittygpt/engine/proved.json; exit 1; }
+	rm .proved.json
 
 test-gpu:             ## the tests that need a CUDA device, with the python that is on the PATH
 	$(PYTHON) -m pytest -m gpu tests/gpu

@@ -1,7 +1,7 @@
 """Which formulas of `core` are still those that the fast paths were proved against.
 
 A fast path computes what its formulas said when the tests compared the two. So the source of every function, method
-and table entry of core is kept with that proof as a hash (`proved.json`; `make proofs` writes it, after the tests).
+and table entry of core is kept with that proof as a hash (`proved.json`, which `make proofs` writes).
 Comments, docstrings and line breaks are no part of it. What differs today was edited: the formula computes, and
 whoever trains says so. Functions that are replaced while the program runs are noticed, too.
 """
