@@ -21,7 +21,7 @@ from bittygpt.core.rmsnorm import rms_norm
 from bittygpt.engine.attention import fused_causal_attention
 from bittygpt.sampling.decoder_parts import Layer, Room, side_by_side
 from bittygpt.sampling.kv_cache import KeyValueCache
-from bittygpt.sampling.row_products import RowProducts, block_of
+from bittygpt.sampling.row_products import RowProducts, block_of, whole_columns
 
 Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 """x (N, D), a weight (D, F), and where their product goes (N, F), which is given back."""
@@ -49,7 +49,8 @@ class Decoder:
         self.layers = [Layer(block, self.dtype) for block in blocks]
         assert blocks[0].attn.rope is not None
         self._cos_sin = blocks[0].attn.rope.cos_sin.to(self.device)
-        self._head = side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
+        head = side_by_side([model.lm_head or model.token_embeddings], self.dtype, model.ln_final)
+        self._head = whole_columns(head)
         self._root_of_D_eps = torch.tensor(math.sqrt(model.config.d_model * model.config.norm_eps)).to(
             self.device
         )
@@ -105,7 +106,7 @@ class Decoder:
         ids_N, positions_N = ids_and_positions
         hidden_ND = self._forward(ids_N, self._cos_sin[positions_N], room, attend, self._products)
         logits_NV = hidden_ND.new_empty(count + padding, self._head.shape[1])
-        return self._products(hidden_ND, self._head, logits_NV)[:count].float()
+        return self._products(hidden_ND, self._head, logits_NV)[:count, : self.config.vocab_size].float()
 
     def _forward(
         self, ids_N: Tensor, cos_sin: Tensor, room: Room, attend: Callable[[int], None], product: Product

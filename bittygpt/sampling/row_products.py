@@ -9,15 +9,22 @@ Shapes: R rows, K features in, N features out.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = {"cpu": 2}  # a CPU takes about as long for one row
 BLOCK_ELSEWHERE = 32  # and a GPU of so many
+COLUMNS = 16  # float32 numbers that a vector instruction takes, of which a row is to be a multiple
 
 
 def block_of(device: torch.device) -> int:
     """How many rows the smallest product has on a device."""
     return BLOCK.get(device.type, BLOCK_ELSEWHERE)
+
+
+def whole_columns(weight_KN: Tensor) -> Tensor:
+    """The weight with columns of zeros behind: a row that ends within a vector is multiplied otherwise than the next."""
+    return F.pad(weight_KN, (0, -weight_KN.shape[1] % COLUMNS))
 
 
 class RowProducts:

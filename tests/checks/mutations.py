@@ -283,7 +283,7 @@ MUTATIONS = [
         "device) / max(1, micro.num_valid())",
     ),
     M("one-batch-is-learned", "training.step:update_weights", "= lr *", "= -lr *"),
-    M("checkpoint-round-trip", "training.checkpoint:restore", "int(tensor)", "1 + int(tensor)"),
+    M("checkpoint-round-trip", "training.checkpoint:restore", "number(tensor)", "1 + number(tensor)"),
     M(
         "checkpoint-round-trip",
         "training.checkpoint:restore",
