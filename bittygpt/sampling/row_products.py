@@ -23,7 +23,7 @@ def block_of(device: torch.device) -> int:
 
 
 def whole_columns(weight_KN: Tensor) -> Tensor:
-    """The weight with columns of zeros behind: a row that ends within a vector is multiplied otherwise than the next."""
+    """The weight with columns of zeros behind: rows that end within a vector are multiplied in different ways."""
     return F.pad(weight_KN, (0, -weight_KN.shape[1] % COLUMNS))
 
 

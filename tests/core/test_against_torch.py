@@ -51,7 +51,7 @@ ELSEWHERE |= {
     "cosine_schedule",
 }
 ELSEWHERE |= {"wsd_decay", "wsd_schedule"}
-few = settings(max_examples=40)
+few = settings(max_examples=40, derandomize=True)  # a run that fails, fails again
 
 
 def test_every_public_part_has_an_oracle():
@@ -157,6 +157,7 @@ def test_rms_norm(data):
     width = data.draw(st.integers(1, 6))
     x = data.draw(tensors(ndim=(1, 4), last=width))
     gain = data.draw(tensors(shape=(width,)))
+    gain = gain / gain.abs().amax().clamp(min=1)  # of large ones that cancel, bfloat16 keeps no digit
     eps = data.draw(st.sampled_from([1e-5, 1e-2, 1.0]))
     result = compare(
         lambda x, gain: core.rms_norm(x, gain, eps),
