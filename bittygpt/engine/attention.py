@@ -136,7 +136,8 @@ class FusedMultiHeadAttention(MultiHeadAttention):
         fast = (
             are_plain(q_BHTd, k_BGTd, v_BGTd) and SCORES.holds() if runs_eagerly() else self.for_compiler[0]
         )
-        if fast and q_BHTd.numel():
+        copies = self.num_heads // self.num_kv_heads
+        if fast and q_BHTd.numel() and q_BHTd.shape[1] == k_BGTd.shape[1] * copies:
             return fused_causal_attention(q_BHTd, k_BGTd, v_BGTd)
         return super().attend(q_BHTd, k_BGTd, v_BGTd)
 
@@ -159,5 +160,8 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
 def heads_agree(sizes: Mapping[str, int], wq: Tensor, wk: Tensor, wv: Tensor) -> bool:
     """Whether the projections' weights are matrices for as many heads as the layer's attributes say."""
-    rows, keys = sizes["num_heads"] * sizes["head_dim"], sizes["num_kv_heads"] * sizes["head_dim"]
+    heads, kv_heads, head_dim = (sizes.get(name) for name in ("num_heads", "num_kv_heads", "head_dim"))
+    if heads is None or kv_heads is None or head_dim is None:  # a property of an edited class, say
+        return False
+    rows, keys = heads * head_dim, kv_heads * head_dim
     return wq.shape[:-1] == (rows,) and wk.shape[:-1] == wv.shape[:-1] == (keys,)

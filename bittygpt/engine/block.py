@@ -25,7 +25,7 @@ from bittygpt.engine.dispatch import (
 from bittygpt.engine.feed_forward import SWIGLU
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.products import LINEAR
-from bittygpt.engine.rmsnorm import RMS_NORM
+from bittygpt.engine.rmsnorm import RMS_NORM, is_number
 from bittygpt.engine.rotary import ROTARY, can_rotate
 
 BLOCK = ("transformer.py:TransformerBlock", "transformer.py:TransformerBlock.forward")
@@ -75,15 +75,21 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
         and all(
             sizes.get(name) is None for name in ("q_norm", "k_norm", "rope")
         )  # a function in a part's place
-        and all(each is None or (is_intact(each, RMSNorm) and each.eps == norm.eps) for each in head_norms)
+        and is_number(norm.eps)
+        and all(
+            each is None or (is_intact(each, RMSNorm) and is_number(each.eps) and each.eps == norm.eps)
+            for each in head_norms
+        )
         and (head_norms[0] is None) == (head_norms[1] is None)
-        and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes["head_dim"]))
+        and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes.get("head_dim", 0)))
     ):
         return None
     weights = float32_weights(x_BTD, norm, *layers, *filter(None, head_norms))
     if weights is None or not heads_agree(sizes, *weights[1:4]):
         return None
     gain, wq, wk, wv, output, *head_gains = weights
+    if output.shape != (len(gain), len(wq)) or any(g.shape != (sizes["head_dim"],) for g in head_gains):
+        return None  # the formula may spread out what is smaller
     cos_sin = None if rope is None else rope.cos_sin[: x_BTD.shape[1]]
     return gain, wq, wk, wv, *(head_gains or (None, None)), cos_sin, sizes["head_dim"], norm.eps, output
 
@@ -95,10 +101,15 @@ def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, 
     if not (FEED_FORWARD_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(ffn, SwiGLU)):
         return None
     layers = [ffn._modules.get(name) for name in ("w1", "w3", "w2")]
-    if not (ffn.__dict__["activation"] is silu and all(is_intact(layer, Linear) for layer in layers)):
+    if not (ffn.__dict__.get("activation") is silu and all(is_intact(layer, Linear) for layer in layers)):
         return None
-    weights = float32_weights(x_BTD, norm, *layers)
-    return None if weights is None else (*weights, norm.eps)
+    weights = float32_weights(x_BTD, norm, *layers) if is_number(norm.eps) else None
+    if weights is None:
+        return None
+    gain, w1, w3, w2 = weights
+    if w1.shape != w3.shape or w2.shape != (len(gain), len(w1)):
+        return None
+    return *weights, norm.eps
 
 
 def float32_weights(x_BTD: Tensor, norm: object, *parts: object) -> list[Tensor] | None:

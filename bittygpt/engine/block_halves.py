@@ -154,7 +154,8 @@ class NormAndSwiGLU(FusedFunction):
         FusedFunction.save(ctx, inputs, inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF)
         if dtype != x_BTD.dtype:
             return x_BTD + (y_NF @ w2.T).view_as(x_BTD)
-        result = torch.empty_like(x_BTD)  # a tensor of its own: FSDP2 warns of a view as a layer's result
+        # a tensor of its own: FSDP2 warns of a view as a layer's result. Dense, or `flatten` would give a copy of it
+        result = torch.empty_like(x_BTD, memory_format=torch.contiguous_format)
         torch.addmm(x_ND, y_NF, w2.T, out=result.flatten(0, 1))
         return result
 

@@ -127,9 +127,7 @@ class CudaGraphs:
         self, model: nn.Module, loss: Loss, optimizers: Sequence[torch.optim.Optimizer], micro_batch_size: int
     ) -> None:
         self.model, self.loss, self.micro_batch_size = model, loss, micro_batch_size
-        self.optimizers = [
-            each for each in optimizers if isinstance(each, FusedOptimizer) and each.proof.holds()
-        ]
+        self.optimizers = [each for each in optimizers if isinstance(each, FusedOptimizer) and each.holds()]
         self.has_ended = len(self.optimizers) < len(optimizers)
         self.captured_passes: CapturedPasses | None = None
         self.captured_update: CapturedUpdate | None = None

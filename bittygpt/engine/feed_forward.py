@@ -91,7 +91,9 @@ class FusedGatedFeedForward(GatedFeedForward):
         gate_and_up = side_by_side(x, weights)
         if eager and self.activation is silu and SILU.holds():
             return self.w2(SiLUGate.apply(gate_and_up))
-        gate, up = gate_and_up.chunk(2, dim=-1)
+        width = gate_and_up.shape[-1] // 2
+        # not by `chunk`, of whose parts autograd lets no activation change one in place
+        gate, up = gate_and_up[..., :width], gate_and_up[..., width:]
         return self.w2(self.activation(gate) * up)
 
     def gate_and_up(self) -> list[Tensor] | None:

@@ -1,6 +1,7 @@
 """Hashes of what the files of a folder define, without comments, docstrings and layout."""
 
 import ast
+import builtins
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,10 +14,14 @@ def fingerprints(folder: Path) -> dict[str, str]:
         SyntaxError: a file is no Python.
     """
     found: dict[str, str] = {}
-    for path in sorted(set(folder.glob("*.py")) - {folder / "__init__.py"}):
+    for path in sorted(folder.glob("*.py")):
         body = ast.parse(path.read_text("utf-8"), str(path)).body
+        definitions = list(_definitions(body))
         imported = _imported(body)
-        for name, node in _definitions(body):
+        # what stands for something else and is defined here all the same
+        shadowed = {name for name, _ in definitions if name in imported or hasattr(builtins, name)}
+        imported |= {name: f"{path.name}:{name}" for name in shadowed}
+        for name, node in definitions:
             key = f"{path.name}:{name}"
             text = found.get(key, "") + repr(_tree(node, imported))
             found[key] = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -34,14 +39,31 @@ def _definitions(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, 
         elif isinstance(node, ast.FunctionDef):
             yield prefix + node.name, node
         elif isinstance(node, ast.Assign | ast.AnnAssign):
-            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            names = [name for target in _targets(node) for name in _names(target)]
             if isinstance(node.value, ast.Dict):
                 for key, value in zip(node.value.keys, node.value.values, strict=True):
-                    yield f"{name}[{ast.unparse(key) if key else '**'}]", value
+                    for name in names:
+                        yield f"{name}[{ast.unparse(key) if key else '**'}]", value
             else:
-                yield name, node
-        elif not isinstance(node, ast.Import | ast.ImportFrom) and not _is_docstring(node):
+                yield from ((name, node) for name in names if name != "__all__")
+        elif not _names_what_it_imports(node) and not _is_docstring(node):
             yield "statements", node
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _names(target: ast.expr) -> list[str]:
+    """Each of several that are assigned at once."""
+    if isinstance(target, ast.Tuple | ast.List):
+        return [name for each in target.elts for name in _names(each)]
+    return [ast.unparse(target)]
+
+
+def _names_what_it_imports(node: ast.stmt) -> bool:
+    """Whether it is an import, and not `from x import *`, which may define anything anew."""
+    return isinstance(node, ast.Import | ast.ImportFrom) and all(each.name != "*" for each in node.names)
 
 
 def _imported(body: list[ast.stmt]) -> dict[str, str]:

@@ -38,7 +38,8 @@ class Proof:
         self.names = frozenset(names)
         if unknown := self.names - proved().keys():
             raise KeyError(f"no formula of core: {', '.join(sorted(unknown))}")
-        self.is_as_proved = self.names.isdisjoint(changed())
+        self.edited = [name for name in changed() if touches(name, self.names)]
+        self.is_as_proved = not self.edited
         files = {name.partition(":")[0] for name in names}
         found = sorted(names) if self.is_as_proved else []  # what was edited may not be there any more
         self._functions = [live for name in found for live in _live(name, files)]
@@ -76,6 +77,8 @@ def _live(name: str, files: Set[str]) -> Iterator[Live]:
             yield namespace, last, found, function, code if _name_of(code) == name else None
         elif isinstance(found, type) and file == home:  # which may have none of its own
             yield vars(found), "forward", vars(found).get("forward"), None, None
+        elif callable(found) and not isinstance(found, type):  # in a function's place: none that was proved
+            yield namespace, last, None, None, None
 
 
 def _name_of(code: CodeType) -> str:
@@ -124,6 +127,18 @@ def changed() -> dict[str, str]:
     return gone | {name: value for name, value in today.items() if proved().get(name) != value}
 
 
+def touches(name: str, formulas: Set[str]) -> bool:
+    """Whether a change of `name` may change what formulas compute: as one of them, or from beside them.
+
+    A method that a class did not have may be called instead of another's; a statement between definitions may replace
+    anything, and so may whatever `__init__.py` defines.
+    """
+    file, _, what = name.partition(":")
+    is_new_method = name not in proved() and name.rpartition(".")[0] in formulas
+    is_statement = what == "statements" and any(formula.startswith(f"{file}:") for formula in formulas)
+    return name in formulas or is_new_method or is_statement or file == "__init__.py"
+
+
 def unlike(recorded: Mapping[str, str]) -> list[str]:
     """Which formulas differ from those of another day, whose `changed()` was recorded. What is new today does not."""
     then, today = {**proved(), **recorded}, {**proved(), **changed()}
@@ -140,7 +155,7 @@ def of_texts(names: Iterable[str], scored: bool = False) -> list[str]:
 def of_architecture(activation: str) -> list[str]:
     """What was edited, so that a model is no longer the one that other programs know; or an activation that is new."""
     own = {f"feed_forward.py:{table}['{activation}']" for table in ("GATED", "PLAIN")}
-    return of_texts(name for name in changed() if name in own | proved().keys())
+    return of_texts(name for name in changed() if touches(name, own | proved().keys()))
 
 
 def by_file(names: Iterable[str], words: str = "core/{} ({})") -> list[str]:

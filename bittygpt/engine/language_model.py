@@ -16,6 +16,7 @@ MODEL: tuple[str, ...] = (
     "transformer.py:TransformerLM.loss",
 )
 MODEL += ("transformer.py:TransformerLM.output_weight", "cross_entropy.py:cross_entropy")
+MODEL += ("cross_entropy.py:IGNORE_INDEX",)
 SOFTMAX = ("activations.py:log_softmax", "activations.py:minus_largest", "activations.py:upcast")
 PROOF = Proof(*MODEL, *SOFTMAX, *LINEAR)
 

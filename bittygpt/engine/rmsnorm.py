@@ -75,6 +75,11 @@ class RMSNormFunction(FusedFunction):
         return dx.to(x.dtype), dgain.to(gain_D.dtype), None
 
 
+def is_number(eps: object) -> bool:
+    """Whether it is one, and no tensor: that may be learned, or another one for each feature."""
+    return isinstance(eps, float | int)
+
+
 class FusedRMSNorm(RMSNorm):
     """RMSNorm by the function above, where it is compiled by nothing else."""
 
@@ -91,6 +96,7 @@ class FusedRMSNorm(RMSNorm):
         """Whether the function does what the formula does with this x."""
         return (
             has_only_weight(self)
+            and is_number(self.eps)
             and are_plain(x, self.weight)
             and x.numel() > 0
             and x.shape[-1:] == self.weight.shape

@@ -27,7 +27,9 @@ def can_rotate(rope: object, length: int, head_dim: int) -> bool:
         isinstance(rope, RotaryEmbedding)
         and is_intact(rope, RotaryEmbedding)
         and (rope.head_dim == head_dim and rope.max_positions >= length)
-        and is_plain(rope.cos_sin)
+        and (
+            is_plain(rope.cos_sin) and not rope.cos_sin.requires_grad
+        )  # a learned one has its gradient by the formula
         and (rope.cos_sin.dtype == torch.float32 and rope.cos_sin.is_contiguous())
         and rope.cos_sin.shape == (rope.max_positions, head_dim // 2, 2)
     )

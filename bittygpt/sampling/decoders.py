@@ -29,7 +29,7 @@ from bittygpt.engine.attention import ATTEND, LAYER, heads_agree
 from bittygpt.engine.block import BLOCK
 from bittygpt.engine.dispatch import are_plain, is_intact, runs_eagerly
 from bittygpt.engine.feed_forward import GATED
-from bittygpt.engine.formulas import Proof, by_file, changed
+from bittygpt.engine.formulas import Proof, by_file
 from bittygpt.engine.products import LINEAR
 from bittygpt.engine.rmsnorm import RMS_NORM
 from bittygpt.engine.rotary import ROTARY, can_rotate
@@ -69,7 +69,7 @@ def decoder_for(model: TransformerLM, max_rows: int, say: Callable[[str], None])
 
 def reasons_against_cache(model: TransformerLM) -> Iterator[str]:
     """What of a model the decoder with a cache was not proved for; each is asked only where those before it are no."""
-    if edited := by_file(PROOF.names & changed().keys(), "core/{} was changed: {}"):
+    if edited := by_file(PROOF.edited, "core/{} was changed: {}"):
         yield "; ".join(edited)
     if not PROOF.holds():
         yield "a formula of core was replaced in the running program"

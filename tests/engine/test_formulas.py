@@ -1,14 +1,18 @@
 """Hashes of formulas: what they pass over, what they notice, and that the proofs are those of today's core."""
 
 import ast
+import functools
 import shutil
 
 import pytest
+import torch
 
+from bittygpt.core import AdamW
 from bittygpt.engine import fingerprints as fingerprints_module
 from bittygpt.engine import formulas
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.formulas import CORE, Proof, changed, fingerprints, proved
+from bittygpt.engine.optimizers import fused
 
 SOURCE = '''"""A file."""
 
@@ -202,3 +206,40 @@ def test_what_was_replaced_before_the_engine_looked_is_noticed(monkeypatch):
     assert not Proof("rmsnorm.py:rms_norm").holds()
     assert not Proof("attention.py:MultiHeadAttention.attend", "activations.py:softmax").holds()
     assert Proof("activations.py:softmax").holds()
+
+
+@pytest.mark.parametrize(
+    ("file", "addition"),
+    [
+        ("rmsnorm", "if True:\n    def rms_norm(x, gain_D, eps):\n        return x"),
+        ("rmsnorm", "from elsewhere import *"),
+        ("rmsnorm", "upcast = torch.Tensor.double"),
+        ("rmsnorm", "other, upcast = upcast, torch.Tensor.double"),
+        ("rmsnorm", "torch = None"),
+        ("rmsnorm", "    def __call__(self, x):\n        return x"),
+        ("__init__", "rmsnorm.rms_norm = None"),
+    ],
+)
+def test_what_is_written_beside_a_formula_and_changes_it_is_noticed(file, addition, a_copy_of_core):
+    path = a_copy_of_core / f"{file}.py"
+    path.write_text(f"{path.read_text()}\n{addition}\n")
+    names = "rmsnorm.py:RMSNorm", "rmsnorm.py:RMSNorm.forward", "rmsnorm.py:rms_norm"
+    assert not Proof(*names).is_as_proved
+    assert formulas.of_architecture("swiglu")
+    assert notes_on_changes()
+
+
+def test_an_object_in_a_functions_place_is_noticed(monkeypatch):
+    from bittygpt.core import rmsnorm
+
+    monkeypatch.setattr(rmsnorm, "rms_norm", functools.partial(rmsnorm.rms_norm))
+    assert not Proof("rmsnorm.py:rms_norm").holds()
+
+
+def test_an_update_of_an_optimizers_own_is_taken():
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.ones(2)
+    optimizer = fused(AdamW)([weight])
+    optimizer.update = lambda w, *_: w.add_(1)
+    optimizer.step()
+    assert weight.tolist() == [1, 1]

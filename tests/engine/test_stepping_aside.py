@@ -312,3 +312,55 @@ def test_a_removed_hook_leaves_the_fast_path(used):
     used.clear()
     of_model(model, *a_batch())
     assert used == ALL_FAST
+
+
+def learned_angles(model):
+    rope = model.layers[0].attn.rope
+    rope.cos_sin = nn.Parameter(rope.cos_sin)
+
+
+def a_module_as_activation(model):
+    model.layers[0].ffn.activation = nn.SiLU()
+
+
+def an_activation_in_place(model):
+    model.layers[0].ffn.activation = torch.relu_
+
+
+def epsilon_for_each_feature(model):
+    model.layers[0].ln2.eps = torch.full((16,), 0.1)
+    model.ln_final.eps = torch.tensor(0.1)
+
+
+def a_gain_for_each_head(model):
+    model.layers[0].attn.q_norm.weight = nn.Parameter(torch.rand(4, 4))
+
+
+def weights_that_are_spread_out(model):
+    model.layers[0].ffn.w3.weight = nn.Parameter(torch.rand(1, 16))
+    model.layers[0].attn.output_proj.weight = nn.Parameter(torch.rand(1, 16))
+    model.layers[1].ffn.w2.weight = nn.Parameter(torch.rand(1, 24))
+
+
+def a_hidden_state_that_lies_otherwise(model):
+    model.token_embeddings.register_forward_hook(
+        lambda _, __, x: x.transpose(0, 1).contiguous().transpose(0, 1)
+    )
+    model.layers[0].attn.register_forward_hook(lambda _, __, x: x * 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        learned_angles,
+        a_module_as_activation,
+        an_activation_in_place,
+        epsilon_for_each_feature,
+        a_gain_for_each_head,
+        weights_that_are_spread_out,
+        a_hidden_state_that_lies_otherwise,
+    ],
+    ids=lambda change: change.__name__,
+)
+def test_what_the_formula_takes(change):
+    assert_alike(change)

@@ -18,7 +18,7 @@ def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> Te
     """What `core.clip_grad_norm` does."""
     parameters = parameters if isinstance(parameters, Tensor) else list(parameters)
     grads = gradients_of(parameters)
-    if not (grads and PROOF.holds()) or any(g.dtype == torch.float64 for g in grads):
+    if not (grads and PROOF.holds()) or any(g.dtype == torch.float64 or g.is_neg() for g in grads):
         return grad_clip.clip_grad_norm(parameters, max_norm)
     length = cpu.norm(grads)
     if length is not None:
