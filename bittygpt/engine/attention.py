@@ -100,10 +100,9 @@ class FusedMultiHeadAttention(MultiHeadAttention):
         weights = self.projections() if eager else [p.weight for p in (self.q_proj, self.k_proj, self.v_proj)]
         if weights is None or (eager and not (x_BTD.ndim == 3 and suit(x_BTD, weights))):
             return super().forward(x_BTD)
-        scores = SCORES.holds() if eager else self.for_compiler[0]
         rotation = self.can_rotate(x_BTD.shape[1]) if eager else self.for_compiler[2]
         projected = side_by_side(x_BTD, weights)
-        if scores and projected.is_cpu and torch.is_autocast_enabled("cpu"):
+        if projected.is_cpu and torch.is_autocast_enabled("cpu") and self.scores_hold(eager):
             # there the fused kernel's backward pass takes four times as long in bfloat16
             projected = projected.float()
         heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
@@ -133,13 +132,15 @@ class FusedMultiHeadAttention(MultiHeadAttention):
 
     def attend(self, q_BHTd: Tensor, k_BGTd: Tensor, v_BGTd: Tensor) -> Tensor:
         """What each query finds (B, H, T, d); each key/value head serves H/G neighbouring heads."""
-        fast = (
-            are_plain(q_BHTd, k_BGTd, v_BGTd) and SCORES.holds() if runs_eagerly() else self.for_compiler[0]
-        )
-        copies = self.num_heads // self.num_kv_heads
+        eager, copies = runs_eagerly(), self.num_heads // self.num_kv_heads
+        fast = self.scores_hold(eager) and (not eager or are_plain(q_BHTd, k_BGTd, v_BGTd))
         if fast and q_BHTd.numel() and q_BHTd.shape[1] == k_BGTd.shape[1] * copies:
             return fused_causal_attention(q_BHTd, k_BGTd, v_BGTd)
         return super().attend(q_BHTd, k_BGTd, v_BGTd)
+
+    def scores_hold(self, eager: bool) -> bool:
+        """Whether scores are made as when they were proved; for a compiler, and for it alone, `settle` has asked."""
+        return SCORES.holds() if eager else torch.compiler.is_compiling() and self.for_compiler[0]
 
     def projections(self) -> list[Tensor] | None:
         """Their weights, if one product of them makes what the formula's three make."""

@@ -16,12 +16,7 @@ from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.transformer import TransformerBlock
 from bittygpt.engine.attention import ATTEND, LAYER, causal_attention, heads_agree
 from bittygpt.engine.block_halves import AddAttention, NormAndSwiGLU, QueriesKeysValues
-from bittygpt.engine.dispatch import (
-    is_intact,
-    is_plain,
-    runs_eagerly,
-    weight_of,
-)
+from bittygpt.engine.dispatch import is_intact, is_plain, runs_eagerly, weight_of
 from bittygpt.engine.feed_forward import SWIGLU
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.products import LINEAR
@@ -72,13 +67,11 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
     head_norms, rope = [inner.get(name) for name in ("q_norm", "k_norm")], inner.get("rope")
     if not (
         all(is_intact(layer, Linear) for layer in layers)
+        # no function in a part's place
+        and all(sizes.get(name) is None for name in ("q_norm", "k_norm", "rope"))
+        and all(each is None or is_intact(each, RMSNorm) for each in head_norms)
         and all(
-            sizes.get(name) is None for name in ("q_norm", "k_norm", "rope")
-        )  # a function in a part's place
-        and is_number(norm.eps)
-        and all(
-            each is None or (is_intact(each, RMSNorm) and is_number(each.eps) and each.eps == norm.eps)
-            for each in head_norms
+            each is None or (is_number(each.eps) and each.eps == norm.eps) for each in (norm, *head_norms)
         )
         and (head_norms[0] is None) == (head_norms[1] is None)
         and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes.get("head_dim", 0)))

@@ -404,3 +404,12 @@ def test_a_weight_changed_before_its_backward_pass_is_an_error():
         model.layers[0].attn.q_proj.weight.mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_what_was_settled_for_a_compiler_is_for_it_alone(used):
+    model = fast_copy(a_model())
+    settle(model)
+    ids, targets = a_batch()
+    weights = dict(model.named_parameters())
+    torch.func.grad(lambda w: torch.func.functional_call(model, w, (ids, targets)))(weights)
+    assert not used
