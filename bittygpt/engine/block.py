@@ -60,28 +60,27 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
     """
     parts: Any = block._modules  # attributes take ten times as long
     norm, attention = parts.get("ln1"), parts.get("attn")
-    if not (ATTENTION_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(attention, MultiHeadAttention)):
+    if not (ATTENTION_HALF.holds() and is_intact(attention, MultiHeadAttention)):
         return None
     inner, sizes = attention._modules, attention.__dict__
+    head_norms = [each for name in ("q_norm", "k_norm") if (each := inner.get(name)) is not None]
     layers = [inner.get(name) for name in ("q_proj", "k_proj", "v_proj", "output_proj")]
-    head_norms, rope = [inner.get(name) for name in ("q_norm", "k_norm")], inner.get("rope")
-    if not (
-        all(is_intact(layer, Linear) for layer in layers)
-        # no function in a part's place
-        and all(sizes.get(name) is None for name in ("q_norm", "k_norm", "rope"))
-        and all(each is None or is_intact(each, RMSNorm) for each in head_norms)
-        and all(
-            each is None or (is_number(each.eps) and each.eps == norm.eps) for each in (norm, *head_norms)
-        )
-        and (head_norms[0] is None) == (head_norms[1] is None)
-        and (rope is None or can_rotate(rope, x_BTD.shape[1], sizes.get("head_dim", 0)))
+    weights, rope = float32_weights(x_BTD, [norm, *head_norms], layers), inner.get("rope")
+    if (
+        weights is None
+        or len(head_norms) == 1
+        or any(
+            [sizes.get(name) is not None for name in ("q_norm", "k_norm", "rope")]
+        )  # no function in their place
+        or not (rope is None or can_rotate(rope, x_BTD.shape[1], sizes.get("head_dim", 0)))
     ):
         return None
-    weights = float32_weights(x_BTD, norm, *layers, *filter(None, head_norms))
-    if weights is None or not heads_agree(sizes, *weights[1:4]):
-        return None
-    gain, wq, wk, wv, output, *head_gains = weights
-    if output.shape != (len(gain), len(wq)) or any(g.shape != (sizes["head_dim"],) for g in head_gains):
+    gain, *head_gains, wq, wk, wv, output = weights
+    if (
+        not heads_agree(sizes, wq, wk, wv)
+        or output.shape != (len(gain), len(wq))
+        or any([g.shape != (sizes["head_dim"],) for g in head_gains])
+    ):
         return None  # the formula may spread out what is smaller
     cos_sin = None if rope is None else rope.cos_sin[: x_BTD.shape[1]]
     return gain, wq, wk, wv, *(head_gains or (None, None)), cos_sin, sizes["head_dim"], norm.eps, output
@@ -91,12 +90,9 @@ def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, 
     """What `NormAndSwiGLU` takes beside x; None unless norm, SwiGLU and the sum are those that were proved."""
     parts: Any = block._modules
     norm, ffn = parts.get("ln2"), parts.get("ffn")
-    if not (FEED_FORWARD_HALF.holds() and is_intact(norm, RMSNorm) and is_intact(ffn, SwiGLU)):
+    if not (FEED_FORWARD_HALF.holds() and is_intact(ffn, SwiGLU) and ffn.__dict__.get("activation") is silu):
         return None
-    layers = [ffn._modules.get(name) for name in ("w1", "w3", "w2")]
-    if not (ffn.__dict__.get("activation") is silu and all(is_intact(layer, Linear) for layer in layers)):
-        return None
-    weights = float32_weights(x_BTD, norm, *layers) if is_number(norm.eps) else None
+    weights = float32_weights(x_BTD, [norm], [ffn._modules.get(name) for name in ("w1", "w3", "w2")])
     if weights is None:
         return None
     gain, w1, w3, w2 = weights
@@ -105,9 +101,15 @@ def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, 
     return *weights, norm.eps
 
 
-def float32_weights(x_BTD: Tensor, norm: object, *parts: object) -> list[Tensor] | None:
-    """A norm's gain and the weights of other parts; None unless they and x are plain, in main memory, in float32."""
-    weights = [weight_of(part) for part in (norm, *parts)]
-    found = [w for w in weights if w is not None and w.dtype is torch.float32 and w.is_cpu]
-    suits = is_plain(x_BTD) and x_BTD.dtype is torch.float32 and len(found) == len(weights)
-    return found if suits and found[0].shape == x_BTD.shape[-1:] else None
+def float32_weights(x_BTD: Tensor, norms: list[Any], layers: list[Any]) -> list[Tensor] | None:
+    """The gains of norms, of which the first is x's, and the weights of layers.
+
+    None unless they and x are plain, in main memory, in float32, and the norms have one number as their epsilon.
+    """
+    found = [weight_of(norm, RMSNorm) for norm in norms] + [weight_of(layer, Linear) for layer in layers]
+    weights = [w for w in found if w is not None and w.dtype is torch.float32 and w.is_cpu]
+    if len(weights) < len(found) or weights[0].shape != x_BTD.shape[-1:]:
+        return None
+    if any([not is_number(norm.eps) or norm.eps != norms[0].eps for norm in norms]):
+        return None
+    return weights if x_BTD.dtype is torch.float32 and is_plain(x_BTD) else None

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 
 METHODS = frozenset(("forward", "attend", "angles", "table", "hidden_states", "logits", "loss"))
+PLAIN_TYPES = frozenset((Tensor, nn.Parameter))
 
 
 def runs_eagerly() -> bool:
@@ -29,11 +30,7 @@ def runs_eagerly() -> bool:
 
 def is_plain(x: Tensor) -> bool:
     """Whether a tensor is just numbers in memory: not fake, meta, sparse, sharded, wrapped, or lazily negated."""
-    return (
-        (type(x) is nn.Parameter or type(x) is Tensor)
-        and x.layout is torch.strided
-        and not (x.is_meta or x.is_neg())
-    )
+    return type(x) in PLAIN_TYPES and x.layout is torch.strided and not (x.is_meta or x.is_neg())
 
 
 def are_plain(*tensors: Tensor) -> bool:
@@ -58,7 +55,7 @@ def is_intact(module: object, kind: type[nn.Module]) -> bool:
     )
 
 
-def weight_of(module: object) -> Tensor | None:
+def only_weight(module: object) -> Tensor | None:
     """The plain `weight` that is all that a module learns; None where it learns more, or something odd.
 
     Asked of the module's own dictionary, as its attributes take ten times as long.
@@ -68,9 +65,9 @@ def weight_of(module: object) -> Tensor | None:
     return weight if len(parameters) == 1 and weight is not None and is_plain(weight) else None
 
 
-def has_only_weight(module: object) -> bool:
-    """Whether there is such a weight."""
-    return weight_of(module) is not None
+def weight_of(module: object, kind: type[nn.Module]) -> Tensor | None:
+    """The same of an intact module of a kind; None where it is any other."""
+    return only_weight(module) if is_intact(module, kind) else None
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

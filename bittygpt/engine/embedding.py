@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bittygpt.core.embedding import Embedding
-from bittygpt.engine.dispatch import has_only_weight, is_plain, product_dtype, runs_eagerly
+from bittygpt.engine.dispatch import is_plain, only_weight, product_dtype, runs_eagerly
 from bittygpt.engine.formulas import Proof
 
 PROOF = Proof("embedding.py:Embedding", "embedding.py:Embedding.forward")
@@ -58,7 +58,7 @@ class FusedEmbedding(Embedding):
         is_cuda = self.weight.is_cuda
         if torch.compiler.is_compiling():
             rows = OrderedLookUp.apply(self.weight, ids) if self.for_compiler else super().forward(ids)
-        elif is_cuda and runs_eagerly() and has_only_weight(self) and is_plain(ids) and PROOF.holds():
+        elif is_cuda and runs_eagerly() and only_weight(self) is not None and is_plain(ids) and PROOF.holds():
             rows = self.weight[ids]  # whose backward pass sorts, and so keeps an order
         else:
             return super().forward(ids)
@@ -66,4 +66,4 @@ class FusedEmbedding(Embedding):
 
     def settle(self) -> None:
         """Decide for the compiler."""
-        self.for_compiler = has_only_weight(self) and PROOF.holds()
+        self.for_compiler = only_weight(self) is not None and PROOF.holds()

@@ -50,9 +50,10 @@ class FusedFunction(torch.autograd.Function):
 
 def by_hand_suffices(grads: tuple[Tensor, ...]) -> bool:
     """Whether no gradient of these gradients is wanted, and they are plain, each a single one."""
+    if torch.is_grad_enabled() or not runs_eagerly():
+        return False
     is_batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` has it
-    plain = all(is_plain(grad) and not is_batched(grad) for grad in grads)
-    return plain and not torch.is_grad_enabled() and runs_eagerly()
+    return all([is_plain(grad) and not is_batched(grad) for grad in grads])
 
 
 def _gradients_of_formula(ctx: Any, formula: Any, grads: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:

@@ -6,16 +6,14 @@ import torch
 from torch import Tensor
 
 from bittygpt.core.linear import Linear
-from bittygpt.engine.dispatch import is_intact, is_plain, weight_of
+from bittygpt.engine.dispatch import is_plain, weight_of
 
 LINEAR = ("linear.py:Linear", "linear.py:Linear.forward")
 
 
 def matrices(*layers: object) -> list[Tensor] | None:
     """The weights of layers that are each Linear, as core has it, with a plain weight and nothing else; or None."""
-    if not all(is_intact(layer, Linear) for layer in layers):
-        return None
-    weights = [weight_of(layer) for layer in layers]
+    weights = [weight_of(layer, Linear) for layer in layers]
     found = [weight for weight in weights if weight is not None and weight.ndim == 2]
     return found if len(found) == len(layers) else None
 

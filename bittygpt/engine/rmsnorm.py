@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bittygpt.core.rmsnorm import RMSNorm, rms_norm
-from bittygpt.engine.dispatch import are_plain, has_only_weight, runs_eagerly
+from bittygpt.engine.dispatch import are_plain, only_weight, runs_eagerly
 from bittygpt.engine.formulas import Proof
 from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.kernels import cpu
@@ -95,7 +95,7 @@ class FusedRMSNorm(RMSNorm):
     def suits(self, x: Tensor) -> bool:
         """Whether the function does what the formula does with this x."""
         return (
-            has_only_weight(self)
+            only_weight(self) is not None
             and is_number(self.eps)
             and are_plain(x, self.weight)
             and x.numel() > 0

@@ -14,10 +14,10 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from bittygpt.engine.dispatch import is_plain, runs_eagerly
+from bittygpt.engine.dispatch import PLAIN_TYPES, runs_eagerly
 from bittygpt.engine.kernels.c_compiler import library
 
-F32, F64, INT64 = torch.float32, torch.float64, torch.int64
+F32, F64, INT64, STRIDED = torch.float32, torch.float64, torch.int64, torch.strided
 P = ParamSpec("P")
 R = TypeVar("R")
 Operand = tuple[Tensor | None, torch.dtype, Sequence[int]]
@@ -52,7 +52,16 @@ def address(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
     Raises:
         DoesNotFit: it is not dense numbers of that dtype in that shape, in main memory.
     """
-    if x.dtype is dtype and x.is_cpu and is_plain(x) and x.is_contiguous() and x.shape == shape:
+    # `is_plain` written out: a step of the optimizer asks some hundred times (a tensor on the CPU is not meta)
+    if (
+        x.dtype is dtype
+        and x.shape == shape
+        and type(x) in PLAIN_TYPES
+        and x.layout is STRIDED
+        and x.is_cpu
+        and not x.is_neg()
+        and x.is_contiguous()
+    ):
         return x.data_ptr()
     raise DoesNotFit
 
@@ -78,7 +87,7 @@ def addresses(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> object:
     Raises:
         DoesNotFit: as `address`.
     """
-    each = (address(x, F32, other.shape) for x, other in zip(tensors, like, strict=True))
+    each = [address(x, F32, other.shape) for x, other in zip(tensors, like, strict=True)]
     return (ctypes.c_void_p * len(tensors))(*each)
 
 
@@ -171,20 +180,16 @@ def losses_and_gradients_(logits_NV: Tensor, targets_N: Tensor, ignore_index: in
 
 
 @none_unless_it_fits
-def norm(tensors: Sequence[Tensor]) -> float:
-    """The length of all of them as one vector."""
+def clip_(tensors: Sequence[Tensor], max_norm: float) -> float:
+    """The length of all as one vector; where it is more than a positive `max_norm`, they are shortened to it."""
     partial = tensors[0].new_empty(run("threads", F32), dtype=F64)
-    room = (partial, F64, partial.shape)
-    squares = run("sum_of_squares", F32, len(tensors), addresses(tensors, tensors), sizes(tensors), room)
-    return math.sqrt(squares)
-
-
-@none_unless_it_fits
-def scale_(tensors: Sequence[Tensor], factor: float) -> bool:
-    """All of them times a number, in place."""
-    run("scale", F32, len(tensors), addresses(tensors, tensors), sizes(tensors), factor)
-    torch.autograd.graph.increment_version(tensors)
-    return True
+    vector = len(tensors), addresses(tensors, tensors), sizes(tensors)
+    length = math.sqrt(run("sum_of_squares", F32, *vector, (partial, F64, partial.shape)))
+    factor = max_norm / (length + 1e-6)
+    if max_norm > 0 and not factor >= 1:  # a NaN, too, as by the formula
+        run("scale", F32, *vector, factor)
+        torch.autograd.graph.increment_version(tensors)
+    return length
 
 
 @none_unless_it_fits

@@ -18,14 +18,13 @@ def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> Te
     """What `core.clip_grad_norm` does."""
     parameters = parameters if isinstance(parameters, Tensor) else list(parameters)
     grads = gradients_of(parameters)
-    if not (grads and PROOF.holds()) or any(g.dtype == torch.float64 or g.is_neg() for g in grads):
+    if not (grads and PROOF.holds()):
         return grad_clip.clip_grad_norm(parameters, max_norm)
-    length = cpu.norm(grads)
+    length = cpu.clip_(grads, max_norm)
     if length is not None:
-        factor = max_norm / (length + 1e-6)
-        if max_norm > 0 and not factor >= 1:  # a NaN, too, as by the formula
-            cpu.scale_(grads, factor)
         return torch.tensor(length, dtype=torch.float32, device=grads[0].device)
+    if any(grad.dtype == torch.float64 or grad.is_neg() for grad in grads):
+        return grad_clip.clip_grad_norm(parameters, max_norm)
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads, 2, torch.float32)))
     if max_norm > 0:
         torch._foreach_mul_(grads, (max_norm / (norm + 1e-6)).clamp(max=1.0))
