@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bittygpt.core import TransformerLM
-    from bittygpt.data.tokenizer import Tokenizer
+    from bittygpt.tokenizer.tokenizer import Tokenizer
 
 __all__ = ["__version__", "load"]
 
@@ -32,6 +32,6 @@ def load(path: "str | Path", device: str = "cpu") -> "tuple[TransformerLM, Token
     Raises:
         CheckpointError: nothing complete and undamaged lies at `path`.
     """
-    from bittygpt.training.checkpoint import load_model
+    from bittygpt.training.checkpoints.checkpoint import load_model
 
     return load_model(path, device)

@@ -134,7 +134,7 @@ def sample(
     json: Json = False,
 ) -> None:
     """Generate text from a checkpoint."""
-    from bittygpt.commands.sample import sample as run
+    from bittygpt.commands.sample.command import sample as run
 
     run(
         ckpt,

@@ -18,8 +18,8 @@ from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.function import FusedFunction
 from bittygpt.engine.optimizers import FusedOptimizer
 from bittygpt.training import optimizers
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 
 VOCAB, STEPS = 50, 4

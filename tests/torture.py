@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bittygpt.text.stories import story
+from bittygpt.text.builtin.stories import story
 
 NUM_STORIES = 60_000
 

@@ -27,9 +27,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from bittygpt.text.stories import story
-from bittygpt.training.checkpoint_folder import FILES, MANIFEST, find_fault
-from bittygpt.training.run_folder import HISTORY
+from bittygpt.text.builtin.stories import story
+from bittygpt.training.checkpoints.checkpoint_folder import FILES, MANIFEST, find_fault
+from bittygpt.training.checkpoints.run_folder import HISTORY
 
 CONFIG = """
 tokenizer: {vocab_size: 512}

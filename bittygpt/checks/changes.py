@@ -11,10 +11,10 @@ from functools import lru_cache, partial
 from typing import NamedTuple
 
 from bittygpt.checks.finding import Check, Finding, differentiated, file_of, worst_of
-from bittygpt.checks.gradients import finite_differences
-from bittygpt.checks.learning import learn_one_batch
 from bittygpt.checks.outcome import State
 from bittygpt.checks.subject import Subject
+from bittygpt.checks.suite.gradients import finite_differences
+from bittygpt.checks.suite.learning import learn_one_batch
 from bittygpt.core.choices import OPTIMIZERS
 from bittygpt.engine.formulas import by_file, changed_while_running
 

@@ -40,7 +40,7 @@ class Outcome:
         return {**asdict(self), "value": self.value if is_number else None, "seconds": round(self.seconds, 3)}
 
 
-def tell(error: Exception, look_in: str) -> tuple[str, str]:
+def describe_error(error: Exception, look_in: str) -> tuple[str, str]:
     """An error in one line, and where it was raised: the innermost line of bittygpt that is not a check's own.
 
     `look_in` where there is no such line.

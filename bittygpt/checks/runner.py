@@ -8,11 +8,11 @@ from types import ModuleType
 
 import torch
 
-from bittygpt.checks import compiled, data, functions, gradients, learning, model, optimizers, parts
 from bittygpt.checks.changes import Verdict, explain
 from bittygpt.checks.finding import Check, Finding, NotChecked, differentiated
-from bittygpt.checks.outcome import Outcome, tell
+from bittygpt.checks.outcome import Outcome, describe_error
 from bittygpt.checks.subject import Subject
+from bittygpt.checks.suite import compiled, data, functions, gradients, learning, model, optimizers, parts
 
 
 def _checks_in(*modules: ModuleType) -> tuple[Check, ...]:
@@ -68,7 +68,7 @@ def _judged(check: Check, subject: Subject) -> tuple[Finding | None, Verdict]:
     except NotChecked as reason:
         return None, Verdict("skipped", str(reason), check.look_in)
     except Exception as error:
-        text, place = tell(error, f"bittygpt/{check.look_in}")
+        text, place = describe_error(error, f"bittygpt/{check.look_in}")
         place = place.removeprefix("bittygpt/")
         if place != check.look_in:  # it is the code's own error, not that of a comparison
             return None, Verdict("failed", text, place)

@@ -12,11 +12,11 @@ from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.prepared import PreparedTokens, read_manifest
-from bittygpt.data.tokenizer import END_OF_TEXT, Tokenizer
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.errors import DataError
-from bittygpt.training.devices import Device, choose_device
-from bittygpt.training.saved_tensors import model_without_numbers
+from bittygpt.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
+from bittygpt.training.devices.device import Device, choose_device
+from bittygpt.training.devices.saved_tensors import model_without_numbers
 
 # Bounds of the small model; numbers of the config below them stay as they are.
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bittygpt.checks.outcome import Outcome, tell
+from bittygpt.checks.outcome import Outcome, describe_error
 from bittygpt.config import RunConfig, load_config
 from bittygpt.errors import BittyGPTError, UsageError
 from bittygpt.terminal.checks import ChecksDisplay
@@ -53,7 +53,7 @@ def _outcomes(config: RunConfig, display: ChecksDisplay) -> Iterator[Outcome]:
     except BittyGPTError:
         raise
     except Exception as error:
-        found, place = tell(error, "bittygpt/core")
+        found, place = describe_error(error, "bittygpt/core")
         promise = "the code can be imported"
         yield Outcome("start", "import", promise, "failed", found, place, time.monotonic() - started)
         return

@@ -9,17 +9,17 @@ from bittygpt.commands.export_formats import FORMATS, Format, Job
 from bittygpt.commands.out_of_memory import of_export
 from bittygpt.config import RunConfig, load_config, overlay_sample
 from bittygpt.core import ModelConfig
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.engine.formulas import by_file, of_architecture
 from bittygpt.errors import DataError, UsageError
 from bittygpt.export.comparison import Verification
 from bittygpt.export.output_place import check_output, new_output
 from bittygpt.export.validation_text import ValidationText, read_validation_text
-from bittygpt.terminal.console import result, talk
-from bittygpt.training.checkpoint import load_checkpoint
-from bittygpt.training.checkpoint_folder import find_checkpoint
-from bittygpt.training.disk_space import BESIDE_TENSORS
-from bittygpt.training.memory import memory_explained
+from bittygpt.terminal.console import log, result
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.training.checkpoints.checkpoint import load_checkpoint
+from bittygpt.training.checkpoints.checkpoint_folder import find_checkpoint
+from bittygpt.training.checkpoints.disk_space import BESIDE_TENSORS
+from bittygpt.training.devices.memory import memory_explained
 
 SHORT_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "q8_0": 34 / 32}  # of a weight
@@ -48,10 +48,10 @@ def export(
     kind, dtype = _check(format, dtype)
     if config is not None and kind.no_sampling:
         raise UsageError(f"--config: {kind.no_sampling}")
-    checkpoint = find_checkpoint(ckpt, talk)
+    checkpoint = find_checkpoint(ckpt, log)
     as_file = bool(kind.ending) and out.resolve().suffix == kind.ending
     target = check_output(out, overwrite, checkpoint, as_file)
-    talk(f"exporting {checkpoint}")
+    log(f"exporting {checkpoint}")
     run_config = load_config(checkpoint / "config.yaml")
     if config is not None:
         run_config = overlay_sample(run_config, config)
@@ -64,15 +64,15 @@ def export(
     with memory_explained(explain), new_output(target, as_file, needed) as place:
         reason = kind.write(place, Job(name, checkpoint, run_config, model, tokenizer, dtype, None))
         if reason:
-            talk(f"exported without a tokenizer: {reason}")
+            log(f"exported without a tokenizer: {reason}")
         verification = None
         if _is_to_be_verified(kind, verify, has_tokenizer=not reason):
             validation = _validation_text(run_config, tokenizer)
-            talk(f"comparing with {kind.reader} ...")
+            log(f"comparing with {kind.reader} ...")
             job = Job(name, checkpoint, run_config, model, tokenizer, dtype, validation)
             verification = kind.verify(place, job)
             for remark in verification.remarks:
-                talk(f"not verified: {remark}")
+                log(f"not verified: {remark}")
         paths = [path for path in place.rglob("*") if path.is_file()]
         files = [target.name] if as_file else sorted(str(path.relative_to(place)) for path in paths)
     if as_json:
@@ -117,13 +117,13 @@ def _check_model(format: str, config: ModelConfig) -> None:
 def _is_to_be_verified(kind: Format, wanted: bool, has_tokenizer: bool) -> bool:
     """Whether it is, and a word if it is not."""
     if not wanted:
-        talk("not verified (--no-verify)")
+        log("not verified (--no-verify)")
         return False
     if not kind.is_readable():
-        talk(f"not verified: {kind.reader} is not installed (pip install 'bittygpt[verify]')")
+        log(f"not verified: {kind.reader} is not installed (pip install 'bittygpt[verify]')")
         return False
     if kind.needs_tokenizer and not has_tokenizer:
-        talk(f"not verified: {kind.reader} runs no model that has no tokenizer")
+        log(f"not verified: {kind.reader} runs no model that has no tokenizer")
         return False
     return True
 
@@ -133,7 +133,7 @@ def _validation_text(config: RunConfig, tokenizer: Tokenizer) -> ValidationText 
     try:
         return read_validation_text(Path(config.data.dir).expanduser(), tokenizer)
     except DataError as error:
-        talk(f"the run's validation text is not compared: {error}")
+        log(f"the run's validation text is not compared: {error}")
         return None
 
 

@@ -10,22 +10,22 @@ from typing import Any
 
 from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.byte_level import UnderivableError
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.data.vocabulary import vocabulary_as_text
 from bittygpt.export.comparison import Verification
-from bittygpt.export.gguf_verification import verify_gguf
-from bittygpt.export.hf_tokenizer import tokenizer_files
-from bittygpt.export.hf_verification import transformers_is_installed, verify_hf
-from bittygpt.export.huggingface import DTYPES, check_layout, config_files, huggingface_weights
-from bittygpt.export.llama_cpp import llama_cpp_is_installed
-from bittygpt.export.model_card import USAGE, model_card
-from bittygpt.export.onnx_folder import CACHED, WEIGHTS, check_onnx_is_installed, onnx_config_files
-from bittygpt.export.onnx_verification import onnx_runtime_is_installed, verify_onnx
+from bittygpt.export.gguf.llama_cpp import llama_cpp_is_installed
+from bittygpt.export.gguf.verify import verify_gguf
+from bittygpt.export.huggingface.folder import DTYPES, check_layout, config_files, huggingface_weights
+from bittygpt.export.huggingface.model_card import USAGE, model_card
+from bittygpt.export.huggingface.tokenizer import tokenizer_files
+from bittygpt.export.huggingface.verify import transformers_is_installed, verify_hf
+from bittygpt.export.onnx.folder import CACHED, WEIGHTS, check_onnx_is_installed, onnx_config_files
+from bittygpt.export.onnx.verify import onnx_runtime_is_installed, verify_onnx
 from bittygpt.export.validation_text import ValidationText
 from bittygpt.files import as_json, write_json, write_text
-from bittygpt.training.checkpoint import read_state, save_tensors
-from bittygpt.training.run_folder import RunFolder
+from bittygpt.tokenizer.byte_level import UnderivableError
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.tokenizer.vocabulary import vocabulary_as_text
+from bittygpt.training.checkpoints.checkpoint import read_state, save_tensors
+from bittygpt.training.checkpoints.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _write_hf(folder: Path, job: Job) -> str:
 
 
 def _write_onnx(folder: Path, job: Job) -> str:
-    from bittygpt.export.onnx_model import write_onnx
+    from bittygpt.export.onnx.model import write_onnx
 
     (folder / CACHED).parent.mkdir()
     write_onnx((folder / CACHED).parent, job.model, job.dtype)
@@ -127,13 +127,13 @@ def _write_rest(folder: Path, job: Job, format: str, files: dict[str, Any]) -> s
 
 
 def _write_gguf(place: Path, job: Job) -> str:
-    from bittygpt.export.gguf_file import write_gguf
+    from bittygpt.export.gguf.file import write_gguf
 
     return write_gguf(_file_in(place, job, ".gguf"), job.name, job.model, job.tokenizer, job.dtype)
 
 
 def _write_torch(place: Path, job: Job) -> str:
-    from bittygpt.export.torch_program import write_program
+    from bittygpt.export.torch_export.program import write_program
 
     found, reason = job.tokenizer_files()
     extra = {name: as_json(value) for name, value in found.items()}
@@ -156,13 +156,13 @@ def _verify_gguf(place: Path, job: Job) -> Verification:
 
 
 def _verify_torch(place: Path, job: Job) -> Verification:
-    from bittygpt.export.torch_program import verify_program
+    from bittygpt.export.torch_export.program import verify_program
 
     return verify_program(_file_in(place, job, ".pt2"), job.model, job.tokenizer, job.dtype, job.validation)
 
 
 def _check_gguf(config: ModelConfig) -> None:
-    from bittygpt.export.gguf_file import check_gguf_layout
+    from bittygpt.export.gguf.file import check_gguf_layout
 
     check_gguf_layout(config)
 

@@ -6,9 +6,9 @@ import torch
 
 from bittygpt.core import ModelConfig
 from bittygpt.errors import OutOfMemoryError
-from bittygpt.sampling.kv_cache import bytes_per_row, common_capacity
-from bittygpt.training.checkpoint import read_state
-from bittygpt.training.devices import Device
+from bittygpt.sampling.decoding.kv_cache import bytes_per_row, common_capacity
+from bittygpt.training.checkpoints.checkpoint import read_state
+from bittygpt.training.devices.device import Device
 
 
 def of_sampling(checkpoint: Path, device: Device, max_tokens: int) -> OutOfMemoryError:

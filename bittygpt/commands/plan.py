@@ -6,21 +6,21 @@ from pathlib import Path
 
 from bittygpt.commands.train_setup import read_fitting
 from bittygpt.config import RunConfig, config_to_yaml, load_config
-from bittygpt.data.tokens_ahead import look_ahead
+from bittygpt.data.preparation.expected_tokens import expect_tokens
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.errors import ConfigError
-from bittygpt.planning.making import plan_for, plan_here
-from bittygpt.planning.on_paper import device_by_name, hardware
+from bittygpt.planning.build import plan_for, plan_here
+from bittygpt.planning.estimate import device_by_name, hardware
 from bittygpt.planning.plan import Plan
 from bittygpt.planning.subject import Subject
-from bittygpt.terminal.console import result, talk
+from bittygpt.terminal.console import log, result
 from bittygpt.terminal.plan import plan_as_json, show_plan
-from bittygpt.training.checkpoint_folder import list_checkpoints
-from bittygpt.training.course import has_ended
-from bittygpt.training.devices import choose_device
-from bittygpt.training.distributed import ranks_from_environment
-from bittygpt.training.run_folder import RunFolder
+from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
+from bittygpt.training.checkpoints.run_folder import RunFolder
+from bittygpt.training.devices.device import choose_device
+from bittygpt.training.distributed.ranks import ranks_from_environment
+from bittygpt.training.timing.progress import has_ended
 
 
 def plan(
@@ -43,7 +43,7 @@ def plan(
     if ranks_from_environment().world_size > 1:
         raise ConfigError("--plan takes one process; to plan for several, give --world-size without torchrun")
     for line in notes_on_changes():
-        talk(line)
+        log(line)
     made = _make(_subject(config, fresh), world_size, device_name, bandwidth, mfu)
     if as_json:
         result(json.dumps(plan_as_json(made)))
@@ -81,12 +81,12 @@ def _subject(config: RunConfig, fresh: bool) -> Subject:
         ConfigError: the config does not fit the checkpoint.
     """
     run = RunFolder(Path(config.run.dir).expanduser() / config.run.name)
-    tokens, config_bytes = look_ahead(config), len(config_to_yaml(config).encode())
+    tokens, config_bytes = expect_tokens(config), len(config_to_yaml(config).encode())
     checkpoints = [] if fresh else list_checkpoints(run.checkpoints)
     if not checkpoints:
-        return Subject(config, config_bytes, run, tokens, 0, None, talk)
+        return Subject(config, config_bytes, run, tokens, 0, None, log)
     state = read_fitting(checkpoints[0][1], config, tokens.on_disk)
     going_on = state["step"], state["micro_batch_size"]
     return Subject(
-        config, config_bytes, run, tokens, *going_on, talk, state["elapsed"], has_ended(config, state)
+        config, config_bytes, run, tokens, *going_on, log, state["elapsed"], has_ended(config, state)
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from bittygpt.config import load_config
-from bittygpt.data.prepare import prepare_tokens
+from bittygpt.data.preparation.prepare import prepare_tokens
+from bittygpt.data.preparation.report import describe_report
 from bittygpt.data.prepared import PreparedTokens
-from bittygpt.data.report import describe_report
-from bittygpt.terminal.console import result, talk
+from bittygpt.terminal.console import log, result
 from bittygpt.terminal.preparation import PreparationProgress
 
 
@@ -22,7 +22,7 @@ def tokenize(config_path: Path, overrides: Sequence[str], *, as_json: bool) -> N
         result(json.dumps({"dir": str(tokens.folder), "made": made, **tokens.manifest}))
         return
     if not made:
-        talk(f"{tokens.folder} already holds these tokens")
+        log(f"{tokens.folder} already holds these tokens")
     for line in describe(tokens):
         result(line)
 

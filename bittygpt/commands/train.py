@@ -16,19 +16,19 @@ from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.errors import ConfigError, DivergedError, InterruptedRunError
 from bittygpt.report.page import write_report
 from bittygpt.stop_signals import stop_on_signal
-from bittygpt.terminal.console import duration, result_of_run, talk
-from bittygpt.terminal.ladder import Rung, place_on, rungs_of
-from bittygpt.terminal.loggers import Loggers, check_loggers, open_loggers
-from bittygpt.terminal.run_log import RunLog
+from bittygpt.terminal.baselines import BaselineLoss, baselines_of, compare_with
+from bittygpt.terminal.console import duration, log, result_of_run
 from bittygpt.terminal.training import TrainingDisplay
-from bittygpt.training.checkpoint_folder import newest_good
-from bittygpt.training.devices import choose_device
-from bittygpt.training.distributed import Ranks, process_group, ranks_from_environment
-from bittygpt.training.error_board import error_board
+from bittygpt.tracking.loggers import Loggers, check_loggers, open_loggers
+from bittygpt.tracking.run_log import RunLog
+from bittygpt.training.checkpoints.checkpoint_folder import newest_good
+from bittygpt.training.checkpoints.run_folder import RunFolder
+from bittygpt.training.checkpoints.run_lock import lock_run
+from bittygpt.training.devices.device import choose_device
+from bittygpt.training.distributed.error_propagation import propagate_errors
+from bittygpt.training.distributed.ranks import Ranks, process_group, ranks_from_environment
+from bittygpt.training.events import DivergedReport, InterruptedReport, SampleDueReport
 from bittygpt.training.loop import Trainer
-from bittygpt.training.reports import DivergedReport, InterruptedReport, SampleDueReport
-from bittygpt.training.run_folder import RunFolder
-from bittygpt.training.run_lock import hold_run
 
 STOPPING = "stopping after this step with a checkpoint; once more to stop at once"
 
@@ -51,14 +51,14 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
     fresh = fresh and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
     with (
         process_group(ranks, device.torch_device) as store,
-        error_board(store, ranks, _say_of(run)),
-        hold_run(run, fresh, talk) if ranks.is_main else nullcontext(),
+        propagate_errors(store, ranks, _say_of(run)),
+        lock_run(run, fresh, log) if ranks.is_main else nullcontext(),
     ):
         device = replace(device, memory=ranks.smallest(device.total_memory()))  # so that all decide alike
         tokens = prepare(config, ranks)
         trainer = set_up(config, run, tokens, device, ranks)
         if trainer is not None:
-            ladder = rungs_of(tokens.manifest)
+            ladder = baselines_of(tokens.manifest)
             command = "the same command without --fresh" if fresh else "the same command"
             _follow(trainer, run, ranks, as_json, command, ladder)
     if ranks.is_main:
@@ -69,7 +69,7 @@ def _say_of(run: RunFolder) -> Callable[[str, int], None]:
     """How rank 0 tells of another rank's error and its exit code, before it ends."""
 
     def say(message: str, code: int) -> None:
-        talk(f"bittygpt: {message}")
+        log(f"bittygpt: {message}")
         state = "interrupted" if code == InterruptedRunError.exit_code else "failed"
         if (status := run.read_status()).get("state") == "running":
             run.write_status(**{**status, "state": state, "error": message})
@@ -78,52 +78,59 @@ def _say_of(run: RunFolder) -> Callable[[str, int], None]:
 
 
 def _follow(
-    trainer: Trainer, run: RunFolder, ranks: Ranks, as_json: bool, command: str, ladder: Sequence[Rung]
+    trainer: Trainer,
+    run: RunFolder,
+    ranks: Ranks,
+    as_json: bool,
+    command: str,
+    ladder: Sequence[BaselineLoss],
 ) -> None:
     """Run the trainer to its end, and show, log and draw what it reports."""
     if ranks.is_main and ladder:
-        talk(
+        log(
             "simple models lose, in nats per token: "
             + ", ".join(f"{name} {loss:.2f}" for name, loss in ladder)
         )
     display = TrainingDisplay(
-        lambda: trainer.total_steps, trainer.step, ranks.is_main, ladder, trainer.course.seconds_left
+        lambda: trainer.total_steps, trainer.step, ranks.is_main, ladder, trainer.progress.seconds_left
     )
-    loggers, log = Loggers(display.say), None
+    loggers, run_log = Loggers(display.say), None
     if ranks.is_main:
         open_loggers(loggers, run, trainer)
         listeners = [*([_to_stdout] if as_json else []), loggers.take]
-        log = RunLog(run, trainer, display, listeners, ladder, lambda: write_report([run.path], run.page))
-        log.begin()
+        run_log = RunLog(run, trainer, display, listeners, ladder, lambda: write_report([run.path], run.page))
+        run_log.begin()
     samples = TrainingSamples(trainer, display.say)
     try:
         with display, stop_on_signal(lambda: display.stopping(STOPPING)) as stop_asked:
-            before_save = partial(_sync, log, loggers) if log is not None else lambda: None
+            before_save = partial(_sync, run_log, loggers) if run_log is not None else lambda: None
             if stop_asked():  # its Interruption was lost in the code of a library, which may be no good now
                 raise InterruptedRunError(f"interrupted; run {command} again")
-            val_losses = ranks.told_by_main(run.validation_losses())
+            val_losses = ranks.broadcast(run.validation_losses())
             for report in trainer.run(stop_asked, val_losses, before_save):
-                if log is not None:
-                    log.take(report)
+                if run_log is not None:
+                    run_log.take(report)
                     if isinstance(report, SampleDueReport):
                         for sample in samples.write(stop_asked):
-                            log.take(sample)
+                            run_log.take(sample)
                 if isinstance(report, InterruptedReport):
                     raise InterruptedRunError(f"interrupted after step {report.step}; run {command} to go on")
                 if isinstance(report, DivergedReport):
                     raise DivergedError(_divergence_message(report, run))
         before_save()
     except Exception as error:
-        if log is not None:
+        if run_log is not None:
             states: dict[type, str] = {InterruptedRunError: "interrupted", DivergedError: "diverged"}
-            log.write_status(states.get(type(error), "failed"), error=str(error))
-            log.draw(with_plot=type(error) in states)  # what failed may lack the memory or the disk for it
+            run_log.write_status(states.get(type(error), "failed"), error=str(error))
+            run_log.draw(
+                with_plot=type(error) in states
+            )  # what failed may lack the memory or the disk for it
         raise
     finally:
         loggers.close()
-    if log is not None:
-        log.write_status("finished")
-        log.draw()
+    if run_log is not None:
+        run_log.write_status("finished")
+        run_log.draw()
 
 
 def _sync(log: RunLog, loggers: Loggers) -> None:
@@ -173,8 +180,8 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
         line += f"; val loss {evals[-1]['val_loss']:.4f}{bits}"
         line += f", best {best['val_loss']:.4f} at step {best['step']:,}"
         ladders = [event["ladder"] for event in events if event.get("ladder")]  # one for each start
-        ladder = [Rung(**rung) for rung in ladders[-1]] if ladders else []
-        if place := place_on(ladder, evals[-1]["val_loss"]):
+        ladder = [BaselineLoss(**rung) for rung in ladders[-1]] if ladders else []
+        if place := compare_with(ladder, evals[-1]["val_loss"]):
             line += f"; {place}"
     result_of_run(line)
-    talk(f"now: bittygpt sample --ckpt {run.path}")
+    log(f"now: bittygpt sample --ckpt {run.path}")

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-from bittygpt.data.tokenizer import StreamingDecoder
 from bittygpt.sampling.completion import Completion
 from bittygpt.sampling.generate import SamplingOptions, generate
+from bittygpt.tokenizer.tokenizer import StreamingDecoder
+from bittygpt.training.events import SampleReport
 from bittygpt.training.loop import Trainer
-from bittygpt.training.reports import SampleReport
 
 
 class TrainingSamples:

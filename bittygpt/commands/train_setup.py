@@ -9,26 +9,26 @@ import torch
 from bittygpt.commands.tokenize import describe
 from bittygpt.config import RunConfig, config_to_yaml, fit_differences, load_config
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.prepare import prepare_tokens, read_prepared
+from bittygpt.data.preparation.prepare import prepare_tokens, read_prepared
 from bittygpt.data.prepared import PreparedTokens
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.formulas import by_file, unlike
 from bittygpt.engine.kernels import cpu
 from bittygpt.errors import ConfigError
 from bittygpt.files import write_text
-from bittygpt.terminal.console import duration, talk
+from bittygpt.terminal.console import duration, log
 from bittygpt.terminal.preparation import PreparationProgress
-from bittygpt.training.checkpoint import read_state
-from bittygpt.training.checkpoint_folder import clean_up, list_checkpoints, set_damaged_aside
-from bittygpt.training.course import StepCourse, has_ended
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.training.checkpoints.checkpoint import read_state
+from bittygpt.training.checkpoints.checkpoint_folder import clean_up, list_checkpoints, quarantine_damaged
+from bittygpt.training.checkpoints.run_folder import RunFolder
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.memory import exceeds_memory, memory_explained, out_of_memory
+from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
-from bittygpt.training.memory import is_hopeless, memory_explained, out_of_memory
 from bittygpt.training.optimizers import moments_per_weight
-from bittygpt.training.run_folder import RunFolder
-from bittygpt.training.saved_tensors import model_without_numbers
+from bittygpt.training.timing.progress import StepProgress, has_ended
 
 LARGE = 100_000_000  # parameters, which take seconds to be drawn
 
@@ -40,7 +40,7 @@ def prepare(config: RunConfig, ranks: Ranks) -> PreparedTokens:
             tokens, made = prepare_tokens(config, progress)
         if made:
             for line in describe(tokens):
-                talk(line)
+                log(line)
     ranks.wait()
     return tokens if ranks.is_main else read_prepared(config)
 
@@ -52,25 +52,25 @@ def set_up(
     if ranks.is_main:
         clean_up(run.checkpoints)
         run.clean_up()
-        set_damaged_aside(run.checkpoints, talk)
+        quarantine_damaged(run.checkpoints, log)
     checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
-    checkpoint = ranks.told_by_main(checkpoints[0][1] if checkpoints else None)
+    checkpoint = ranks.broadcast(checkpoints[0][1] if checkpoints else None)
     state = read_fitting(checkpoint, config, tokens) if checkpoint else None
     if (
         state is not None
         and has_ended(config, state)
-        and ranks.told_by_main(run.read_status().get("state") == "finished")
+        and ranks.broadcast(run.read_status().get("state") == "finished")
     ):
         if ranks.is_main:
-            talk(f"{run.path} is finished; --fresh starts it over")
+            log(f"{run.path} is finished; --fresh starts it over")
         return None
 
     on_paper, moments = _without_numbers(config, tokens), moments_per_weight(config.optim)
     too_large = partial(out_of_memory, on_paper, 1, moments, device)
-    if ranks.world_size == 1 and is_hopeless(on_paper, moments, device):
+    if ranks.world_size == 1 and exceeds_memory(on_paper, moments, device):
         raise too_large()
     if ranks.is_main and on_paper.num_parameters() > LARGE:
-        talk(f"building a model of {on_paper.num_parameters():,} parameters")
+        log(f"building a model of {on_paper.num_parameters():,} parameters")
     with memory_explained(too_large):
         trainer = _build(config, run, tokens, device, ranks, checkpoint)
     if ranks.is_main:
@@ -92,7 +92,7 @@ def _build(
     torch.manual_seed(config.run.seed)
     model = TransformerLM(_model_config(config, tokens.tokenizer.vocab_size))
     if checkpoint is None and config.train.init_from:
-        start_from(model, tokens.tokenizer, config.train.init_from, talk)
+        start_from(model, tokens.tokenizer, config.train.init_from, log)
     freeze_all_but(model, config.train.trainable)
     trainer = Trainer(
         config,
@@ -150,7 +150,7 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
     precision = f"{device.precision} ({device.note})" if device.note else device.precision
     steps = trainer.config.train.max_steps
     passes = -(-batch // (trainer.executor.micro_batch_size * trainer.ranks.world_size))
-    talk(
+    log(
         f"{run.path}: {trainer.model.num_parameters():,} parameters on {device.torch_device} in {precision}, "
         f"{trainer.ranks.world_size} rank{'s' if trainer.ranks.world_size > 1 else ''}; "
         f"{_length(trainer)} of {trainer.tokens_per_step:,} tokens "
@@ -158,18 +158,18 @@ def _introduce(trainer: Trainer, run: RunFolder) -> None:
         + (f", {trainer.batches.epoch(steps):.2f} passes over the text" if steps else "")
     )
     for line in notes_on_changes():
-        talk(line)
+        log(line)
     if device.torch_device.type == "cpu" and not cpu.work_in(torch.float32):
-        talk("slower without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC)")
+        log("slower without kernels for the CPU, which take Linux and a C compiler (cc, gcc or $CC)")
     if trainer.validation.tokens.num_tokens < 2:
-        talk("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
+        log("no validation: no document fell into it; give data.val, or a greater data.val_fraction")
     if trainer.step:
-        talk(f"going on after step {trainer.step:,}")
+        log(f"going on after step {trainer.step:,}")
 
 
 def _length(trainer: Trainer) -> str:
-    steps, course = trainer.config.train.max_steps, trainer.course
-    if isinstance(course, StepCourse):
+    steps, progress = trainer.config.train.max_steps, trainer.progress
+    if isinstance(progress, StepProgress):
         return f"{steps:,} step{'s' * (steps != 1)}"
-    left = f"{duration(course.seconds_left() or 0)} left of {duration(course.seconds)}"
+    left = f"{duration(progress.seconds_left() or 0)} left of {duration(progress.seconds)}"
     return f"{left}, in steps" if steps is None else f"{left}, or {steps:,} steps if they come first,"

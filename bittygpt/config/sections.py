@@ -116,7 +116,8 @@ class OptimSection(Section):
         "1000; with train.time_budget 5 % of the run.",
     )
     schedule: Literal["cosine", "wsd", "constant"] = Field(
-        "cosine", description="Course of the learning rate after the warm-up (wsd: constant, then a decay)."
+        "cosine",
+        description="RunProgress of the learning rate after the warm-up (wsd: constant, then a decay).",
     )
     decay_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         0.2,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from bittygpt.data.shards import TokenSplit
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError
 from bittygpt.text.sources import Source
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
 VOCABULARY = "vocab.json"

@@ -9,13 +9,13 @@ from bittygpt.core.embedding import Embedding
 from bittygpt.core.feed_forward import GatedFeedForward, SwiGLU
 from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.transformer import TransformerBlock, TransformerLM
-from bittygpt.engine.attention import FusedMultiHeadAttention
-from bittygpt.engine.block import FusedTransformerBlock
-from bittygpt.engine.embedding import FusedEmbedding
-from bittygpt.engine.feed_forward import FusedGatedFeedForward, FusedSwiGLU
 from bittygpt.engine.formulas import by_file, changed
-from bittygpt.engine.language_model import FusedTransformerLM
-from bittygpt.engine.rmsnorm import FusedRMSNorm
+from bittygpt.engine.layers.attention import FusedMultiHeadAttention
+from bittygpt.engine.layers.block import FusedTransformerBlock
+from bittygpt.engine.layers.embedding import FusedEmbedding
+from bittygpt.engine.layers.feed_forward import FusedGatedFeedForward, FusedSwiGLU
+from bittygpt.engine.layers.language_model import FusedTransformerLM
+from bittygpt.engine.layers.rmsnorm import FusedRMSNorm
 
 FAST_PATHS: dict[type[nn.Module], type[nn.Module]] = {
     Embedding: FusedEmbedding,
@@ -41,13 +41,13 @@ def accelerate(model: M) -> M:
     return model
 
 
-def settle(model: nn.Module) -> None:
+def prepare_for_compile(model: nn.Module) -> None:
     """Before a model is compiled or exported: decide for each part, as a compiler looks at no hooks or sources."""
     for module in model.modules():
         if isinstance(
             module, FusedEmbedding | FusedMultiHeadAttention | FusedGatedFeedForward | FusedTransformerLM
         ):
-            module.settle()
+            module.prepare_for_compile()
 
 
 def notes_on_changes() -> list[str]:

@@ -86,7 +86,7 @@ class CapturedUpdate:
         # a row for each, of 16 bytes: a kernel is compiled anew for numbers that begin anywhere else
         self.numbers = torch.zeros(len(self.parts), 4, device=self.parts[0][1][0].device)
         self.graph: torch.cuda.CUDAGraph | None = None
-        self.lasting: list[object] = []
+        self.tensors_kept: list[object] = []
 
     def can_be_captured(self) -> bool:
         """Whether the optimizers say so; with moments where there were none, and a look at where the gradients lie."""
@@ -98,7 +98,7 @@ class CapturedUpdate:
         with capture(graph, pool):
             self._update()
         self.graph = graph
-        self.lasting = [optimizer.lasting() for optimizer in self.optimizers]
+        self.tensors_kept = [optimizer.tensors_kept() for optimizer in self.optimizers]
 
     def __call__(self) -> None:
         """The next step: replayed, or computed in just the same way."""

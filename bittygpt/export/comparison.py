@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from bittygpt.core import TransformerLM, kl_divergence
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError
-from bittygpt.export.hf_tokenizer import encode_with_special_tokens
+from bittygpt.export.huggingface.tokenizer import encode_with_special_tokens
 from bittygpt.export.validation_text import ValidationText
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 TOLERANCE = 1e-4  # of a logit in float32; wrong epsilons show at 1e-2, wrong permutations at 10
 RELATIVE_TOLERANCE = 1e-5  # of the largest logit, for models whose logits are large: float32 has seven digits

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from bittygpt.data.prepared import PreparedTokens, read_manifest
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 MOST_TOKENS = 1 << 16
 WINDOWS = 4  # that logits are compared in

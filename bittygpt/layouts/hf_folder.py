@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bittygpt.core import TransformerLM
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.data.tokenizer_json import vocabulary_of
-from bittygpt.data.vocabulary import read_vocabulary
 from bittygpt.errors import ConfigError, DataError
 from bittygpt.layouts.hf_config import differences, read_model_config
 from bittygpt.layouts.huggingface import is_rotated, layout_name, pairs_first
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.tokenizer.tokenizer_json import vocabulary_of
+from bittygpt.tokenizer.vocabulary import read_vocabulary
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 FLOATS = {"F64", "F32", "F16", "BF16"}

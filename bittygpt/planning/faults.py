@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bittygpt.planning.on_paper import Hardware, RankPlan
+from bittygpt.planning.estimate import Hardware, RankPlan
 from bittygpt.planning.plan import DiskPlan
-from bittygpt.training.devices import Device
-from bittygpt.training.memory import StepMemory
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.memory import StepMemory
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig

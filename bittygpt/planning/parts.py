@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from bittygpt.core import TransformerLM
-from bittygpt.training.checkpoint import optimizer_tensors
-from bittygpt.training.memory import FLOAT
+from bittygpt.training.checkpoints.checkpoint import optimizer_tensors
+from bittygpt.training.devices.memory import FLOAT
+from bittygpt.training.devices.saved_tensors import model_without_numbers
 from bittygpt.training.optimizers import build_optimizers
-from bittygpt.training.saved_tensors import model_without_numbers
 from bittygpt.training.step import update_weights
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bittygpt.core import TransformerLM
-from bittygpt.data.tokens_ahead import TokensAhead
-from bittygpt.planning.measuring import Measured
-from bittygpt.planning.on_paper import Hardware, RankPlan
-from bittygpt.training.checkpoint_folder import list_checkpoints
-from bittygpt.training.devices import Device
-from bittygpt.training.disk_space import free_bytes
-from bittygpt.training.memory import FLOAT, StepMemory, num_trained
+from bittygpt.data.preparation.expected_tokens import ExpectedTokens
+from bittygpt.planning.estimate import Hardware, RankPlan
+from bittygpt.planning.measure import Measured
+from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
+from bittygpt.training.checkpoints.disk_space import free_bytes
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.memory import FLOAT, StepMemory, num_trained
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
@@ -84,7 +84,7 @@ class Plan:
     parameters: dict[str, int]
     trained: int
     flops: dict[str, int]
-    tokens: TokensAhead
+    tokens: ExpectedTokens
     epochs: float | None
     tokens_per_step: int
     batch_size: int
@@ -131,7 +131,7 @@ def due(after: int, last: int, every: int) -> int:
     return last // every - after // every + (last % every != 0)
 
 
-def evaluation_windows(config: "RunConfig", tokens: TokensAhead) -> int:
+def evaluation_windows(config: "RunConfig", tokens: ExpectedTokens) -> int:
     """How many windows an evaluation goes over; 0 where nothing is validated on, or nothing tells how much."""
     val, windows, limit = tokens.val or 0, tokens.val_windows or 0, config.train.eval_tokens
     if tokens.val is None and limit is not None:
@@ -194,7 +194,7 @@ def plan_disk(config: "RunConfig", folder: Path, step: int, checkpoint: int, val
     return DiskPlan(checkpoint, there, kept, free_bytes(folder))
 
 
-def mapped_tokens(config: "RunConfig", tokens: TokensAhead, steps_left: int) -> int:
+def mapped_tokens(config: "RunConfig", tokens: ExpectedTokens, steps_left: int) -> int:
     """Bytes of the token files that a process on a CPU comes to hold: all, unless it reads only some of them."""
     return min(tokens.bytes_on_disk, steps_left * config.train.batch_size * PAGES_READ)
 

@@ -8,14 +8,14 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
-from bittygpt.data.tokens_ahead import TokensAhead
-from bittygpt.planning.measuring import Measured, measure, synthetic_batch
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.data.preparation.expected_tokens import ExpectedTokens
+from bittygpt.planning.measure import Measured, measure, synthetic_batch
+from bittygpt.training.checkpoints.run_folder import RunFolder
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
-from bittygpt.training.run_folder import RunFolder
-from bittygpt.training.saved_tensors import model_without_numbers
 
 if TYPE_CHECKING:
     from bittygpt.config import RunConfig
@@ -34,7 +34,7 @@ class Subject:
     config: "RunConfig"
     config_bytes: int
     run: RunFolder
-    tokens: TokensAhead
+    tokens: ExpectedTokens
     step: int
     micro_batch_size: int | None
     say: Callable[[str], None]

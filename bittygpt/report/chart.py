@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from bittygpt.report.axes import SIZE, Axis, axis_for, label
-from bittygpt.terminal.ladder import Rung
+from bittygpt.terminal.baselines import BaselineLoss
 
 BUCKETS = 300  # of a line, along its chart; each keeps its lowest and its highest point
 MOST_DOTS = 60  # a line of more points has no dot at each
@@ -66,7 +66,7 @@ class Chart:
     x: Axis
     y: Axis
     lines: list[DrawnLine]
-    rungs: list[tuple[float, Rung]]
+    rungs: list[tuple[float, BaselineLoss]]
     marks: list[tuple[float, Mark]]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
@@ -82,7 +82,7 @@ def draw_chart(
     series: Sequence[Series],
     *,
     x_name: str = "step",
-    rungs: Sequence[Rung] = (),
+    rungs: Sequence[BaselineLoss] = (),
     marks: Sequence[Mark] = (),
     right: tuple[float, str] | None = None,
     y: Axis | None = None,
@@ -172,7 +172,7 @@ def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:
     return out
 
 
-def _labels(series: Sequence[Series], rungs: Sequence[Rung], y: Axis) -> list[tuple[float, str, str]]:
+def _labels(series: Sequence[Series], rungs: Sequence[BaselineLoss], y: Axis) -> list[tuple[float, str, str]]:
     """Place from the top, text and class of the names on the right, apart from each other."""
     wanted = [(y.place(rung.loss), f"{rung.name} {rung.loss:.2f}", "rung") for rung in rungs]
     for line in series:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from bittygpt.report.axes import axis_for
 from bittygpt.report.chart import Chart, Mark, Series, draw_chart
 from bittygpt.report.record import RunRecord, is_number
-from bittygpt.terminal.loss_plot import smoothed
+from bittygpt.tracking.loss_plot import smoothed
 
 NATS, BITS = "nats per token", "bits per byte"
 MOST_MARKS = 60

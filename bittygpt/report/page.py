@@ -9,8 +9,8 @@ from bittygpt.files import write_text
 from bittygpt.report.charts import charts_of
 from bittygpt.report.comparison import charts_of_several
 from bittygpt.report.record import RunRecord, distinct_names, read_run
-from bittygpt.report.tables import changed_keys, different_keys, happenings, results
-from bittygpt.terminal.ladder import place_on
+from bittygpt.report.tables import changed_keys, different_keys, events_of, results
+from bittygpt.terminal.baselines import compare_with
 
 TEMPLATES = Path(__file__).parent / "template"
 MOST_SAMPLES = 12
@@ -52,7 +52,7 @@ def _of_one(run: RunRecord) -> dict[str, Any]:
         "headline": _headline(run),
         "charts": charts_of(run) if run.steps or run.evals else [],
         "results": [results(run)],
-        "happenings": happenings(run),
+        "events_of": events_of(run),
         "samples": [(event["step"], *_shown(event)) for event in spread(run.samples, MOST_SAMPLES)],
         "changed": changed_keys(run.config) if run.config else None,
         "yaml": run.yaml,
@@ -81,7 +81,7 @@ def _headline(run: RunRecord) -> str:
     parts = [
         f"validation loss {final['val_loss']:.4f}",
         f"{bits:.3f} bits per byte" if bits is not None else "",
-        place_on(run.ladder, final["val_loss"]),
+        compare_with(run.ladder, final["val_loss"]),
     ]
     return "; ".join(part for part in parts if part)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from bittygpt.config import RunConfig, load_config
 from bittygpt.errors import CheckpointError, ConfigError
-from bittygpt.terminal.ladder import Rung
-from bittygpt.training.checkpoint_folder import NAME
-from bittygpt.training.run_folder import HISTORY, RunFolder
+from bittygpt.terminal.baselines import BaselineLoss
+from bittygpt.training.checkpoints.checkpoint_folder import NAME
+from bittygpt.training.checkpoints.run_folder import HISTORY, RunFolder
 
 TROUBLE = HISTORY | {"rewind", "micro_batch", "low_space", "out_of_time"}
 
@@ -29,7 +29,7 @@ class RunRecord:
     evals: list[dict[str, Any]]
     samples: list[dict[str, Any]]
     history: list[dict[str, Any]]
-    ladder: list[Rung]
+    ladder: list[BaselineLoss]
     config: RunConfig | None
     yaml: str
 
@@ -108,7 +108,7 @@ def read_run(folder: Path) -> RunRecord:
         evals=_one_per_step(by_kind.get("eval", []), "val_loss"),
         samples=[event for event in by_kind.get("sample", []) if isinstance(event.get("text"), str)],
         history=history,
-        ladder=[Rung(str(rung["name"]), rung["loss"]) for rung in (ladders[-1] if ladders else [])],
+        ladder=[BaselineLoss(str(rung["name"]), rung["loss"]) for rung in (ladders[-1] if ladders else [])],
         config=config,
         yaml=yaml,
     )

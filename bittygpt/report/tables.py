@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from bittygpt.config import RunConfig
 from bittygpt.config.run_config import SECTIONS, with_defaults
 from bittygpt.report.record import RunRecord, is_number
+from bittygpt.terminal.baselines import compare_with
 from bittygpt.terminal.console import duration
-from bittygpt.terminal.ladder import place_on
 
 MOST_EVENTS = 200
 MOST_CHARACTERS = 120  # of a value
@@ -23,7 +23,7 @@ class Fact(NamedTuple):
     value: str
 
 
-class Happening(NamedTuple):
+class Event(NamedTuple):
     """A line of the table of events."""
 
     step: int
@@ -49,7 +49,7 @@ def results(run: RunRecord) -> list[Fact]:
         ("validation loss", final and f"{final['val_loss']:.4f}"),
         ("bits per byte", final and is_number(final.get("val_bpb")) and f"{final['val_bpb']:.4f}"),
         ("best validation loss", best and f"{best['val_loss']:.4f} at step {best['step']:,}"),
-        ("on the ladder", final and place_on(run.ladder, final["val_loss"])),
+        ("on the ladder", final and compare_with(run.ladder, final["val_loss"])),
         ("parameters", "parameters" in beginning and f"{beginning['parameters']:,}"),
         ("tokens per second", bool(speeds) and f"{median(speeds):,.0f}"),
         ("MFU", bool(shares) and f"{median(shares):.0%}"),
@@ -73,10 +73,10 @@ def _checkpoint(run: RunRecord) -> str:
     return "/".join(parts[-2:])
 
 
-def happenings(run: RunRecord) -> list[Happening]:
+def events_of(run: RunRecord) -> list[Event]:
     """Starts and stops and what trouble there was, in the order in which it came."""
     return [
-        Happening(
+        Event(
             event["step"],
             duration(event["elapsed"]) if event["elapsed"] else "",
             event["event"],

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bittygpt.sampling.choice import choose, generator_for
-from bittygpt.sampling.decoders import AnyDecoder
+from bittygpt.sampling.decoding.decoders import AnyDecoder
 from bittygpt.sampling.options import NewToken, SamplingOptions
 
 
@@ -86,7 +86,7 @@ class Batch:
             if not self._rows:
                 return
             yield self._step()
-            self._let_go_of_the_ended()
+            self._remove_finished()
             for row in range(len(self._rows)):
                 self._slide_if_full(row)
 
@@ -134,7 +134,7 @@ class Batch:
                 sample.ended = True
         return new
 
-    def _let_go_of_the_ended(self) -> None:
+    def _remove_finished(self) -> None:
         with torch.inference_mode():
             for place in reversed(range(len(self._rows))):
                 if self._rows[place].sample.ended:

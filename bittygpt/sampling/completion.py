@@ -9,7 +9,7 @@ FinishReason = Literal["eos", "stop", "length"]
 
 
 class TextDecoder(Protocol):
-    """Turns ids into text one by one, and keeps back half characters: `bittygpt.data.tokenizer.StreamingDecoder`."""
+    """Turns ids into text one by one, and keeps back half characters: `StreamingDecoder`."""
 
     def push(self, token_id: int) -> str:
         """The text that is complete with this id."""

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bittygpt.core import TransformerLM
 from bittygpt.sampling.batch import Batch, Sample
-from bittygpt.sampling.decoders import decoder_for
-from bittygpt.sampling.kv_cache import common_capacity
+from bittygpt.sampling.decoding.decoders import decoder_for
+from bittygpt.sampling.decoding.kv_cache import common_capacity
 from bittygpt.sampling.options import NewToken, SamplingOptions
 
 __all__ = ["NewToken", "SamplingOptions", "generate"]

@@ -8,7 +8,7 @@ import torch
 from bittygpt.core import ModelConfig
 from bittygpt.sampling.batch import Batch, Sample
 from bittygpt.sampling.completion import Completion
-from bittygpt.sampling.kv_cache import bytes_per_row
+from bittygpt.sampling.decoding.kv_cache import bytes_per_row
 
 MOST_ROWS = {"cpu": 32}  # where more no longer make it faster
 MOST_ROWS_ELSEWHERE = 128

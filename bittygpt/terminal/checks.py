@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bittygpt.terminal.console import duration, result, talk
+from bittygpt.terminal.console import duration, log, result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,7 +26,7 @@ class ChecksDisplay:
     """
 
     def __init__(self, is_quiet: bool) -> None:
-        self._say = talk if is_quiet else result
+        self._say = log if is_quiet else result
         self._console = _console() if sys.stdout.isatty() and not is_quiet else None
         self._status: Status | None = None
         self._theme = ""

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def talk_console() -> "Console":
+def log_console() -> "Console":
     """A console on stderr that is plain unless stderr is a terminal."""
-    from rich.console import Console  # 30 ms, which `talk` in a pipe does without
+    from rich.console import Console  # 30 ms, which `log` in a pipe does without
 
     is_terminal = sys.stderr.isatty()  # and not what FORCE_COLOR and the like claim
     return Console(stderr=True, highlight=False, soft_wrap=not is_terminal, force_terminal=is_terminal)
@@ -22,11 +22,11 @@ def draws() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
-def talk(message: str) -> None:
+def log(message: str) -> None:
     """A line for the reader, on stderr; where nobody reads any more (a closed terminal or pipe), nothing."""
     with suppress(OSError):
         if sys.stderr.isatty():
-            talk_console().print(message, markup=False)
+            log_console().print(message, markup=False)
         else:
             print(message, file=sys.stderr, flush=True)
 
@@ -53,7 +53,7 @@ def result_of_run(text: str) -> None:
         result_while_read(text)
     except BrokenPipeError:
         forget_reader()
-        talk("nobody reads stdout any more; the run goes on")
+        log("nobody reads stdout any more; the run goes on")
 
 
 def forget_reader() -> None:

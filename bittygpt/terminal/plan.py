@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from bittygpt.planning.on_paper import RankPlan
+from bittygpt.planning.estimate import RankPlan
 from bittygpt.planning.parts import FORWARD_SHARE
 from bittygpt.planning.plan import Plan
 from bittygpt.terminal.console import result

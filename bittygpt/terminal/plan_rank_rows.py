@@ -1,7 +1,7 @@
 """What a plan says of devices that are not here: the ranks, and what was assumed."""
 
+from bittygpt.planning.estimate import RankPlan
 from bittygpt.planning.network import LINK_SHARE
-from bittygpt.planning.on_paper import RankPlan
 from bittygpt.planning.plan import Plan
 from bittygpt.terminal.units import Section, seconds, size
 

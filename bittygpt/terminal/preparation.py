@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-from bittygpt.terminal.console import draws, duration, talk, talk_console
+from bittygpt.terminal.console import draws, duration, log, log_console
 
 LINE_EVERY = 5.0  # seconds, in a pipe
 
@@ -20,7 +20,7 @@ def _bars() -> "Progress":
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-    return Progress(*columns, TimeRemainingColumn(), console=talk_console())
+    return Progress(*columns, TimeRemainingColumn(), console=log_console())
 
 
 class PreparationProgress:
@@ -61,7 +61,7 @@ class PreparationProgress:
             )
         elif time.monotonic() - self._last_line >= LINE_EVERY:
             self._last_line = time.monotonic()
-            talk(
+            log(
                 f"{what}: {100 * min(done, total) // total} %{self._time_left(what, done, total)}"
                 if total
                 else what

@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from bittygpt.terminal.console import draws, duration, printable, talk, talk_console
-from bittygpt.terminal.ladder import Rung, place_on
-from bittygpt.training.reports import EvalReport, SampleReport, StepReport
+from bittygpt.terminal.baselines import BaselineLoss, compare_with
+from bittygpt.terminal.console import draws, duration, log, log_console, printable
+from bittygpt.training.events import EvalReport, SampleReport, StepReport
 
 LINE_EVERY = 1.0  # seconds between two plain lines, at least
 SHOWN_CHARACTERS = 300  # of a sample; metrics.jsonl has it whole
@@ -29,7 +29,7 @@ class TrainingDisplay:
         total_steps: int | Callable[[], int | None],
         first_step: int,
         show: bool = True,
-        ladder: Sequence[Rung] = (),
+        ladder: Sequence[BaselineLoss] = (),
         deadline: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`total_steps` may be a forecast that changes; `deadline` gives the seconds until one, if there is one."""
@@ -42,7 +42,7 @@ class TrainingDisplay:
         self._notice = ""
         self._live: Live | None = None
         if show and draws():
-            self._live = Live(get_renderable=lambda: self.__rich__(), console=talk_console())
+            self._live = Live(get_renderable=lambda: self.__rich__(), console=log_console())
 
     def __enter__(self) -> "TrainingDisplay":
         if self._live:
@@ -75,13 +75,13 @@ class TrainingDisplay:
             and (time.monotonic() - self._last_line >= LINE_EVERY or report.step == self._total)
         ):
             self._last_line = time.monotonic()
-            talk(f"step {report.step}/{self._total or '?'}  " + "  ".join(self._facts(report)))
+            log(f"step {report.step}/{self._total or '?'}  " + "  ".join(self._facts(report)))
 
     def evaluation(self, report: EvalReport) -> None:
         """Show an evaluation; it stays above the live part."""
         self._eval = report
         bits = "" if report.val_bpb is None else f"  {report.val_bpb:.3f} bits per byte"
-        place = place_on(self._ladder, report.val_loss)
+        place = compare_with(self._ladder, report.val_loss)
         self.say(f"step {report.step}  val loss {report.val_loss:.4f}{bits}{'  ' * bool(place)}{place}")
 
     def sample(self, report: SampleReport) -> None:
@@ -98,7 +98,7 @@ class TrainingDisplay:
             with suppress(OSError):
                 self._live.console.print(message, markup=False)
         else:
-            talk(message)
+            log(message)
 
     def _facts(self, report: StepReport) -> list[str]:
         facts = [
@@ -134,7 +134,7 @@ class TrainingDisplay:
             rows.add_row(Text("  ".join(self._facts(self._step))))
         if self._eval is not None:
             rows.add_row(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))
-            if place := place_on(self._ladder, self._eval.val_loss):
+            if place := compare_with(self._ladder, self._eval.val_loss):
                 rows.add_row(Text(place))
         if self._notice:
             rows.add_row(Text(self._notice, style="bold"))

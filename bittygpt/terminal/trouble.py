@@ -1,7 +1,7 @@
 """What a run says of trouble that it came through."""
 
 from bittygpt.terminal.console import duration
-from bittygpt.training.reports import LowSpaceReport, OutOfTimeReport, RewindReport, SmallerMicroBatchReport
+from bittygpt.training.events import LowSpaceReport, OutOfTimeReport, RewindReport, SmallerMicroBatchReport
 
 SHOWN_CHARACTERS = 80
 Trouble = RewindReport | LowSpaceReport | SmallerMicroBatchReport | OutOfTimeReport

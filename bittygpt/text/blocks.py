@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from bittygpt.errors import DataError
+from bittygpt.text.builtin.stories import story
 from bittygpt.text.compression import COMPRESSED, OpenText, open_text
 from bittygpt.text.documents import ReadOptions
 from bittygpt.text.long_document import LongDocument
 from bittygpt.text.pieces import Block, FileRange, Position
 from bittygpt.text.sources import Source
-from bittygpt.text.stories import story
 
 READ_SIZE = 1 << 18
 BLOCK_BYTES = 1 << 19

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bittygpt.errors import BadRecordError
 from bittygpt.text.pieces import Block
-from bittygpt.text.pretokenization import well_formed
+from bittygpt.tokenizer.pretokenization import well_formed
 
 
 @dataclass(frozen=True)

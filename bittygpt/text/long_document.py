@@ -10,7 +10,7 @@ from typing import IO, Literal
 from bittygpt.errors import DataError
 from bittygpt.text.documents import new_digest
 from bittygpt.text.pieces import Position, Stretch
-from bittygpt.text.pretokenization import safe_cut
+from bittygpt.tokenizer.pretokenization import safe_cut
 
 READ_SIZE = 1 << 18
 STRETCH_CHARACTERS = 1 << 19

@@ -10,8 +10,8 @@ from typing import Literal
 
 from bittygpt.errors import DataError, SourceMissingError
 from bittygpt.files import sha256_of
+from bittygpt.text.builtin.stories import NUM_STORIES, story
 from bittygpt.text.compression import COMPRESSED
-from bittygpt.text.stories import NUM_STORIES, story
 
 BUILTIN = "builtin:stories"
 KINDS: tuple[Literal["txt", "jsonl", "parquet"], ...] = ("txt", "jsonl", "parquet")

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.micro_batch import runs
-from bittygpt.training.parallel import is_sharded, let_go_of_gathered
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.micro_batch import runs
+from bittygpt.training.distributed.parallel import is_sharded, reshard
+from bittygpt.training.distributed.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def evaluate(
         if stopped:
             break
     model.train(was_training)
-    let_go_of_gathered(model)
+    reshard(model)
     if stopped:
         return None
     total, tokens, num_bytes = ranks.sum(sums.to(device.torch_device) if device.is_cuda else sums).tolist()

@@ -7,26 +7,26 @@ from torch import Tensor, nn
 
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import Batch
-from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.accelerate import accelerate, prepare_for_compile
 from bittygpt.engine.cuda_graphs import CudaGraphs
 from bittygpt.errors import OutOfMemoryError
-from bittygpt.training.compiling import compiling_pays
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.memory import (
+from bittygpt.training.devices.compiling import compiling_pays
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.memory import (
     estimate_memory,
     micro_batch_sizes,
     num_trained,
     out_of_memory,
     usable_memory,
 )
-from bittygpt.training.micro_batch import largest_that_fits, next_smaller, runs
+from bittygpt.training.devices.micro_batch import largest_that_fits, next_smaller, runs
+from bittygpt.training.distributed.parallel import no_sync, shard_model, wrap_in_ddp
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
-from bittygpt.training.parallel import keep_gradients_local, shard_model, share_gradients
 from bittygpt.training.step import (
-    NO_CLOCK,
+    NO_BROADCAST,
+    Broadcast,
     StepResult,
-    Word,
     compute_gradients,
     micro_batch_loss,
     update_weights,
@@ -67,11 +67,13 @@ class Executor:
             else train.compile
         )
         if self.shards > 1:
-            settle(model)  # before its weights are shared out
+            prepare_for_compile(model)  # before its weights are shared out
             shard_model(model, ranks, device, self.compile_it)
         else:
             model.to(device.torch_device)
-            settle(model)  # where its weights are: RoPE's table follows them before anything is compiled
+            prepare_for_compile(
+                model
+            )  # where its weights are: RoPE's table follows them before anything is compiled
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
         self._graphs = self._new_graphs()
@@ -92,7 +94,7 @@ class Executor:
         self.model.train()
         whole_graph = self.compile_it and self.shards == 1  # a sharded model's layers are compiled one by one
         model: nn.Module = torch.compile(self.model) if whole_graph else self.model  # type: ignore[assignment]
-        self._trained = share_gradients(model, self.ranks)
+        self._trained = wrap_in_ddp(model, self.ranks)
         if self.ranks.world_size > 1 and self.shards == 1:
             self._let_buckets_settle(batch)
         if self.device.refuses_memory and self.shards == 1:  # ranks that share a model cannot try alone
@@ -136,14 +138,14 @@ class Executor:
         """Passes forward and backward as in a step, with the room taken that the optimizer will want."""
         moments = torch.empty(self.moments * num_trained(self.model), device=self.device.torch_device)
         own = batch.rows(*self.ranks.rows(len(batch.ids)))
-        with keep_gradients_local(self._trained, local=True):
+        with no_sync(self._trained, local=True):
             # Twice, if a step has several: beside the second lie the gradients of the first.
             for first in range(0, min(2 * size, self.sequences), size):
                 micro_batch_loss(self._trained, own.rows(first, first + size), self.device).backward()
         del moments
         self.model.zero_grad(set_to_none=True)
 
-    def gradients(self, batch: Batch, stop_asked: bool, word: Word = NO_CLOCK) -> StepResult:
+    def gradients(self, batch: Batch, stop_asked: bool, broadcast: Broadcast = NO_BROADCAST) -> StepResult:
         """Gradients of a step; the weights stay as they are.
 
         Where memory runs out and `train.micro_batch_size` is auto, all is done again with micro-batches of half the
@@ -164,7 +166,7 @@ class Executor:
                     device=self.device,
                     ranks=self.ranks,
                     stop_asked=stop_asked,
-                    word=word,
+                    broadcast=broadcast,
                     captured=self._graphs.passes,
                 )
             )

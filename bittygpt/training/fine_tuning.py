@@ -5,11 +5,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bittygpt.core import TransformerLM
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ConfigError
 from bittygpt.layouts.hf_folder import copy_weights, is_hf_folder
-from bittygpt.training.checkpoint import load_checkpoint, other_formulas, read_state
-from bittygpt.training.checkpoint_folder import find_checkpoint
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.training.checkpoints.checkpoint import load_checkpoint, other_formulas, read_state
+from bittygpt.training.checkpoints.checkpoint_folder import find_checkpoint
 
 
 def start_from(

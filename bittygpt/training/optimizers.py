@@ -104,10 +104,10 @@ def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:
     assert optim.warmup_steps is not None
     if optim.schedule == "constant":
         return constant_schedule(step, optim.lr, optim.warmup_steps)
-    course = (step, optim.lr, optim.min_lr, optim.warmup_steps, total_steps)
+    schedule = (step, optim.lr, optim.min_lr, optim.warmup_steps, total_steps)
     if optim.schedule == "wsd":
-        return wsd_schedule(*course, decay_fraction=optim.decay_fraction)
-    return cosine_schedule(*course)
+        return wsd_schedule(*schedule, decay_fraction=optim.decay_fraction)
+    return cosine_schedule(*schedule)
 
 
 def learning_rate_of_progress(

@@ -1,19 +1,16 @@
 """Going back from a divergence: the state in hand or an earlier one, and the data that is left out from then on."""
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 from bittygpt.data.batches import Batch
 from bittygpt.training.divergence import MOST_REWINDS, TEXT_TOKENS, WITHIN_STEPS
-from bittygpt.training.reports import DivergedReport, Report, RewindReport
+from bittygpt.training.events import DivergedReport, Report, RewindReport
+from bittygpt.training.state import TrainingState
 from bittygpt.training.step import StepResult
-
-if TYPE_CHECKING:
-    from bittygpt.training.loop import Trainer
 
 
 def rewind(
-    trainer: "Trainer", number: int, batch: Batch, result: StepResult, reason: str
+    trainer: TrainingState, number: int, batch: Batch, result: StepResult, reason: str
 ) -> Generator[Report, None, bool]:
     """Leave out the batch that diverged, or go further back; True: give up.
 
@@ -34,15 +31,15 @@ def rewind(
     return False
 
 
-def give_up(trainer: "Trainer", val_loss: float) -> Generator[Report, None, bool]:
+def give_up(trainer: TrainingState, val_loss: float) -> Generator[Report, None, bool]:
     """An evaluation has found the weights ruined, by the update before it: the run ends without them; True."""
-    trainer.saver.set_aside(trainer.step)
+    trainer.saver.quarantine(trainer.step)
     yield DivergedReport(trainer.step, f"the validation loss is {val_loss:.4g}")
     return True
 
 
-def _go_back(trainer: "Trainer") -> None:
+def _go_back(trainer: TrainingState) -> None:
     """Everything as it was at the last checkpoint before this step, or at the start; but what is left out stays."""
     rewinds = trainer.guard.rewinds
-    trainer.take_up(trainer.saver.go_back(before=trainer.step))
+    trainer.load_state(trainer.saver.go_back(before=trainer.step))
     trainer.guard.rewinds = rewinds

@@ -13,12 +13,12 @@ from torch.optim import Optimizer
 
 from bittygpt.data.batches import Batch
 from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.parallel import keep_gradients_local, whole
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.parallel import full_tensor, no_sync
+from bittygpt.training.distributed.ranks import Ranks
 
 
-class Word(NamedTuple):
+class Broadcast(NamedTuple):
     """What rank 0 says of a step: the share of the run that it completes, and whether there is time for a pause then.
 
     The last step (progress 1) is followed by a checkpoint and an evaluation, whatever `may_pause` says.
@@ -28,7 +28,7 @@ class Word(NamedTuple):
     may_pause: bool = True
 
 
-NO_CLOCK = Word()
+NO_BROADCAST = Broadcast()
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class StepResult:
     loss: float
     grad_norm: float
     stop_asked: bool = False
-    word: Word = NO_CLOCK
+    broadcast: Broadcast = NO_BROADCAST
 
     @property
     def is_finite(self) -> bool:
@@ -66,14 +66,14 @@ def compute_gradients(
     device: Device,
     ranks: Ranks,
     stop_asked: bool = False,
-    word: Word = NO_CLOCK,
+    broadcast: Broadcast = NO_BROADCAST,
     captured: Callable[[Tensor, Tensor, int], Tensor | None] = lambda *_: None,
 ) -> StepResult:
     """Put the clipped gradients of a step's global batch into the model; the weights stay as they are.
 
     The loss is the sum over all valid targets of all micro-batches on all ranks, divided once by their number: the
     same whichever way the batch is cut. The ranks exchange gradients once, after the last micro-batch. `stop_asked`
-    travels with the loss, so that all ranks learn of a signal that any of them got, and so does the `word` of rank 0.
+    travels with the loss, so that all ranks learn of a signal that any of them got; so does what rank 0 broadcasts.
     `captured` is tried before `forward_and_backward`: the same, unless it gives None (`engine/cuda_graphs.py`).
     """
     num_valid = max(1, batch.num_valid())
@@ -82,19 +82,19 @@ def compute_gradients(
     for parameter in parameters:
         parameter.grad = None
 
-    told = [*map(float, word)] if ranks.is_main else [0.0] * len(word)
-    sums = device.tensor_of([0.0, float(stop_asked), *told])
+    from_main = [*map(float, broadcast)] if ranks.is_main else [0.0] * len(broadcast)
+    sums = device.tensor_of([0.0, float(stop_asked), *from_main])
     for first in range(0, len(own.ids), micro_batch_size):
         micro = own.rows(first, first + micro_batch_size)
         is_last = first + micro_batch_size >= len(own.ids)
-        with keep_gradients_local(model, local=not is_last):
+        with no_sync(model, local=not is_last):
             loss = captured(micro.ids, micro.targets, num_valid)
             sums[0] += forward_and_backward(model, micro, num_valid, device, ranks) if loss is None else loss
 
     ranks.sum(sums)
-    grad_norm = whole(clip_grad_norm(parameters, grad_clip))
+    grad_norm = full_tensor(clip_grad_norm(parameters, grad_clip))
     total, stop, progress, may_pause = sums.tolist()
-    return StepResult(total, grad_norm.item(), stop > 0, Word(progress, may_pause > 0))
+    return StepResult(total, grad_norm.item(), stop > 0, Broadcast(progress, may_pause > 0))
 
 
 def update_weights(

@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch
-from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.accelerate import accelerate, prepare_for_compile
 from bittygpt.engine.allocator import keep_freed_memory
 from bittygpt.engine.cuda_graphs import CudaGraphs
-from bittygpt.engine.language_model import FusedTransformerLM
+from bittygpt.engine.layers.language_model import FusedTransformerLM
 from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import compute_gradients, micro_batch_loss, update_weights
 
@@ -87,7 +87,7 @@ def ours(shape: Shape, device: Device, name: str) -> Contender:
     sizes = (shape.vocabulary, shape.context, shape.width, shape.layers, shape.heads)
     config = ModelConfig(*sizes, d_ff=shape.feed_forward, tie_embeddings=True)
     model = accelerate(TransformerLM(config)).to(device.torch_device)
-    settle(model)
+    prepare_for_compile(model)
     trained: nn.Module = torch.compile(model) if device.is_cuda else model
     settings = SimpleNamespace(
         name="muon" if name == OURS_MUON else "adamw",

@@ -24,10 +24,10 @@ import torch
 from safetensors.torch import save_file
 
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.export.huggingface import config_files, huggingface_weights
+from bittygpt.export.huggingface.folder import config_files, huggingface_weights
 from bittygpt.sampling.batch import Batch, Sample
-from bittygpt.sampling.decoder import Decoder
-from bittygpt.sampling.kv_cache import common_capacity
+from bittygpt.sampling.decoding.decoder import Decoder
+from bittygpt.sampling.decoding.kv_cache import common_capacity
 from bittygpt.sampling.options import SamplingOptions
 
 SHAPE = ModelConfig(vocab_size=10_000, context_length=512, d_model=256, num_layers=6, num_heads=8)

@@ -11,7 +11,7 @@ import torch
 from contenders import GRAD_CLIP, LEARNING_RATE, Contender, random_batch
 from shapes import NANOGPT, Shape
 
-from bittygpt.training.devices import Device
+from bittygpt.training.devices.device import Device
 
 
 def peer(shape: Shape, device: Device, name: str, folder: Path) -> Contender:

@@ -21,14 +21,14 @@ import torch
 from bittygpt.commands.train_setup import prepare, set_up
 from bittygpt.config import load_config
 from bittygpt.core import TransformerLM, clip_grad_norm
-from bittygpt.terminal.run_log import RunLog
 from bittygpt.terminal.training import TrainingDisplay
-from bittygpt.training.devices import choose_device
-from bittygpt.training.distributed import Ranks
+from bittygpt.tracking.run_log import RunLog
+from bittygpt.training.checkpoints.run_folder import RunFolder
+from bittygpt.training.checkpoints.run_lock import run_lock
+from bittygpt.training.devices.device import choose_device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.loop import Trainer
 from bittygpt.training.optimizers import build_optimizers, learning_rate
-from bittygpt.training.run_folder import RunFolder
-from bittygpt.training.run_lock import run_lock
 from bittygpt.training.step import update_weights
 
 BLOCK = 50

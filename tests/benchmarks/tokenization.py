@@ -35,8 +35,8 @@ tokenizer.train([sys.argv[1]], trainer)
 """
 TIKTOKEN = """
 import sys, time, tiktoken
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.text.pretokenization import GPT_2_PATTERN
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.tokenizer.pretokenization import GPT_2_PATTERN
 ranks = {token: i for i, token in enumerate(Tokenizer.load(sys.argv[2]).vocabulary) if i}
 encoding = tiktoken.Encoding("x", pat_str=GPT_2_PATTERN, mergeable_ranks=ranks, special_tokens={})
 documents = open(sys.argv[1], "rb").read().decode().split("<|endoftext|>")

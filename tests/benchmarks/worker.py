@@ -23,7 +23,7 @@ from shapes import MATRIX_RATE, NANOCHAT, NANOGPT, OURS_BF16, WITHOUT_C, Shape
 from torch.autograd import DeviceType
 
 from bittygpt.engine.cuda_graphs import CAPTURED
-from bittygpt.training.devices import Device, choose_device, has_bf16
+from bittygpt.training.devices.device import Device, choose_device, has_bf16
 
 # A product by any of its names in PyTorch. Fused attention holds two products and a softmax: it is counted apart.
 NAMES = ("mm", "addmm", "addmm_", "bmm", "baddbmm", "baddbmm_", "_addmm_activation", "mv")

@@ -5,10 +5,10 @@ import torch
 
 from bittygpt.checks.runner import THEMES, make
 from bittygpt.core import AdamW, MultiHeadAttention
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.engine.feed_forward import SiLUGate
 from bittygpt.engine.kernels import c_compiler
-from bittygpt.sampling.kv_cache import KeyValueCache
+from bittygpt.engine.layers.feed_forward import SiLUGate
+from bittygpt.sampling.decoding.kv_cache import KeyValueCache
+from bittygpt.tokenizer.tokenizer import Tokenizer
 from tests.checks.mutations import C_MUTATIONS, MUTATIONS
 
 CHECKS = {check.name: check for checks in THEMES.values() for check in checks}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bittygpt.checks.finding import Check, Finding, NotChecked, counted, difference, equal, worst_of
-from bittygpt.checks.outcome import PACKAGE, tell
+from bittygpt.checks.outcome import PACKAGE, describe_error
 from bittygpt.checks.runner import THEMES, make
 from bittygpt.core import TransformerLM
 from bittygpt.terminal.checks import PROMISE
@@ -54,12 +54,12 @@ def test_an_error_is_a_finding_with_its_place(subject):
 def test_an_error_outside_of_the_package_is_sought_where_the_check_says():
     with pytest.raises(ZeroDivisionError) as caught:
         1 / 0  # noqa: B018
-    assert tell(caught.value, "bittygpt/core/x.py") == (
+    assert describe_error(caught.value, "bittygpt/core/x.py") == (
         "ZeroDivisionError: division by zero",
         "bittygpt/core/x.py",
     )
-    assert tell(RuntimeError("\n  first\nsecond"), "y") == ("RuntimeError: first", "y")
-    assert tell(RuntimeError(), "y") == ("RuntimeError", "y")
+    assert describe_error(RuntimeError("\n  first\nsecond"), "y") == ("RuntimeError: first", "y")
+    assert describe_error(RuntimeError(), "y") == ("RuntimeError", "y")
 
 
 def test_what_cannot_be_checked_is_skipped_and_random_numbers_are_the_checks_own(subject):

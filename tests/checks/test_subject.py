@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from bittygpt.checks.data import own_tokens_fit
-from bittygpt.checks.optimizers import LR, after_steps
 from bittygpt.checks.runner import THEMES, make
 from bittygpt.checks.subject import CONTEXT, D_FF, LAYERS, NARROWEST, VOCABULARY, WIDTH, shrunk
+from bittygpt.checks.suite.data import own_tokens_fit
+from bittygpt.checks.suite.optimizers import LR, after_steps
 from bittygpt.core import SGD, ModelConfig
-from bittygpt.data.prepare import prepare_tokens
+from bittygpt.data.preparation.prepare import prepare_tokens
 
 VARIANTS = [
     ("optim.name=sgd", "model.activation=relu2", "model.tie_embeddings=true", "model.context_length=1"),

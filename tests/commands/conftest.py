@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from bittygpt.data.bpe_training import train_bpe
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.data.word_counts import count_words
+from bittygpt.data.preparation.word_counts import count_words
+from bittygpt.tokenizer.bpe_training import train_bpe
+from bittygpt.tokenizer.tokenizer import Tokenizer
 from tests.commands.run_at_hand import saved_run
 
 CONFIG = """

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from bittygpt.config import config_to_yaml, load_config
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.training.checkpoint import begin_checkpoint, save_checkpoint
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.run_folder import RunFolder
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.training.checkpoints.checkpoint import begin_checkpoint, save_checkpoint
+from bittygpt.training.checkpoints.run_folder import RunFolder
+from bittygpt.training.distributed.ranks import Ranks
 
 
 def saved_run(folder: Path, tokenizer: Tokenizer, changes: dict | None = None) -> Path:

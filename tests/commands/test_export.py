@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 from bittygpt.commands import export as command
 from bittygpt.commands import export_formats
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import CheckpointError, ExportError, UsageError
-from bittygpt.export import onnx_model
-from bittygpt.export.hf_tokenizer import tokenizer_files
-from bittygpt.export.huggingface import config_files
+from bittygpt.export.huggingface.folder import config_files
+from bittygpt.export.huggingface.tokenizer import tokenizer_files
+from bittygpt.export.onnx import model as onnx_model
 from bittygpt.layouts import huggingface
-from bittygpt.training.checkpoint import load_checkpoint
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.training.checkpoints.checkpoint import load_checkpoint
 
 transformers = pytest.importorskip("transformers")
 TEXT = "The owl said hello to the fox, and the foxes didn't say a thing to the owls at all. " * 10

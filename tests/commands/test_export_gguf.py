@@ -7,9 +7,9 @@ import gguf
 import pytest
 
 from bittygpt.commands import export as command
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
 from bittygpt.layouts import huggingface
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 pytest.importorskip("xllamacpp")
 SPECIAL = ["<|endoftext|>"]

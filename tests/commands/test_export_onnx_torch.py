@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from bittygpt.commands import export as command
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ExportError, UsageError
-from bittygpt.export import onnx_model, torch_program, torch_reader
+from bittygpt.export.onnx import model as onnx_model
+from bittygpt.export.torch_export import program as torch_program
+from bittygpt.export.torch_export import reader as torch_reader
 from bittygpt.layouts import huggingface
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

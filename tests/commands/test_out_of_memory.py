@@ -37,8 +37,13 @@ EXPORT = ["export", "--ckpt", "runs/tiny", "--format", "hf", "--out", "out", "--
     ("module", "name", "arguments", "words"),
     [
         ("bittygpt.commands.train_setup", "_build", TRAIN, ("on cpu", "weights 0.00 GB", "model.d_model")),
-        ("bittygpt.commands.sample", "load_checkpoint", SAMPLE, ("weights take", "--num-samples")),
-        ("bittygpt.sampling.kv_cache", "KeyValueCache.set_length", SAMPLE, ("keys and values of 6", "cpu")),
+        ("bittygpt.commands.sample.command", "load_checkpoint", SAMPLE, ("weights take", "--num-samples")),
+        (
+            "bittygpt.sampling.decoding.kv_cache",
+            "KeyValueCache.set_length",
+            SAMPLE,
+            ("keys and values of 6", "cpu"),
+        ),
         ("bittygpt.commands.export", "load_checkpoint", EXPORT, ("weights take", "--no-verify")),
         ("bittygpt.commands.export_formats", "huggingface_weights", EXPORT, ("weights take", "--no-verify")),
     ],

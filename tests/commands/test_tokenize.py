@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
-from bittygpt.data.tokenizer import Tokenizer
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bittygpt.engine.kernels import cpu
-from bittygpt.training.checkpoint_folder import find_fault
+from bittygpt.training.checkpoints.checkpoint_folder import find_fault
 
 STEP_FIELDS = [
     *("event", "step", "tokens", "loss", "grad_norm", "lr", "tokens_per_second", "mfu", "data_wait"),

@@ -5,8 +5,8 @@ import torch
 
 from bittygpt.commands.export import export
 from bittygpt.core import TransformerLM
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.training.checkpoint import load_checkpoint
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.training.checkpoints.checkpoint import load_checkpoint
 from bittygpt.training.fine_tuning import start_from
 
 transformers = pytest.importorskip("transformers")

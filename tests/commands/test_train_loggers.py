@@ -18,7 +18,7 @@ main()
 """
 BREAK = """
 import sys
-import bittygpt.terminal.loggers as loggers
+import bittygpt.tracking.loggers as loggers
 def break_it(logger):
     take, calls = logger.take, []
     def fail(self, event):

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from bittygpt.training.checkpoint_folder import find_fault
+from bittygpt.training.checkpoints.checkpoint_folder import find_fault
 
 BY_CLOCK = ["train.max_steps=null", "train.eval_every=40", "train.save_every=30"]
 

@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 
-from bittygpt.training.checkpoint_folder import find_fault
+from bittygpt.training.checkpoints.checkpoint_folder import find_fault
 
 LONG = ["train.max_steps=100000", "train.save_every=100000", "train.eval_every=100000"]
 PLANT = """

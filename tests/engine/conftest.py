@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from bittygpt.engine import attention, block, feed_forward, loss, rmsnorm
+from bittygpt.engine.layers import attention, block, feed_forward, loss, rmsnorm
 
 
 @pytest.fixture

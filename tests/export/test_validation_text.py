@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import DataError
 from bittygpt.export import validation_text
 from bittygpt.export.validation_text import ValidationText, read_validation_text
 from bittygpt.files import write_json
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 SPECIAL = ["<|endoftext|>"]
 TOKENIZER = Tokenizer([b"<|endoftext|>", *(bytes([value]) for value in range(256))], SPECIAL)

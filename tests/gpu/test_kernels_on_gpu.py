@@ -9,8 +9,12 @@ import torch.nn.functional as F
 
 from bittygpt.core import ModelConfig, RotaryEmbedding, TransformerLM, cross_entropy
 from bittygpt.engine import kernels
-from bittygpt.engine.accelerate import accelerate, settle
-from bittygpt.engine.loss import chunked_linear_cross_entropy, chunked_token_losses, linear_cross_entropy
+from bittygpt.engine.accelerate import accelerate, prepare_for_compile
+from bittygpt.engine.layers.loss import (
+    chunked_linear_cross_entropy,
+    chunked_token_losses,
+    linear_cross_entropy,
+)
 from bittygpt.engine.optimizers import FusedAdam, FusedAdamW
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -100,7 +104,7 @@ def test_a_model_with_targets_has_the_gradients_of_its_formulas(compiled, qk_nor
     torch.compiler.reset()
     expected_loss = model(ids, targets_BT=targets)
     expected = torch.autograd.grad(expected_loss, parameters)
-    settle(accelerate(model))
+    prepare_for_compile(accelerate(model))
     loss = (torch.compile(model) if compiled else model)(ids, targets_BT=targets)
     found = torch.autograd.grad(loss, parameters)
     assert loss.item() == pytest.approx(expected_loss.item(), rel=1e-4)

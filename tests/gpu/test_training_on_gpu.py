@@ -10,12 +10,12 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM, cross_entropy
 from bittygpt.data.batches import Batch
-from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.accelerate import accelerate, prepare_for_compile
 from bittygpt.engine.cuda_graphs import CudaGraphs
 from bittygpt.engine.optimizers import FusedAdamW as AdamW
 from bittygpt.engine.optimizers import FusedMuon as Muon
-from bittygpt.training.devices import choose_device
-from bittygpt.training.distributed import Ranks
+from bittygpt.training.devices.device import choose_device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.step import compute_gradients, micro_batch_loss, update_weights
 
 pytestmark = [
@@ -46,7 +46,7 @@ def optimizers_of(model, kind, **settings):
 def a_fast_copy(model):
     """Ready to be compiled, too."""
     fast = accelerate(copy.deepcopy(model))
-    settle(fast)
+    prepare_for_compile(fast)
     fast.zero_grad()
     return fast.cuda()
 

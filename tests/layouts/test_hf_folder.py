@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.tokenizer import Tokenizer
 from bittygpt.errors import ConfigError
 from bittygpt.layouts import hf_folder
 from bittygpt.layouts.hf_folder import copy_weights, is_hf_folder
+from bittygpt.tokenizer.tokenizer import Tokenizer
 
 SHAPE = {
     "context_length": 48,
@@ -39,7 +39,7 @@ def read(folder, model, tokenizer):
 
 def logits_there(theirs, folder, ids):
     """Of transformers, sorted as our tokenizer has the tokens."""
-    from bittygpt.data.tokenizer_json import vocabulary_of
+    from bittygpt.tokenizer.tokenizer_json import vocabulary_of
 
     path = folder / "tokenizer.json"
     order = torch.tensor(vocabulary_of(json.loads(path.read_text()), path).ids_there)

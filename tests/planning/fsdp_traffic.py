@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 
 

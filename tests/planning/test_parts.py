@@ -14,7 +14,7 @@ from bittygpt.planning.parts import (
     parameters_by_part,
     shapes_in_checkpoint,
 )
-from bittygpt.training.checkpoint import optimizer_tensors, save_tensors
+from bittygpt.training.checkpoints.checkpoint import optimizer_tensors, save_tensors
 from bittygpt.training.optimizers import build_optimizers
 
 SHAPES = [{}, {"qk_norm": True, "tie_embeddings": True}, {"activation": "gelu"}, {"num_kv_heads": 1}]

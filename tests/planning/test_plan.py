@@ -11,8 +11,8 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import evaluation_batches
 from bittygpt.planning.faults import disk_faults, memory_faults
 from bittygpt.planning.plan import DiskPlan, due, evaluation_windows, plan_disk, plan_time
-from bittygpt.training.devices import Device
-from bittygpt.training.memory import estimate_memory
+from bittygpt.training.devices.device import Device
+from bittygpt.training.devices.memory import estimate_memory
 
 
 def config(**train):

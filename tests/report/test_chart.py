@@ -5,7 +5,7 @@ import math
 import re
 
 from bittygpt.report.chart import Mark, Series, draw_chart, thinned
-from bittygpt.terminal.ladder import Rung
+from bittygpt.terminal.baselines import BaselineLoss
 
 
 def test_a_long_line_keeps_its_ends_and_its_extremes_and_loses_its_length():
@@ -29,7 +29,7 @@ def test_a_gap_is_a_gap_also_in_a_long_line():
 
 
 def test_places_are_where_the_values_are():
-    chart = draw_chart("k", "t", "u", [Series("s", [(0, 0.0), (10, 4.0)])], rungs=[Rung("half", 2.0)])
+    chart = draw_chart("k", "t", "u", [Series("s", [(0, 0.0), (10, 4.0)])], rungs=[BaselineLoss("half", 2.0)])
     (x0, y0), (x1, y1) = re.findall(r"(\d+) (\d+)", chart.lines[0].path)
     assert (int(x0), int(x1)) == (0, 10_000)
     assert int(y0) > int(y1), "up is more"
@@ -47,7 +47,7 @@ def test_one_point_is_a_dot_and_none_is_no_error():
 
 
 def test_labels_stand_apart_and_within_and_marks_do_not_write_over_each_other():
-    rungs = [Rung(str(i), 2 + i / 1000) for i in range(8)]
+    rungs = [BaselineLoss(str(i), 2 + i / 1000) for i in range(8)]
     chart = draw_chart("k", "t", "u", [Series("s", [(0, 9.0), (100, 2.0)], label="s 2.0")], rungs=rungs)
     places = [place for place, *_ in chart.labels]
     assert len(places) == 9

@@ -7,8 +7,8 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.sampling.batch import Batch, Sample
-from bittygpt.sampling.decoder import Decoder
-from bittygpt.sampling.kv_cache import common_capacity
+from bittygpt.sampling.decoding.decoder import Decoder
+from bittygpt.sampling.decoding.kv_cache import common_capacity
 from bittygpt.sampling.options import SamplingOptions
 
 END = 0

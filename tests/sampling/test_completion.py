@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bittygpt.data.tokenizer import StreamingDecoder, Tokenizer
 from bittygpt.sampling.completion import Completion, StopScanner
 from bittygpt.sampling.generate import NewToken
+from bittygpt.tokenizer.tokenizer import StreamingDecoder, Tokenizer
 
 END = 0
 TOKENIZER = Tokenizer([b"<|endoftext|>", *(bytes([b]) for b in range(256))], ["<|endoftext|>"])

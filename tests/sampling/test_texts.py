@@ -6,7 +6,7 @@ import torch
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.sampling.batch import Batch
 from bittygpt.sampling.completion import Completion
-from bittygpt.sampling.decoder import Decoder
+from bittygpt.sampling.decoding.decoder import Decoder
 from bittygpt.sampling.options import SamplingOptions
 from bittygpt.sampling.texts import complete, rows_that_fit
 

@@ -8,12 +8,12 @@ from PIL import Image
 from rich.console import Console
 
 from bittygpt.terminal import preparation, training
+from bittygpt.terminal.baselines import BaselineLoss, baselines_of, compare_with
 from bittygpt.terminal.console import duration
-from bittygpt.terminal.ladder import Rung, place_on, rungs_of
-from bittygpt.terminal.loss_plot import draw_losses, smoothed
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.terminal.training import TrainingDisplay
-from bittygpt.training.reports import EvalReport, StepReport
+from bittygpt.tracking.loss_plot import draw_losses, smoothed
+from bittygpt.training.events import EvalReport, StepReport
 
 
 def report(step, mfu=None):
@@ -80,13 +80,13 @@ def test_with_a_deadline_it_is_the_time_until_then_that_is_left_and_the_steps_ar
 )
 def test_a_loss_has_its_place_on_the_ladder(capsys, loss, place):
     rungs = [("uniform", 9.21), ("xz", 4.14), ("bigram", 5.53)]
-    ladder = rungs_of({"report": {"baselines": [{"name": name, "loss": at} for name, at in rungs]}})
-    assert place_on(ladder, loss) == place
+    ladder = baselines_of({"report": {"baselines": [{"name": name, "loss": at} for name, at in rungs]}})
+    assert compare_with(ladder, loss) == place
     with TrainingDisplay(10, 0, ladder=ladder) as display:
         display.evaluation(EvalReport(1, loss, None, 1.0))
     assert capsys.readouterr().err.endswith(f"{loss:.4f}  {place}\n")
-    assert rungs_of({"format": 1}) == []
-    assert place_on([], loss) == ""
+    assert baselines_of({"format": 1}) == []
+    assert compare_with([], loss) == ""
 
 
 def test_other_ranks_show_nothing(capsys):
@@ -100,7 +100,7 @@ def test_other_ranks_show_nothing(capsys):
 def test_the_live_display_fits_the_terminal(monkeypatch, width):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=width, highlight=False)
-    monkeypatch.setattr(training, "talk_console", lambda: console)
+    monkeypatch.setattr(training, "log_console", lambda: console)
     monkeypatch.setattr(training, "draws", lambda: True)
     with TrainingDisplay(1000, 0) as display:
         display.step(report(500))
@@ -160,7 +160,12 @@ def test_the_picture_is_a_png_of_a_readable_size(tmp_path, with_evals):
     events = [{"event": "step", "step": i, "loss": 2 + math.exp(-i / 30)} for i in range(1, 100)]
     if with_evals:
         events += [{"event": "eval", "step": i, "val_loss": 2.2} for i in (50, 100)]
-    ladder = [Rung("uniform", 5.55), Rung("bigram", 2.41), Rung("trigram", 2.4), Rung("xz", 2.38)]
+    ladder = [
+        BaselineLoss("uniform", 5.55),
+        BaselineLoss("bigram", 2.41),
+        BaselineLoss("trigram", 2.4),
+        BaselineLoss("xz", 2.38),
+    ]
     draw_losses(events, tmp_path / "loss.png", "a run", ladder)
     with Image.open(tmp_path / "loss.png") as image:
         assert image.size == (960, 600)
@@ -179,7 +184,9 @@ def test_the_words_above_the_picture_end_within_it(tmp_path):
         {"event": "eval", "step": i, "val_loss": 100.0 + i / 1e6, "val_bpb": 123.456}
         for i in (900_000, 1_000_000)
     ]
-    draw_losses(evals, tmp_path / "loss.png", "a run", [Rung("uniform", 166.0), Rung("trigram", 82.0)])
+    draw_losses(
+        evals, tmp_path / "loss.png", "a run", [BaselineLoss("uniform", 166.0), BaselineLoss("trigram", 82.0)]
+    )
     with Image.open(tmp_path / "loss.png") as image:
         margin = image.convert("L").crop((952, 0, 960, 100))
     assert margin.getextrema() == (255, 255)
@@ -187,9 +194,9 @@ def test_the_words_above_the_picture_end_within_it(tmp_path):
 
 def test_a_simple_model_far_above_all_else_is_left_out_of_the_picture(tmp_path):
     events = [{"event": "step", "step": i, "loss": 7.0 - i} for i in range(1, 5)]
-    ladder = [Rung("uniform", 5.55), Rung("bigram", 2.41)]
+    ladder = [BaselineLoss("uniform", 5.55), BaselineLoss("bigram", 2.41)]
     draw_losses(events, tmp_path / "without.png", "a run", ladder)
-    draw_losses(events, tmp_path / "with.png", "a run", [Rung("xz", 80.0), *ladder])
+    draw_losses(events, tmp_path / "with.png", "a run", [BaselineLoss("xz", 80.0), *ladder])
     assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
 
 

@@ -12,10 +12,10 @@ from pyarrow import parquet
 from bittygpt.errors import DataError
 from bittygpt.text import blocks
 from bittygpt.text.blocks import read_source
+from bittygpt.text.builtin.stories import story
 from bittygpt.text.documents import ReadOptions, digest_of
 from bittygpt.text.pieces import Block, Position
 from bittygpt.text.sources import BUILTIN, Source
-from bittygpt.text.stories import story
 
 START = Position()
 SIZES = st.tuples(*[st.integers(1, 20)] * 3)

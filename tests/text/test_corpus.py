@@ -13,11 +13,11 @@ from pyarrow import parquet
 
 from bittygpt.errors import DataError
 from bittygpt.text import blocks, long_document
+from bittygpt.text.builtin.stories import story
 from bittygpt.text.corpus import Corpus
 from bittygpt.text.documents import ReadOptions, digest_of, documents_of, validation_test
 from bittygpt.text.pieces import Block, Position
 from bittygpt.text.sources import BUILTIN, Source
-from bittygpt.text.stories import story
 
 END = "<|endoftext|>"
 START = Position()

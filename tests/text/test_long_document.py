@@ -12,7 +12,7 @@ from bittygpt.text import long_document
 from bittygpt.text.documents import digest_of
 from bittygpt.text.long_document import LongDocument
 from bittygpt.text.pieces import Position
-from bittygpt.text.pretokenization import WORD
+from bittygpt.tokenizer.pretokenization import WORD
 
 BEGIN, END = Position(1, 70), Position(1, 99)
 

@@ -11,11 +11,11 @@ import torch
 from bittygpt.config import config_to_yaml, load_config
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.shards import TokenSplit
-from bittygpt.data.tokenizer import Tokenizer
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.tokenizer.tokenizer import Tokenizer
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.loop import Trainer
-from bittygpt.training.process_clock import process_age
+from bittygpt.training.timing.process_clock import process_age
 
 CONFIG = """
 data: {train: [unused.txt]}

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from bittygpt.training.checkpoint_folder import list_checkpoints, newest_good
+from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints, newest_good
 from bittygpt.training.divergence import MOST_REWINDS, NATS, WINDOW, DivergenceGuard
 from bittygpt.training.step import StepResult
 

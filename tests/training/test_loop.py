@@ -9,9 +9,9 @@ import torch
 
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.errors import OutOfMemoryError
-from bittygpt.training.checkpoint_folder import list_checkpoints, newest_good
+from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints, newest_good
 from bittygpt.training.evaluation import Evaluation
-from bittygpt.training.reports import EvalReport, InterruptedReport, SavedReport, StepReport
+from bittygpt.training.events import EvalReport, InterruptedReport, SavedReport, StepReport
 
 
 def numbers(reports):

@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from bittygpt.training.checkpoint import read_state
-from bittygpt.training.checkpoint_folder import newest_good
-from bittygpt.training.course import has_ended
-from bittygpt.training.distributed import Ranks
-from bittygpt.training.step import Word
-from bittygpt.training.time_budget import CLOSING_SECONDS, DRAWING_SECONDS
+from bittygpt.training.checkpoints.checkpoint import read_state
+from bittygpt.training.checkpoints.checkpoint_folder import newest_good
+from bittygpt.training.distributed.ranks import Ranks
+from bittygpt.training.step import Broadcast
+from bittygpt.training.timing.progress import has_ended
+from bittygpt.training.timing.time_budget import CLOSING_SECONDS, DRAWING_SECONDS
 
 BUDGET = 60
 ENDING = DRAWING_SECONDS + CLOSING_SECONDS
@@ -33,7 +33,7 @@ class Ticking:
 
 @pytest.fixture
 def on_time(make_trainer, monkeypatch):
-    """A function that makes a trainer with its clock: `trainer.pace.clock`."""
+    """A function that makes a trainer with its clock: `trainer.timer.clock`."""
 
     def make(*overrides, clock=None, **options):
         clock = clock or Ticking()
@@ -64,7 +64,7 @@ def test_it_ends_on_time_saved_and_evaluated_with_the_learning_rate_at_its_end(o
     trainer = on_time()
     reports = finish(trainer)
     last = reports.StepReport[-1]
-    assert 0.98 * BUDGET <= trainer.pace.clock() + ENDING <= BUDGET
+    assert 0.98 * BUDGET <= trainer.timer.clock() + ENDING <= BUDGET
     assert last.step == reports.EvalReport[-1].step == reports.SavedReport[-1].step == trainer.total_steps
     assert last.lr == pytest.approx(1e-3)
     assert max(r.lr for r in reports.StepReport) == pytest.approx(1e-2, rel=0.01)
@@ -81,7 +81,7 @@ def test_stopped_and_resumed_it_has_the_rest_of_the_time(on_time, finish, stop_a
     second = on_time(clock=Ticking(now=4.0))
     second.resume(newest_good(second.saver.folder, pytest.fail))
     after = finish(second)
-    used = first.pace.clock() + second.pace.clock() + ENDING
+    used = first.timer.clock() + second.timer.clock() + ENDING
     assert 0.98 * BUDGET <= used <= BUDGET * 1.01
     lrs = [r.lr for r in before.StepReport + after.StepReport]
     assert [r.step for r in before.StepReport + after.StepReport] == list(range(1, len(lrs) + 1))
@@ -92,7 +92,7 @@ def test_stopped_and_resumed_it_has_the_rest_of_the_time(on_time, finish, stop_a
 
 def test_a_last_evaluation_that_was_cut_off_by_a_stop_is_made_up_for(on_time, finish):
     first = on_time()
-    is_last = lambda: first.course.is_over(first.step)  # noqa: E731
+    is_last = lambda: first.progress.is_over(first.step)  # noqa: E731
     reports = list(first.run(is_last, {}))
     assert type(reports[-1]).__name__ == "InterruptedReport"
     second = on_time(clock=Ticking(now=1.0))
@@ -107,7 +107,7 @@ def test_an_evaluation_that_does_not_end_is_broken_off_and_the_run_is_over(on_ti
     """The last one, or one before it: a checkpoint of the last step is there all the same."""
     trainer = on_time(f"train.eval_every={every}", "train.save_every=1000000")
     trainer.validation.expected_seconds = lambda *_: 1.0
-    trainer.pace.clock.evaluation = 100.0
+    trainer.timer.clock.evaluation = 100.0
     reports = finish(trainer)
     assert [(r.what, r.step) for r in reports.OutOfTimeReport] == [("evaluation", trainer.step)]
     assert (trainer.step == 40) == (every == 40)
@@ -130,7 +130,7 @@ def test_shortly_before_the_end_nothing_is_made_but_what_follows_the_last_step(o
 
 def test_a_signal_in_an_evaluation_is_an_interruption_as_ever(on_time):
     trainer = on_time()
-    asked = lambda: trainer.pace.clock() > 3 + 40 * 0.5 + 1.5  # noqa: E731
+    asked = lambda: trainer.timer.clock() > 3 + 40 * 0.5 + 1.5  # noqa: E731
     reports = list(trainer.run(asked, {}))
     assert (type(reports[-1]).__name__, reports[-1].step) == ("InterruptedReport", 40)
 
@@ -168,7 +168,7 @@ def test_a_divergence_costs_time_but_does_not_move_the_end(on_time, finish):
     trainer.executor.gradients = planted
     reports = finish(trainer)
     assert [r.rewind.at for r in reports.RewindReport] == [71]
-    assert 0.98 * BUDGET <= trainer.pace.clock() + ENDING <= BUDGET
+    assert 0.98 * BUDGET <= trainer.timer.clock() + ENDING <= BUDGET
     assert reports.StepReport[-1].lr == pytest.approx(1e-3)
 
 
@@ -177,8 +177,10 @@ def test_the_word_of_rank_0_is_what_all_ranks_hear(on_time, monkeypatch):
     trainer = on_time()
     batch = trainer.batches.batch(1)
     trainer.executor.start(batch)
-    assert trainer.executor.gradients(batch, False, Word(0.25, False)).word == Word(0.25, False)
+    assert trainer.executor.gradients(batch, False, Broadcast(0.25, False)).broadcast == Broadcast(
+        0.25, False
+    )
     monkeypatch.setattr(Ranks, "sum", lambda _self, numbers: numbers.add_(torch.tensor([0, 0, 0.25, 1.0])))
     trainer.executor.ranks = trainer.ranks = Ranks(rank=1, world_size=1)
-    heard = trainer.executor.gradients(batch.rows(0, 4), False, Word(0.75, True))
-    assert heard.word == Word(0.25, True)
+    heard = trainer.executor.gradients(batch.rows(0, 4), False, Broadcast(0.75, True))
+    assert heard.broadcast == Broadcast(0.25, True)

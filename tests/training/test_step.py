@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from bittygpt.core import IGNORE_INDEX, AdamW, ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch
-from bittygpt.training.devices import Device
-from bittygpt.training.distributed import Ranks
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.step import compute_gradients, update_weights
 
 CPU = Device(torch.device("cpu"), "fp32")

@@ -32,7 +32,7 @@ class FusedAdam(FusedOptimizer, Adam):
         super().__setstate__(state)
         self._tables = {}  # a copy's tensors lie elsewhere
 
-    def lasting(self) -> list[object]:
+    def tensors_kept(self) -> list[object]:
         """The tables of addresses."""
         return list(self._tables.values())
 

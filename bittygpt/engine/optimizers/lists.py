@@ -67,7 +67,7 @@ class FusedOptimizer(Optimizer):
             for weights in alike.values():
                 yield weights, group
 
-    def lasting(self) -> list[object]:
+    def tensors_kept(self) -> list[object]:
         """What the last update has put on the device, and a captured one would read again."""
         return []
 

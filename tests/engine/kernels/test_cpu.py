@@ -4,11 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bittygpt.engine.feed_forward import silu_gate, silu_gate_gradients
 from bittygpt.engine.kernels import cpu
 from bittygpt.engine.kernels.cpu import without_c
+from bittygpt.engine.layers.feed_forward import silu_gate, silu_gate_gradients
+from bittygpt.engine.layers.rmsnorm import norm_gradients, normalized
 from bittygpt.engine.optimizers.grad_clip import clip_grad_norm
-from bittygpt.engine.rmsnorm import norm_gradients, normalized
 
 pytestmark = pytest.mark.skipif(not cpu.work_in(torch.float32), reason="there is no C compiler")
 PRECISIONS = [torch.float32, torch.bfloat16]

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bittygpt.engine import loss as chunked_loss
-from bittygpt.engine.loss import chunked_linear_cross_entropy, chunked_token_losses
+from bittygpt.engine.layers import loss as chunked_loss
+from bittygpt.engine.layers.loss import chunked_linear_cross_entropy, chunked_token_losses
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
 from bittygpt.engine.kernels import cross_entropy as kernels

@@ -5,8 +5,8 @@ import torch
 
 from bittygpt.core import MultiHeadAttention, RotaryEmbedding
 from bittygpt.core.rope import apply_rotary as formula
-from bittygpt.engine import attention as fast_attention
-from bittygpt.engine.accelerate import accelerate, settle
+from bittygpt.engine.accelerate import accelerate, prepare_for_compile
+from bittygpt.engine.layers import attention as fast_attention
 
 pytest.importorskip("triton", reason="Triton is not installed: it is there for Linux on x86-64 alone")
 from bittygpt.engine.kernels import rope as kernels
@@ -79,7 +79,7 @@ def test_attention_computes_with_it(compiled, launches):
     x, weights = torch.randn(2, 2, 5, 24, device=DEVICE)
     x.requires_grad_()
     expected = a_pass(attention, x, weights)
-    settle(accelerate(attention))
+    prepare_for_compile(accelerate(attention))
     fast = torch.compile(attention, backend="aot_eager", fullgraph=True) if compiled else attention
     found = a_pass(fast, x, weights)
     assert launches == [False, True]

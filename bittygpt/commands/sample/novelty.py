@@ -1,0 +1,65 @@
+"""`bittygpt sample --novelty`: what of a generated text stands in the training data already."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bittygpt.config import RunConfig
+from bittygpt.data.analysis.novelty import Novelty, measure_novelty
+from bittygpt.data.analysis.shingle_index import open_index
+from bittygpt.data.prepared import PreparedTokens, read_manifest
+from bittygpt.errors import UsageError
+from bittygpt.terminal.preparation import PreparationProgress
+from bittygpt.training.checkpoints.checkpoint import read_state
+
+SHOWN_CHARACTERS = 200
+
+
+class NoveltyMeter:
+    """Measures the samples of a checkpoint against the tokens that it was trained on."""
+
+    def __init__(self, config: RunConfig, checkpoint: Path) -> None:
+        """Make the index, if it is not there.
+
+        Raises:
+            UsageError: the tokens are not in the run's data.dir, or are others now.
+        """
+        folder = Path(config.data.dir).expanduser()
+        manifest = read_manifest(folder)
+        if manifest is None:
+            raise UsageError(
+                f"--novelty compares with the training tokens, and there are none in {folder}; call it where the run "
+                "was trained, or make them again with `bittygpt tokenize`"
+            )
+        prepared = PreparedTokens(folder, manifest)
+        if read_state(checkpoint).get("data_hash", prepared.hash()) != prepared.hash():
+            raise UsageError(
+                f"--novelty compares with the training tokens, and {folder} holds others than {checkpoint} was "
+                "trained on; make them again with `bittygpt tokenize`"
+            )
+        self.tokenizer = prepared.tokenizer
+        with PreparationProgress() as progress:
+            self.index = open_index(folder, prepared.split("train"), prepared.hash(), progress)
+
+    def fields(self, token_ids: Sequence[int]) -> dict[str, Any]:
+        """What a sample's JSON record says of its generated tokens."""
+        novelty, text = self._measure(token_ids)
+        return {
+            "longest_copied_tokens": novelty.longest,
+            "longest_copied_text": text,
+            "seen_8grams": novelty.seen,
+        }
+
+    def line(self, token_ids: Sequence[int]) -> str:
+        """The same for a person."""
+        novelty, text = self._measure(token_ids)
+        shown = text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+        copied = f"{novelty.longest} of {len(token_ids)} tokens in a row"
+        if novelty.seen is None:  # too short for an 8-gram
+            return f"novelty: {copied} are in the training data: {shown!r}"
+        return f"novelty: {novelty.seen:.0%} of the 8-grams are in the training data, and {copied}: {shown!r}"
+
+    def _measure(self, token_ids: Sequence[int]) -> tuple[Novelty, str]:
+        novelty = measure_novelty(list(token_ids), self.index)
+        copied = token_ids[novelty.first : novelty.first + novelty.longest]
+        return novelty, self.tokenizer.decode(list(copied))

@@ -1,0 +1,106 @@
+"""From pieces of text to tokens, with what the data report needs to know of them: the work of one worker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bittygpt.data.analysis.near_duplicates import Sketches, sketch_documents
+from bittygpt.text.documents import ReadOptions, digest_of, documents_of, validation_test
+from bittygpt.text.pieces import Piece, Position, Stretch
+from bittygpt.tokenizer.tokenizer import Tokenizer
+
+SPLITS = ("train", "val")
+
+
+@dataclass(frozen=True)
+class EncodedDocuments:
+    """The documents of one piece that belong to one split.
+
+    Attributes:
+        tokens: the ids of all of them, every document followed by `<|endoftext|>`.
+        lengths: the tokens of each document that ends here, that end included, (documents,) int64.
+        open_tokens: tokens at the end of a document that does not end here.
+        digests: one for each document that ends here, (documents,) uint64.
+        token_counts: (V,), how often each entry of the vocabulary stands in `tokens`.
+        num_bytes: of their text.
+    """
+
+    tokens: npt.NDArray[np.integer]
+    lengths: npt.NDArray[np.int64]
+    open_tokens: int
+    digests: npt.NDArray[np.uint64]
+    token_counts: npt.NDArray[np.int64]
+    num_bytes: int
+    sketches: Sketches
+
+
+@dataclass(frozen=True)
+class EncodedPiece:
+    """A piece of the corpus as tokens; `splits` has those of its splits that got any."""
+
+    end: Position
+    bytes_read: int
+    skipped: int
+    splits: dict[str, EncodedDocuments]
+
+
+class EncodingJob:
+    """Encodes pieces, one call a piece, in whatever process."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, options: ReadOptions, val_fraction: float, sample_one_in: int
+    ) -> None:
+        """
+        Args:
+            sample_one_in: how many documents stand behind one that is compared with others.
+        """
+        self._tokenizer, self._options, self._sample_one_in = tokenizer, options, sample_one_in
+        self._val_fraction = val_fraction
+        self._end = tokenizer.end_of_text_id
+
+    def __call__(self, task: tuple[Piece, int]) -> EncodedPiece:
+        """Encode a piece; the number beside it is how much of the corpus is read with it."""
+        piece, bytes_read = task
+        if isinstance(piece, Stretch):
+            return EncodedPiece(piece.end, bytes_read, 0, {piece.split: self._stretch(piece)})
+        texts, skipped = documents_of(piece, self._options)
+        digests = [digest_of(text) for text in texts]
+        if piece.split is not None:
+            return EncodedPiece(
+                piece.end, bytes_read, skipped, {piece.split: self._documents(texts, digests)}
+            )
+        is_val = list(map(validation_test(self._val_fraction), digests))
+        splits = {}
+        for name, wanted in (("train", False), ("val", True)):
+            if wanted in is_val:
+                splits[name] = self._documents(
+                    [text for text, val in zip(texts, is_val, strict=True) if val is wanted],
+                    [digest for digest, val in zip(digests, is_val, strict=True) if val is wanted],
+                )
+        return EncodedPiece(piece.end, bytes_read, skipped, splits)
+
+    def _documents(self, texts: Sequence[str], digests: Sequence[int]) -> EncodedDocuments:
+        array = self._tokenizer.encode_documents(texts)
+        lengths = np.diff(np.flatnonzero(array == self._end), prepend=-1)
+        names = np.array(digests, dtype=np.uint64)
+        num_bytes = sum(len(text.encode()) for text in texts)
+        sketches = sketch_documents(array, lengths, names, self._sample_one_in)
+        return EncodedDocuments(array, lengths, 0, names, self._count(array), num_bytes, sketches)
+
+    def _count(self, tokens: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
+        return np.bincount(tokens, minlength=self._tokenizer.vocab_size)
+
+    def _stretch(self, stretch: Stretch) -> EncodedDocuments:
+        tokens = self._tokenizer.encode_documents([stretch.text])
+        tokens = tokens if stretch.is_last else tokens[:-1]
+        return EncodedDocuments(
+            tokens,
+            np.array([len(tokens)] if stretch.is_last else [], dtype=np.int64),
+            0 if stretch.is_last else len(tokens),
+            np.array([stretch.digest] if stretch.is_last else [], dtype=np.uint64),
+            self._count(tokens),
+            len(stretch.text.encode()),
+            Sketches.none(),
+        )

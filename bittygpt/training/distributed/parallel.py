@@ -1,0 +1,109 @@
+"""One model on many devices, by PyTorch's own engines: DDP where each holds all of it, FSDP2 where each holds a part.
+
+DDP: Li et al. 2020. Fully sharded: Rajbhandari et al. 2020 (ZeRO, stage 3), Zhao et al. 2023. FSDP2 is imported only
+when a model is sharded, as that takes a second.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bittygpt.core import TransformerLM
+from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+
+def shard_model(model: TransformerLM, ranks: Ranks, device: Device, compile_it: bool) -> None:
+    """Cut every parameter into as many parts as there are ranks; each keeps one. A layer is whole while it computes.
+
+    Layers reach the device one after the other, so that it never holds the whole model. Each is compiled for itself:
+    the gathering in between is no part of the graph.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.torch_device.type, (ranks.world_size,))
+    for layer in model.layers:
+        if compile_it:
+            layer.compile()
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+def wrap_in_ddp(model: nn.Module, ranks: Ranks) -> nn.Module:
+    """The model as every rank trains it: after a backward pass all hold the mean of all ranks' gradients."""
+    if ranks.world_size == 1 or is_sharded(model):
+        return model
+    shared = DistributedDataParallel(model)
+    # they are tables, the same on all ranks, and need not be sent with every pass
+    shared.broadcast_buffers = False
+    return shared
+
+
+@contextmanager
+def no_sync(model: nn.Module, local: bool) -> Iterator[None]:
+    """No exchange of gradients after the backward passes within, for all micro-batches but the last."""
+    if is_sharded(model):
+        cast("FSDPModule", model).set_requires_gradient_sync(not local)
+        yield
+    elif local and isinstance(model, DistributedDataParallel):
+        with model.no_sync():
+            yield
+    else:
+        yield
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether each rank holds a part of it alone."""
+    return hasattr(model, "set_requires_gradient_sync")
+
+
+def reshard(model: nn.Module) -> None:
+    """After a pass without gradients: what was gathered for it would go into the next one, and get no gradient."""
+    if is_sharded(model):
+        cast("FSDPModule", model).reshard()
+
+
+def full_tensor(tensor: Tensor) -> Tensor:
+    """A tensor of which the ranks hold parts, put together; all ranks must ask for it."""
+    return cast("DTensor", tensor).full_tensor() if _is_dtensor(tensor) else tensor
+
+
+def local_shard(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor: all, where it is not shared out."""
+    return cast("DTensor", tensor).to_local() if _is_dtensor(tensor) else tensor
+
+
+def _is_dtensor(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")
+
+
+def like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A whole tensor, laid out and placed as a parameter is: on its device, and this rank's part where it is shared."""
+    value = value.to(parameter.device)
+    if not _is_dtensor(parameter):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    layout = cast("DTensor", parameter)
+    return distribute_tensor(value, layout.device_mesh, layout.placements, src_data_rank=None)
+
+
+def copy_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy in main memory of what this rank holds of every parameter."""
+    return {name: local_shard(p.detach()).cpu().clone() for name, p in model.named_parameters()}
+
+
+@torch.no_grad()
+def put_back(model: nn.Module, copy: dict[str, Tensor]) -> None:
+    """Undo what happened to the parameters since `copy_of`."""
+    for name, parameter in model.named_parameters():
+        local_shard(parameter).copy_(copy[name])
