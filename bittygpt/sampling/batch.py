@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bittygpt.sampling.choice import choose, generator_for
-from bittygpt.sampling.decoding.decoders import AnyDecoder
+from bittygpt.sampling.decoding.choose_decoder import AnyDecoder
 from bittygpt.sampling.options import NewToken, SamplingOptions
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bittygpt.core import TransformerLM
 from bittygpt.sampling.batch import Batch, Sample
-from bittygpt.sampling.decoding.decoders import decoder_for
+from bittygpt.sampling.decoding.choose_decoder import decoder_for
 from bittygpt.sampling.decoding.kv_cache import common_capacity
 from bittygpt.sampling.options import NewToken, SamplingOptions
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from bittygpt.commands.sample.texts import Sampler, Speed, write
 from bittygpt.errors import UsageError
-from bittygpt.sampling.decoding.decoders import AnyDecoder, decoder_for
+from bittygpt.sampling.decoding.choose_decoder import AnyDecoder, decoder_for
 from bittygpt.sampling.texts import complete
 from bittygpt.stop_signals import take_ctrl_c
 from bittygpt.terminal.console import log, result_while_read

@@ -16,7 +16,7 @@ from bittygpt.core import TransformerLM
 from bittygpt.errors import UsageError
 from bittygpt.sampling.batch import Batch
 from bittygpt.sampling.completion import Completion
-from bittygpt.sampling.decoding.decoders import AnyDecoder, decoder_for
+from bittygpt.sampling.decoding.choose_decoder import AnyDecoder, decoder_for
 from bittygpt.sampling.decoding.kv_cache import common_capacity
 from bittygpt.sampling.options import SamplingOptions
 from bittygpt.sampling.texts import Show, complete, rows_that_fit

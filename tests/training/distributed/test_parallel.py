@@ -9,8 +9,10 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices.device import Device
+from bittygpt.training.distributed import parallel
 from bittygpt.training.distributed.parallel import (
     copy_of,
+    full_tensor,
     is_sharded,
     like,
     local_shard,
@@ -18,7 +20,7 @@ from bittygpt.training.distributed.parallel import (
     shard_model,
     wrap_in_ddp,
 )
-from bittygpt.training.distributed.ranks import Ranks, parallel
+from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.step import compute_gradients
 
 CPU = Device(torch.device("cpu"), "fp32")

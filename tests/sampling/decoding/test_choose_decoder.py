@@ -9,8 +9,8 @@ from torch import nn
 
 from bittygpt.core import TransformerLM, rms_norm
 from bittygpt.engine.accelerate import accelerate
+from bittygpt.sampling.decoding.choose_decoder import decoder_for
 from bittygpt.sampling.decoding.decoder import Decoder
-from bittygpt.sampling.decoding.decoders import decoder_for
 from bittygpt.sampling.decoding.formula_decoder import FormulaDecoder
 from bittygpt.sampling.generate import SamplingOptions, generate
 from tests.sampling.conftest import PLAIN
