@@ -1,8 +1,8 @@
 """The model, arranged for generation: one token of each text at a time, with as few and as large steps as possible.
 
-It computes what a model of `bittygpt.core` computes, if `choose_decoder.py` says so. Weights that multiply the same vector
-lie side by side, put there once, transposed so that rows are read as they lie in memory; nothing is kept for a backward
-pass; and attention looks at the cache. It holds a copy of the weights; a model that learns on needs a new one.
+It computes what a model of `bittygpt.core` computes, if `choose_decoder.py` says so. Weights that multiply the same
+vector lie side by side, put there once, transposed so that rows are read as they lie in memory; nothing is kept for a
+backward pass; and attention looks at the cache. It holds a copy of the weights; a model that learns on needs a new one.
 
 Shapes: N rows (positions of one prompt, or one position of several texts), D d_model, H heads, G key/value heads,
 d head dimension, F d_ff, V vocabulary.
