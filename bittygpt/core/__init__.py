@@ -13,49 +13,6 @@ from bittygpt.core.muon import Muon
 from bittygpt.core.optimizer import Optimizer
 from bittygpt.core.rmsnorm import RMSNorm, rms_norm
 from bittygpt.core.rope import RotaryEmbedding
-from bittygpt.core.schedule import (
-    constant_schedule,
-    cosine_decay,
-    cosine_schedule,
-    wsd_decay,
-    wsd_schedule,
-)
+from bittygpt.core.schedule import constant_schedule, cosine_decay, cosine_schedule, wsd_decay, wsd_schedule
 from bittygpt.core.sgd import SGD
 from bittygpt.core.transformer import TransformerBlock, TransformerLM
-
-__all__ = [
-    "IGNORE_INDEX",
-    "SGD",
-    "Adam",
-    "AdamW",
-    "Embedding",
-    "FeedForward",
-    "GatedFeedForward",
-    "Linear",
-    "ModelConfig",
-    "MultiHeadAttention",
-    "Muon",
-    "Optimizer",
-    "RMSNorm",
-    "RotaryEmbedding",
-    "SwiGLU",
-    "TransformerBlock",
-    "TransformerLM",
-    "clip_grad_norm",
-    "constant_schedule",
-    "cosine_decay",
-    "cosine_schedule",
-    "cross_entropy",
-    "entropy",
-    "gelu",
-    "kl_divergence",
-    "log_softmax",
-    "relu",
-    "relu2",
-    "rms_norm",
-    "scaled_dot_product_attention",
-    "silu",
-    "softmax",
-    "wsd_decay",
-    "wsd_schedule",
-]

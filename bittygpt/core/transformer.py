@@ -16,11 +16,7 @@ from bittygpt.core.rope import RotaryEmbedding
 
 
 class TransformerBlock(nn.Module):
-    """x + attention(norm(x)), then x + feed_forward(norm(x)).
-
-    The norm stands before each part, not after (Xiong et al. 2020), so that an unbroken sum runs from the embedding
-    to the head and gradients reach every layer.
-    """
+    """x + attention(norm(x)), then x + feed_forward(norm(x)), norms before each part (Xiong et al. 2020)."""
 
     def __init__(self, config: ModelConfig, rope: RotaryEmbedding) -> None:
         super().__init__()
@@ -75,10 +71,8 @@ class TransformerLM(nn.Module):
     ) -> Tensor:
         """ids (B, T) int64 -> logits (B, T, V): row t scores the token after position t, and has seen 0..t alone.
 
-        With targets: the loss in nats, float32, as `cross_entropy` makes it of the logits.
-
-        Raises:
-            ValueError: T is greater than the context length, or targets are none that `cross_entropy` takes.
+        With targets: the loss in nats, float32, as `cross_entropy` makes it of the logits. Raises ValueError where T
+        is greater than the context length, or where `cross_entropy` would for the targets.
         """
         if ids_BT.shape[1] > self.config.context_length:
             raise ValueError(f"{ids_BT.shape[1]} tokens in a context of {self.config.context_length}")
@@ -96,11 +90,10 @@ class TransformerLM(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def flops_per_token(self) -> int:
-        """Floating-point operations of forward and backward for one token of training.
+        """Floating-point operations for one token of training, as Chowdhery et al. 2022 (appendix B) count them.
 
         6 for every weight of a matrix (a multiplication and an addition, once forward, twice backward; a looked-up
-        embedding costs none) and 12 · L · D · T for scores and their use, the mask not taken off, as Chowdhery et
-        al. 2022 (PaLM, appendix B) and every published MFU count it.
+        embedding costs none) and 12 · L · D · T for scores and their use, the mask not taken off.
         """
         config = self.config
         matrices = sum(p.numel() for p in self.layers.parameters() if p.ndim == 2)
