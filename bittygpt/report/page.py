@@ -52,7 +52,7 @@ def _of_one(run: RunRecord) -> dict[str, Any]:
         "headline": _headline(run),
         "charts": charts_of(run) if run.steps or run.evals else [],
         "results": [results(run)],
-        "events_of": events_of(run),
+        "events": events_of(run),
         "samples": [(event["step"], *_shown(event)) for event in spread(run.samples, MOST_SAMPLES)],
         "changed": changed_keys(run.config) if run.config else None,
         "yaml": run.yaml,

@@ -72,7 +72,7 @@ def changed(check: str, function: str, old: str, new: str, overrides: tuple[str,
 
 ADAM, FUSED = "adamw:Adam.update", "engine.optimizers"
 STEP, PASSES = "training.step:compute_gradients", "training.step:forward_and_backward"
-CROSS_ENTROPY, LOSS = "cross_entropy:cross_entropy", "engine.loss"
+CROSS_ENTROPY, LOSS = "cross_entropy:cross_entropy", "engine.layers.loss"
 NORM, TABLE, ATTENTION = "rmsnorm:rms_norm", "rope:RotaryEmbedding.table", "attention"
 BLOCK, MODEL = "transformer:TransformerBlock.forward", "transformer:TransformerLM"
 GROUPS, BATCH = "training.optimizers:build_optimizers", "data.batches:_batch"
@@ -167,26 +167,26 @@ MUTATIONS = [
         "self.ffn(self.ln2(x_BTD))",
         "self.ffn(self.ln2(x_BTD.detach()))",
     ),
-    M("fast-paths-equal-formulas", "engine.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
+    M("fast-paths-equal-formulas", "engine.layers.rmsnorm:norm_gradients", ".sum(dim=0)", ".mean(dim=0)"),
     M(
         "fast-paths-equal-formulas",
-        "engine.feed_forward:silu_gate_gradients",
+        "engine.layers.feed_forward:silu_gate_gradients",
         "slope.mul_(up)",
         "slope",
         elsewhere=True,
     ),
     M(
         "fast-paths-equal-formulas",
-        "engine.block_halves:QueriesKeysValues.gradients",
+        "engine.layers.block_halves:QueriesKeysValues.gradients",
         "addmm_(dv, wv)",
         "addmm_(dv, wk)",
         elsewhere=True,
     ),
-    M("rmsnorm-equals-torch", "engine.rmsnorm:norm_gradients", "value=-1 /", "value=1 /"),
-    M("cache-equals-full-pass", "sampling.decoder:Decoder._shortened", "hypot_(", "add_("),
+    M("rmsnorm-equals-torch", "engine.layers.rmsnorm:norm_gradients", "value=-1 /", "value=1 /"),
+    M("cache-equals-full-pass", "sampling.decoding.decoder:Decoder._normalized", "hypot_(", "add_("),
     M(
         "compiled-equals-eager",
-        "engine.rotary:rotate_by_swapping",
+        "engine.layers.rotary:rotate_by_swapping",
         "stack((-sin, sin)",
         "stack((sin, -sin)",
         elsewhere=True,
@@ -283,10 +283,15 @@ MUTATIONS = [
         "device) / max(1, micro.num_valid())",
     ),
     M("one-batch-is-learned", "training.step:update_weights", "= lr *", "= -lr *"),
-    M("checkpoint-round-trip", "training.checkpoint:restore", "number(tensor)", "1 + number(tensor)"),
     M(
         "checkpoint-round-trip",
-        "training.checkpoint:restore",
+        "training.checkpoints.checkpoint:restore",
+        "number(tensor)",
+        "1 + number(tensor)",
+    ),
+    M(
+        "checkpoint-round-trip",
+        "training.checkpoints.checkpoint:restore",
         "like(parameter, tensor)",
         "like(parameter, 0 * tensor)",
     ),

@@ -122,7 +122,7 @@ KILLED = """
 import os, sys
 import numpy as np
 from bittygpt.data.analysis import shingle_index
-from tests.data.test_shingle_index import split_of
+from tests.data.analysis.test_shingle_index import split_of
 from pathlib import Path
 shingle_index.PART = 16
 folder = Path(sys.argv[1])

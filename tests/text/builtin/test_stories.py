@@ -65,7 +65,7 @@ def test_stories_do_not_depend_on_hash_seed_or_order_of_calls():
 
 def test_importing_reads_no_story():
     code = (
-        "from bittygpt.text import sources, story_template as t\n"
+        "from bittygpt.text.builtin import template as t; from bittygpt.text import sources\n"
         "print([f.cache_info().currsize for f in (t.tables, t.phrases, t.plots)])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -45,7 +45,7 @@ class Run:
         self.guess = guess
         self.timer = StepTimer(lambda: self.now)
         self.progress = BudgetProgress(config, self.timer, lambda: self.now, is_main=True)
-        self.number, self.lrs, self.progress, self.of, self.saved, self.evaluated = 0, [], [], [], [], []
+        self.number, self.lrs, self.shares, self.of, self.saved, self.evaluated = 0, [], [], [], [], []
         if state is not None:
             self.number = state["step"]
             self.progress.restore(state)
@@ -77,7 +77,7 @@ class Run:
             broadcast = self.progress.begin_step(self.number)
             self._spend("step")
             self.lrs.append(self.progress.take_step(self.number, broadcast.progress))
-            self.progress.append(broadcast.progress)
+            self.shares.append(broadcast.progress)
             self.of.append(self.progress.total_steps)
             is_last = self.progress.is_over(self.number)
             if not is_last and not broadcast.may_pause:
@@ -104,8 +104,8 @@ def check(run, budget, min_lr=0.1):
     """On time, saved and evaluated at the end, a learning rate that goes up, down to its end, and never jumps."""
     assert budget * 0.98 <= run.ended_at <= budget * 1.02
     assert run.saved[-1] == run.evaluated[-1] == run.number == run.of[-1]
-    assert run.progress == sorted(run.progress)
-    assert run.progress[-1] == 1
+    assert run.shares == sorted(run.shares)
+    assert run.shares[-1] == 1
     top = run.lrs.index(max(run.lrs))
     assert run.lrs[: top + 1] == sorted(run.lrs[: top + 1])
     assert run.lrs[top:] == sorted(run.lrs[top:], reverse=True)
@@ -198,7 +198,7 @@ def test_so_many_steps_or_the_time_whichever_comes_first(max_steps):
     assert run.number == max_steps
     assert run.lrs[-1] == pytest.approx(0.1)
     assert run.of[10] == max_steps
-    assert run.progress[max_steps // 2 - 1] == pytest.approx(0.5, abs=0.05)
+    assert run.shares[max_steps // 2 - 1] == pytest.approx(0.5, abs=0.05)
     assert run.progress.seconds_left() is None
     by_clock = Run(config_of(300, max_steps=10_000), step=0.5).finish()
     check(by_clock, 300)
@@ -207,7 +207,7 @@ def test_so_many_steps_or_the_time_whichever_comes_first(max_steps):
 
 def test_a_budget_shorter_than_the_start_gives_one_step_and_says_so():
     run = Run(config_of(3), step=0.5).finish()
-    assert (run.number, run.saved, run.progress, run.lrs) == (1, [1], [1.0], [pytest.approx(0.1)])
+    assert (run.number, run.saved, run.shares, run.lrs) == (1, [1], [1.0], [pytest.approx(0.1)])
     assert [(r.what, r.step) for r in run.reports if isinstance(r, OutOfTimeReport)][-1] == ("steps", 0)
     assert has_ended(run.config, run.state)
 
