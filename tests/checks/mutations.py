@@ -146,7 +146,7 @@ MUTATIONS = [
     M("no-look-ahead", f"core.{ATTENTION}:causal_mask", "- num_queries", "- num_queries + 1"),
     M(
         "no-look-ahead",
-        f"engine.{ATTENTION}:causal_attention",
+        f"engine.layers.{ATTENTION}:causal_attention",
         "is_causal=from_the_start",
         "is_causal=False",
         elsewhere=True,
