@@ -4,18 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple
 
 from bittygpt.report.axes import SIZE, Axis, axis_for, label
 from bittygpt.terminal.baselines import BaselineLoss
+from bittygpt.tracking.labels import spread_labels
 
 BUCKETS = 300  # of a line, along its chart; each keeps its lowest and its highest point
 MOST_DOTS = 60  # a line of more points has no dot at each
 LABEL_HEIGHT = 0.062  # of a chart, that two labels need
 COLOURS = 8
-MARK_WIDTH, MARK_ENDS = (
-    0.14,
-    0.86,
-)  # of a chart, that the name of a mark needs, and where the last one may stand
+PATTERNS = 5  # of dashes, so that the lines of baselines can be told apart
+MARK_WIDTH, MARK_ENDS = 0.14, 0.86  # of a chart: what a mark's name needs, and where the last one may stand
 
 Points = Sequence[tuple[float, float]]
 
@@ -54,6 +54,15 @@ class DrawnLine:
     dots: str
 
 
+class Label(NamedTuple):
+    """A name on the right: where it stands, the end of its own line, text, and the class of its colour or dashes."""
+
+    place: float
+    own: float
+    text: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class Chart:
     """A picture: what the template needs, places in percent of the plot, from its top and left."""
@@ -72,7 +81,7 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     right_ticks: list[tuple[float, str]] = field(default_factory=list)
     right_unit: str = ""
-    labels: list[tuple[float, str, str]] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
 
 
 def draw_chart(
@@ -172,20 +181,22 @@ def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:
     return out
 
 
-def _labels(series: Sequence[Series], rungs: Sequence[BaselineLoss], y: Axis) -> list[tuple[float, str, str]]:
-    """Place from the top, text and class of the names on the right, apart from each other."""
-    wanted = [(y.place(rung.loss), f"{rung.name} {rung.loss:.2f}", "rung") for rung in rungs]
+def _labels(series: Sequence[Series], rungs: Sequence[BaselineLoss], y: Axis) -> list[Label]:
+    """The names on the right, from the lowest line to the highest, apart from each other."""
+    wanted = [
+        (y.place(rung.loss), f"{rung.name} {rung.loss:.2f}", f"rung p{number % PATTERNS}")
+        for number, rung in enumerate(rungs)
+    ]
     for line in series:
         ends = [value for _, value in line.points if math.isfinite(value)]
         if line.label and ends:
             wanted.append((min(1.0, max(0.0, y.place(ends[-1]))), line.label, f"c{line.colour % COLOURS}"))
     wanted.sort()
-    places = [place for place, *_ in wanted]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + LABEL_HEIGHT)
-    for i in reversed(range(len(places))):  # those that were pushed out at the top push the others down
-        places[i] = min(places[i], 1.0 - LABEL_HEIGHT * (len(places) - 1 - i))
-    return [(100 - 100 * place, text, kind) for place, (_, text, kind) in zip(places, wanted, strict=True)]
+    places = spread_labels([own for own, *_ in wanted], LABEL_HEIGHT)
+    return [
+        Label(100 - 100 * place, 100 - 100 * own, text, kind)
+        for place, (own, text, kind) in zip(places, wanted, strict=True)
+    ]
 
 
 def _in_words(line: Series) -> str:

@@ -44,7 +44,7 @@ def charts_of_several(runs: Sequence[RunRecord], names: Sequence[str]) -> list[C
 
 def _series(index: int, name: str, line: Points, dots: bool, is_named: bool) -> Series:
     last = next((value for _, value in reversed(line) if math.isfinite(value)), math.nan)
-    label = f"{name} {last:.3f}" if is_named else name
+    label = f"{last:.3f} {name}" if is_named else name  # a long name is cut at its end
     return Series(name, line, index, "line" if index < COLOURS else "dashed", dots, label)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bittygpt.files import atomic_file
 from bittygpt.terminal.baselines import BaselineLoss, compare_with
+from bittygpt.tracking.labels import spread_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 LABEL_HEIGHT = 0.05  # of the picture, that two names need
 MOST_DOTS = 60  # a line of more evaluations has no dot at each
 FAR_ABOVE = 1.2  # times the larger of a blind guess and the worst training loss
+DASHES = (
+    (1, 3),
+    (4, 4),
+    (8, 4),
+    (8, 3, 1, 3),
+    (14, 4),
+)  # of the baselines, so that they can be told apart in grey
 TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 
 
@@ -34,8 +42,8 @@ def draw_losses(
     axes = figure.add_subplot()
     drawn = _worth_drawing(ladder, [event["loss"] for event in steps])
     labels = [(rung.loss, f"{rung.name} {rung.loss:.2f}", QUIET) for rung in drawn]
-    for rung in drawn:
-        axes.axhline(rung.loss, color="#8b949e", linestyle=(0, (4, 4)), linewidth=0.9)
+    for number, rung in enumerate(drawn):
+        axes.axhline(rung.loss, color="#8b949e", linestyle=(0, DASHES[number % len(DASHES)]), linewidth=0.9)
     x, y = [event["step"] for event in steps], smoothed([event["loss"] for event in steps])
     axes.plot(x, [event["loss"] for event in steps], color=TRAINING, alpha=0.3, linewidth=0.7)
     axes.plot(x, y, color=TRAINING, linewidth=2, marker="o" if len(steps) == 1 else None, markersize=4.5)
@@ -87,22 +95,29 @@ def _worth_drawing(ladder: Sequence[BaselineLoss], losses: Sequence[float]) -> l
 
 
 def _name_lines(axes: "Axes", labels: Sequence[tuple[float, str, str]]) -> None:
-    """The name of each line beside its end (value, text, colour), apart from the others' names."""
+    """The name of each line beside its end (value, text, colour), with a leader line where others push it away."""
     low, high = axes.get_ylim()
-    place = low
-    for value, text, colour in sorted(labels):
-        place = max(value, place + LABEL_HEIGHT * (high - low))
+    labels = sorted(labels)
+    own = [(value - low) / (high - low) for value, *_ in labels]
+    for at, place, (_, text, colour) in zip(own, spread_labels(own, LABEL_HEIGHT), labels, strict=True):
         axes.annotate(
             text,
-            (1, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(6, 0),
-            textcoords="offset points",
+            (1, at),
+            (1.03, place),
+            xycoords="axes fraction",
             va="center",
             color=colour,
             fontweight="normal" if colour == QUIET else "bold",
             fontsize=9.5,
             annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 
