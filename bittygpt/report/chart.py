@@ -75,7 +75,7 @@ class Chart:
     x: Axis
     y: Axis
     lines: list[DrawnLine]
-    rungs: list[tuple[float, BaselineLoss]]
+    baselines: list[tuple[float, BaselineLoss]]
     marks: list[tuple[float, Mark]]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
@@ -91,7 +91,7 @@ def draw_chart(
     series: Sequence[Series],
     *,
     x_name: str = "step",
-    rungs: Sequence[BaselineLoss] = (),
+    baselines: Sequence[BaselineLoss] = (),
     marks: Sequence[Mark] = (),
     right: tuple[float, str] | None = None,
     y: Axis | None = None,
@@ -104,16 +104,18 @@ def draw_chart(
     Args:
         right: factor and unit of a second scale, on the right: its numbers are those on the left times the factor.
         most: labels on the scales at the sides.
-        y: the axis, by default one on which all points and rungs have room.
+        y: the axis, by default one on which all points and baselines have room.
     """
     values = [value for line in series for _, value in line.points]
-    y = y or axis_for([*values, *(rung.loss for rung in rungs)], from_zero=from_zero, may_be_log=may_be_log)
+    y = y or axis_for(
+        [*values, *(baseline.loss for baseline in baselines)], from_zero=from_zero, may_be_log=may_be_log
+    )
     xs = [x for line in series for x, _ in line.points]
     low, high = min(xs, default=0), max(xs, default=1)
     low = 0 if 0 < low < 0.1 * high else low
     x = Axis(low, high) if high > low else Axis(low - 0.5, low + 0.5)
     x_ticks = x.ticks(5) if high > low else [(0.5, label(low))]
-    shown = [rung for rung in rungs if y.low <= rung.loss <= y.high]
+    shown = [baseline for baseline in baselines if y.low <= baseline.loss <= y.high]
     right_ticks = []
     if right is not None:
         scale = Axis(y.low * right[0], y.high * right[0], y.is_log)
@@ -127,7 +129,7 @@ def draw_chart(
         x=x,
         y=y,
         lines=[_draw(line, x, y) for line in series],
-        rungs=[(100 - 100 * y.place(rung.loss), rung) for rung in shown],
+        baselines=[(100 - 100 * y.place(baseline.loss), baseline) for baseline in shown],
         marks=[(100 * x.place(mark.x), mark) for mark in _apart(marks, x)],
         x_ticks=[(100 * place, text) for place, text in x_ticks],
         y_ticks=[(100 - 100 * place, text) for place, text in y.ticks(most)],
@@ -181,11 +183,11 @@ def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:
     return out
 
 
-def _labels(series: Sequence[Series], rungs: Sequence[BaselineLoss], y: Axis) -> list[Label]:
+def _labels(series: Sequence[Series], baselines: Sequence[BaselineLoss], y: Axis) -> list[Label]:
     """The names on the right, from the lowest line to the highest, apart from each other."""
     wanted = [
-        (y.place(rung.loss), f"{rung.name} {rung.loss:.2f}", f"rung p{number % PATTERNS}")
-        for number, rung in enumerate(rungs)
+        (y.place(baseline.loss), f"{baseline.name} {baseline.loss:.2f}", f"baseline p{number % PATTERNS}")
+        for number, baseline in enumerate(baselines)
     ]
     for line in series:
         ends = [value for _, value in line.points if math.isfinite(value)]

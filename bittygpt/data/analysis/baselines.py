@@ -1,4 +1,4 @@
-"""What simple models make of the validation tokens: the ladder that a GPT's loss is read against.
+"""What simple models make of the validation tokens: the baselines that a GPT's loss is read against.
 
 Uniform knows nothing; a unigram knows how often each token occurs; a bigram and a trigram know it behind the one or
 the two tokens before. The three are interpolated as Witten and Bell 1991 have it ("The zero-frequency problem",
@@ -65,7 +65,7 @@ class NGramCounts:
 
 @dataclass(frozen=True)
 class BaselineJob:
-    """The two halves of the ladder, one at a call, so that two threads can share them out.
+    """The two halves of the baselines, one at a call, so that two threads can share them out.
 
     Attributes:
         shards: of each split, as in the manifest.

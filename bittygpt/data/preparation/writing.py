@@ -139,7 +139,7 @@ class CorpusWriter:
         train, val = (self._digests[name].read() for name in SPLITS)
         duplicates = count_duplicates(train, val)
         statistics = self.progress.splits
-        ladder = []
+        baselines = []
         if statistics["val"].tokens:
             shards = {name: self._shards[name].shards for name in SPLITS}
             token_texts = [
@@ -147,12 +147,12 @@ class CorpusWriter:
             ]
             job = BaselineJob(self.folder, shards, token_texts, self.tokenizer.end_of_text_id)
             with ThreadPoolExecutor(2) as threads:  # numpy and lzma let go of the interpreter
-                for rungs in threads.map(job, ("n-grams", "xz")):
-                    ladder += rungs
-                    on_progress("counting n-grams", len(ladder), 5)
+                for found in threads.map(job, ("n-grams", "xz")):
+                    baselines += found
+                    on_progress("counting n-grams", len(baselines), 5)
         epochs = tokens_of_the_run / statistics["train"].tokens
         return data_report(
-            statistics, duplicates, ladder, self.tokenizer.vocabulary, self._num_special, epochs
+            statistics, duplicates, baselines, self.tokenizer.vocabulary, self._num_special, epochs
         )
 
     @property

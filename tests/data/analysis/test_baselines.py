@@ -1,4 +1,4 @@
-"""The ladder against its formulas, summed over dictionaries."""
+"""The baselines against their formulas, summed over dictionaries."""
 
 import lzma
 import math
@@ -72,10 +72,10 @@ def job(tmp_path):
 
 
 def test_losses_are_per_token_and_bits_per_byte_of_their_text(job):
-    rungs = {rung.name: rung for rung in job("n-grams")}
-    assert list(rungs) == ["uniform", "unigram", "bigram", "trigram"]
-    assert rungs["uniform"].loss == pytest.approx(math.log(11))
-    assert rungs["uniform"].bits_per_byte == pytest.approx(math.log2(11) * 1000 / 999)
+    baselines = {baseline.name: baseline for baseline in job("n-grams")}
+    assert list(baselines) == ["uniform", "unigram", "bigram", "trigram"]
+    assert baselines["uniform"].loss == pytest.approx(math.log(11))
+    assert baselines["uniform"].bits_per_byte == pytest.approx(math.log2(11) * 1000 / 999)
     (xz,) = job("xz")
     text = bytes(np.load(job.folder / "val.npy")[:999].astype(np.uint8) + 96)
     assert xz.bits_per_byte == pytest.approx(8 * len(lzma.compress(text)) / 999)
@@ -97,5 +97,5 @@ def test_of_much_text_a_sample_from_all_over_it_is_counted(job, monkeypatch):
 
 def test_a_split_of_special_tokens_has_no_bits_per_byte(job):
     np.save(job.folder / "val.npy", np.zeros(1000, np.uint16))
-    assert [rung.bits_per_byte for rung in job("n-grams")] == [None] * 4
+    assert [baseline.bits_per_byte for baseline in job("n-grams")] == [None] * 4
     assert job("xz") == []
