@@ -1,4 +1,4 @@
-"""A lock that processes hold on a file, and that goes with the process that holds it, however that ends."""
+"""A lock on a file. It is released when the process that holds it ends, however it ends."""
 
 import errno
 import fcntl

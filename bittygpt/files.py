@@ -1,4 +1,4 @@
-"""The one way in which bittygpt writes a file: whole or not at all, also when the power goes."""
+"""How every file is written: completely or not at all, even if the power fails."""
 
 import errno
 import hashlib

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a closed terminal: outside of the training loop an end, within it a wish; asked twice, at once."""
+"""How Ctrl-C, SIGTERM and a closed terminal end a program: at once, or in the training loop after the step in hand."""
 
 import os
 import signal

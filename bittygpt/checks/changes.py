@@ -1,4 +1,4 @@
-"""A check that fails: is it a mistake, or is it that a formula of core was changed by someone who meant it?
+"""Tells an intended change of a formula from a mistake.
 
 An oracle knows the formula as it was. A changed one is therefore held to itself: its gradient must be that of its
 value. What has no gradient, such as an optimizer, must be able to learn.

@@ -1,4 +1,4 @@
-"""What a check is, what it finds, and the ways of comparing that all checks share."""
+"""What a check is, what its result is, and the comparisons that checks share."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""What became of a check. Imports nothing that could be broken: it also tells of code that cannot be imported."""
+"""The outcome of a check. This file imports nothing that an edit could break: it reports code that does not import.
 
 import traceback
 from dataclasses import asdict, dataclass

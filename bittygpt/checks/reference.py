@@ -1,4 +1,4 @@
-"""The same model made of PyTorch's own parts, from the same weights by their names: what ours is compared with.
+"""The same model built of PyTorch's own parts, with the same weights: the oracle for ours.
 
 Shapes: B batch, T positions, D d_model, H heads, G key/value heads, d head dimension, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Makes all checks of a config, one after the other; what a check raises is what it found."""
+"""Runs all checks of a config, one after the other. An exception that a check raises is a failed check."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""What is checked: the user's own config, made small enough for a minute, on the user's own tokens if there are any."""
+"""What is checked: the user's config, made small enough for a minute, with the user's tokens if there are any."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Memory that runs out while a command works with a trained model: what took it, and what to change."""
+"""The message when memory runs out in `sample` or `export`: what took it, and what to change."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One call that gives a model its fast paths. What stands in for what, and where it is proved: README.md, here."""
+"""Gives a model its fast paths, in one call. README.md says which formula each replaces, and where that is tested."""
 
 from typing import TypeVar
 

@@ -1,4 +1,4 @@
-"""Main memory for training: what a step has freed is kept for the next one, and it lies in large pages."""
+"""Host memory for training: what a step frees is kept for the next step, in large pages."""
 
 import ctypes
 import mmap

@@ -1,4 +1,4 @@
-"""To capture in a CUDA graph what a GPU is told, and to be as before where that fails."""
+"""Captures GPU work in a CUDA graph, and restores the state before it if that fails."""
 
 import gc
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A training step captured in CUDA graphs once and then replayed: a GPU is told of it in a few calls, not in hundreds.
+"""A training step captured in CUDA graphs once and then replayed, so that a few calls launch hundreds of kernels.
 
 To launch a kernel takes the CPU 5 to 50 µs, and the kernels of a small model are done sooner than that, so the GPU
 waits. A CUDA graph holds the launches, with every address they read and write; to replay it is one call. So whatever

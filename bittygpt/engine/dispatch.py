@@ -1,4 +1,4 @@
-"""Whether a fast path may compute: what it asks of the program's state, of tensors, and of modules.
+"""Whether a fast path may compute: it asks about the program's state, about tensors, and about modules.
 
 A fast path has no formula's generality. It reads weights without calling the modules that hold them, and hands
 addresses to kernels. So it asks here first, and steps aside for the formula wherever the answer is no.

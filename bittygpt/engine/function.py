@@ -1,4 +1,4 @@
-"""A function with its backward pass by hand, and the formula to which it goes back where that is not enough."""
+"""An autograd function with a hand-written backward pass, which falls back on autograd of its formula."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every verification of an export compares: on which texts, and how near is near enough.
+"""What the verifications of all formats share: the texts that are compared, and the tolerances.
 
 Shapes: V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""Where an export goes, a folder or a file: whole and verified, or not there; what it replaces stays until then."""
+"""The folder or file that an export goes to: it appears complete and verified, or what was there before stays."""
 
 import os
 import shutil

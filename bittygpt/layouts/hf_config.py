@@ -1,4 +1,4 @@
-"""What a Hugging Face `config.json` says of a model, and what in it no model here has.
+"""Reads the shape of a model from a Hugging Face `config.json`, and finds what no model here has.
 
 Keys that are missing mean what transformers takes for them; a default that differs between its versions is followed
 as the latest has it.

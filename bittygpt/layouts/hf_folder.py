@@ -1,4 +1,4 @@
-"""A Hugging Face folder as a place to start from: its config, its weights in one file or many, its tokenizer.
+"""Loads config, weights and tokenizer from a Hugging Face folder.
 
 Everything that does not fit is found before the first weight is copied, and reported at once.
 """

@@ -1,4 +1,4 @@
-"""Which charts several runs have together: their curves over each other."""
+"""The charts of several runs: their curves in the same plots."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A run as its folder tells it: all that the page shows, wherever the folder lies now."""
+"""Reads the folder of a run: all that the page shows."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Many texts at once: each has a row of the cache, and when it ends, the next one takes its place.
+"""Many texts at once: each has a row of the cache; when one ends, the next takes its row.
 
 Shapes: B rows in use, V vocabulary.
 """

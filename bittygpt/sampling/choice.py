@@ -1,4 +1,4 @@
-"""From scores to the next token of each sample: the filters in their order, then a draw.
+"""From logits to the next token of each sample: the filters in order, then a draw.
 
 Shapes: B samples, V vocabulary.
 """

@@ -1,4 +1,4 @@
-"""One sample in the making: tokens become text that can be shown at once, and a stop string ends it."""
+"""A sample in progress: tokens become text that can be shown, and a stop string ends it."""
 
 from collections.abc import Sequence
 from typing import Literal, Protocol

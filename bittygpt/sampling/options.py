@@ -1,4 +1,4 @@
-"""What a text is asked to be like, and what comes back of it token by token."""
+"""The sampling options of a text, and what is returned for each of its tokens."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

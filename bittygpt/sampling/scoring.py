@@ -1,4 +1,4 @@
-"""How well a text is foreseen by the model: its loss in nats per token, however long it is.
+"""The loss of a text of any length, in nats per token.
 
 A text longer than the context is read in windows of T tokens, each T/2 further on, of which the second half alone is
 counted (of the first window all): but for the first T/2 tokens of the text, each has seen at least T/2 before it.

@@ -1,4 +1,4 @@
-"""What a person sees of `train --check`: a mark, a promise and what came out, for each check as it is made."""
+"""Shows the outcomes of `train --check`, a line for each check as it is made."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Talk goes to stderr, results to stdout. In a pipe there are no colours, bars or cursor moves, only plain lines."""
+"""Log lines go to stderr, results to stdout. In a pipe there are no colours, bars or cursor moves, only plain lines."""
 
 import os
 import sys

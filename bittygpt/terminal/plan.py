@@ -1,4 +1,4 @@
-"""A plan for a person: tables on a terminal, the same as aligned lines in a pipe; or as JSON."""
+"""Shows a plan: tables on a terminal, aligned lines in a pipe, or JSON."""
 
 import sys
 import textwrap

@@ -1,4 +1,4 @@
-"""What a plan says of devices that are not here: the ranks, and what was assumed."""
+"""The rows of a plan for devices that are not here: its ranks, and what was assumed."""
 
 from bittygpt.planning.estimate import RankPlan
 from bittygpt.planning.network import LINK_SHARE

@@ -1,4 +1,4 @@
-"""What a plan says, as sections of rows: a name, some numbers, a remark."""
+"""The rows of a plan: a name, numbers, a remark."""
 
 from datetime import datetime, timedelta
 

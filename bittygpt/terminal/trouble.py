@@ -1,4 +1,4 @@
-"""What a run says of trouble that it came through."""
+"""Messages about trouble that a run has recovered from."""
 
 from bittygpt.terminal.console import duration
 from bittygpt.training.events import LowSpaceReport, OutOfTimeReport, RewindReport, SmallerMicroBatchReport

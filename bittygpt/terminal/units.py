@@ -1,4 +1,4 @@
-"""Quantities as a person says them, and rows of them."""
+"""Formats quantities for people, and rows of them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

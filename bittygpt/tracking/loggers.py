@@ -1,4 +1,4 @@
-"""Loggers that people have, TensorBoard and Weights & Biases: the scalars of metrics.jsonl under the same names."""
+"""Passes the scalars of metrics.jsonl on to TensorBoard and Weights & Biases, under the same names."""
 
 import secrets
 import warnings

@@ -1,4 +1,4 @@
-"""`loss.png`: training and validation loss, and where simple models would lie."""
+"""`loss.png`: training and validation loss, and the losses of simple models."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Where the reports of a run go: metrics.jsonl, status.json, loss.png, report.html, the display and loggers."""
+"""Writes a run's events: metrics.jsonl, status.json, loss.png, report.html; and passes them to display and loggers."""
 
 import dataclasses
 import math

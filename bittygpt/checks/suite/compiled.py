@@ -1,4 +1,4 @@
-"""The compiled model against its formulas: `torch.compile` reads the code anew, perhaps otherwise."""
+"""The compiled model against the eager one: `torch.compile` writes the code anew."""
 
 import os
 import tempfile

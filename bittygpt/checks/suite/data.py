@@ -1,4 +1,4 @@
-"""What the model is given to read and to say: windows, targets, ignored tokens, and the text itself."""
+"""Windows, targets, ignored tokens, and the way from text to tokens and back."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""What needs no oracle: a gradient is that of its value, and a fast path computes what its formula does.
+"""Checks that need no oracle: a gradient against finite differences, a fast path against its formula.
 
 Both are asked of every part that the model calls, whatever parts these are, the smallest first.
 """

@@ -1,4 +1,4 @@
-"""One step, one batch learned by heart, and what must not change a step: the cut of the batch, saving, compiling."""
+"""One step, one batch learned by heart; and that cutting the batch, saving and compiling change no step."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""The whole model: its first weights and loss, what it may see, and that it is put together as it should be."""
+"""The whole model: initial weights, first loss, causality, and its parts put together as they should be."""
 
 import math
 

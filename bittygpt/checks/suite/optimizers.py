@@ -1,4 +1,4 @@
-"""Optimizers, clipping, schedule; which weight is decayed, by which optimizer it is moved, and how fast."""
+"""Optimizers, clipping and schedules; which weight gets which optimizer, decay and learning rate."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""`bittygpt sample --novelty`: what of a generated text stands in the training data already."""
+"""`bittygpt sample --novelty`: how much of a generated text is copied from the training data."""
 
 from collections.abc import Sequence
 from pathlib import Path

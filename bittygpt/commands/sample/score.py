@@ -1,4 +1,4 @@
-"""`bittygpt sample --score FILE`: how well the model foresees a text."""
+"""`bittygpt sample --score FILE`: how well the model predicts a text."""
 
 import json
 import tempfile

@@ -1,5 +1,5 @@
-"""Kernels of our own: one pass over memory where a list of tensor operations takes many. Each is the twin of a formula
-in `core`, computes the same numbers, and is tested against it.
+"""Kernels of our own: one pass over memory where a list of tensor operations takes many. Each computes the numbers of
+a formula in `core`, and is tested against it.
 
 For a GPU in Triton: `torch.compile` fuses most of a model there by itself; a kernel is here only where it cannot. For
 a CPU in C, in `cpu.c`.

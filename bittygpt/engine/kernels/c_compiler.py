@@ -1,4 +1,4 @@
-"""From cpu.c to a library for the processor at hand: compiled once, and loaded from the cache from then on.
+"""Compiles cpu.c for this processor on first use, and loads it from the cache from then on.
 
 It needs a C compiler, as PyTorch's own compiler and Triton do. Without one, training is slower, but goes on.
 """

@@ -1,4 +1,4 @@
-"""A trial of a kernel, as Triton needs more than to be installed: a C compiler, say, or a driver of its own age.
+"""Tries a Triton kernel before any is used: an installed Triton may lack a C compiler, or a driver that suits it.
 
 Without the kernels training is slower, but goes on.
 """

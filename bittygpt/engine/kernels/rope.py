@@ -1,4 +1,4 @@
-"""RoPE where queries, keys and values part, in one pass: what one product made for all three, and the way back.
+"""RoPE on the joint product of queries, keys and values, in one pass forward and one backward.
 
     q, k, v side by side  ->  q rotated, k rotated                (v needs nothing done)
     gradients of q rotated, k rotated, v  ->  side by side, those of q and k rotated back

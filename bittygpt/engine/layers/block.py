@@ -1,4 +1,4 @@
-"""The block on a CPU in float32: each half in one function, where all of it is as it was proved.
+"""The transformer block on a CPU in float32: each half is one autograd function.
 
 Shapes: B batch, T positions, D d_model.
 """

@@ -1,4 +1,4 @@
-"""Embedding where the formula's own backward pass would add up in another order each time."""
+"""The embedding with a deterministic backward pass."""
 
 from typing import Any
 

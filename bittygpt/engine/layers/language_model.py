@@ -1,4 +1,4 @@
-"""The model, whose loss never holds all logits."""
+"""The language model with the chunked loss, which never holds all logits."""
 
 import torch
 from torch import Tensor

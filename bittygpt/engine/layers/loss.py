@@ -1,4 +1,4 @@
-"""The loss without the logits: projection to the vocabulary and cross-entropy together, some tokens at a time.
+"""Output projection and cross-entropy together, a chunk of tokens at a time, so that never all logits are held.
 
 Logits are the largest tensor of a small model's training: N tokens times V entries, and their gradient once more. The
 loss of one token needs its own V logits alone, and from these also follow its gradients:

@@ -1,4 +1,4 @@
-"""Several matrix products of the same x as one, and precisions of products."""
+"""Several products of the same x as one product, and the precision of products."""
 
 from collections.abc import Sequence
 

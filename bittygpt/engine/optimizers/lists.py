@@ -1,4 +1,4 @@
-"""The optimizers over lists of weights: a call for each alone takes longer than its sums.
+"""Optimizers that update all weights of a kind by the same calls on lists of tensors.
 
 An update takes what changes from step to step as `Numbers`: floats, or where it is captured in a CUDA graph and
 replayed with other ones (`cuda_graphs.py`), a float32 vector of them on the device.

@@ -1,4 +1,4 @@
-"""llama.cpp as a reader of GGUF files, in a process of its own: a file that it cannot bear ends that, and not us.
+"""llama.cpp as a reader of GGUF files, in a process of its own: a file that crashes it does not crash us.
 
     python -m bittygpt.export.gguf.llama_cpp FILE < questions.json > answers.json
 

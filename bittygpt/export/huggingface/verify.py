@@ -61,8 +61,8 @@ def verify_hf(
         found = [theirs(ids).logits for ids in asked]
         # rounding would hide a wrong layout, but not from a model that is rounded as well
         if dtype != "float32":
-            twin = _rounded(ours, DTYPES[dtype])
-            compare_logits((twin(ids), logits) for ids, logits in zip(asked, found, strict=True))
+            rounded = _rounded(ours, DTYPES[dtype])
+            compare_logits((rounded(ids), logits) for ids, logits in zip(asked, found, strict=True))
         difference, kl = compare_logits(
             ((ours(ids), logits) for ids, logits in zip(asked, found, strict=True)), dtype
         )
@@ -93,10 +93,10 @@ def _import_transformers() -> Any:
 
 def _rounded(model: TransformerLM, dtype: torch.dtype) -> TransformerLM:
     """The model with its weights rounded as in the file, in float32: the layout is left to differ."""
-    twin = copy.deepcopy(model)
-    for parameter in twin.parameters():
+    rounded = copy.deepcopy(model)
+    for parameter in rounded.parameters():
         parameter.data = parameter.data.to(dtype).float()
-    return twin
+    return rounded
 
 
 def _compare_greedy_text(ours: TransformerLM, theirs: Any, tokenizer: Tokenizer) -> None:

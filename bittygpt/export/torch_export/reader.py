@@ -1,6 +1,6 @@
-"""Runs a `.pt2` program as its users do, in a process that knows of no bittygpt; see `torch_program`.
+"""Runs a `.pt2` program as its users do, in a process that knows of no bittygpt; see `program.py`.
 
-    python torch_reader.py FILE FOLDER
+    python reader.py FILE FOLDER
 
 `questions.pt` in the folder holds `ids`, a list of (B, T), a greedy `prompt` and its `count`, and a length that is
 `too_long`; what the program says goes to `answers.pt`, and its tokenizer, if it has one, to `tokenizer.json`.

@@ -1,4 +1,4 @@
-"""Which decoder a model takes: the one with a cache computes by the weights alone what it was proved to compute.
+"""Chooses a model's decoder: with a KV cache where that was proved for exactly this model, else the model itself.
 
 It was proved (tests/sampling/decoding/test_decoder.py) against the formulas named here. Activations it calls, and
 RoPE's table it takes from the model, so those may be others.

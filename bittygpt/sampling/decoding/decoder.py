@@ -1,4 +1,4 @@
-"""The model, arranged for generation: one token of each text at a time, with as few and as large steps as possible.
+"""The model arranged for generation with a KV cache: one token of each text at a time.
 
 It computes what a model of `bittygpt.core` computes, if `choose_decoder.py` says so. Weights that multiply the same
 vector lie side by side, put there once, transposed so that rows are read as they lie in memory; nothing is kept for a

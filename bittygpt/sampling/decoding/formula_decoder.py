@@ -1,4 +1,4 @@
-"""Generation by the model itself: it reads the whole text again for every token, so whatever it computes is kept to."""
+"""Generation by the model itself, without a cache: it reads the whole text again for every token."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The key/value cache: what attention has worked out for earlier positions, kept instead of worked out again.
+"""The KV cache: keys and values of earlier positions, kept instead of computed again.
 
 A new token's keys and values depend on no later token, so each is computed once: a step over S earlier positions
 costs one position's matrix products instead of S (Shazeer 2019, incremental decoding).

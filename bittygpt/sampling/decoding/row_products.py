@@ -1,4 +1,4 @@
-"""Rows times a matrix, so that no row's bits depend on how many rows stand beside it.
+"""Products of rows and a matrix whose bits do not depend on how many rows there are.
 
 A library chooses by the shape how it multiplies: one row by another routine than eight, and a long sum in one piece or
 in two. The last bits then differ; and where two tokens are about as likely, a text would depend on its batch. So rows
