@@ -1,4 +1,4 @@
-"""The outcome of a check. This file imports nothing that an edit could break: it reports code that does not import.
+"""The outcome of a check. This file imports nothing that an edit could break: it reports what does not import."""
 
 import traceback
 from dataclasses import asdict, dataclass
