@@ -20,7 +20,7 @@ from bittygpt.engine.formulas import by_file, changed_while_running
 
 
 class Verdict(NamedTuple):
-    """What became of a failed check, in which words, and where to look."""
+    """The state of a failed check, its text, and the file to look in."""
 
     state: State
     text: str
@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 def explain(
     check: Check, finding: Finding, subject: Subject, attempt: Callable[[Subject], Finding]
 ) -> Verdict:
-    """Make a failed check once more, from the start, and see which changed formulas are executed."""
+    """Repeat a failed check from the start, and find which changed formulas it executes."""
     fresh = Subject(subject.config)  # so that what others have built before is built again
     changed = _changed_in(lambda: attempt(fresh))
     files = sorted({name.partition(":")[0] for name in changed})
@@ -57,7 +57,7 @@ def explain(
 
 
 def _changed_in(run: Callable[[], object]) -> list[str]:
-    """The changed formulas that are executed, whatever it raises in the end."""
+    """The changed formulas that a check executes, even if it raises."""
 
     def quietly() -> None:
         with suppress(Exception):

@@ -27,12 +27,12 @@ Function = Callable[[Named], Tensor]
 
 
 class NotChecked(Exception):  # noqa: N818
-    """Raised by a check that cannot be made here; says why."""
+    """Raised by a check that cannot be made here, with the reason."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came out: a number, which is right if it is at most `limit`, and a text that says so.
+    """The result of a check: a number, which is right if it is at most `limit`, and a text.
 
     `look_in` is where the mistake is to be sought, if the check knows better than its own `look_in`.
     """
@@ -103,22 +103,22 @@ def number(value: float) -> str:
 
 
 def counted(wrong: int, of: int, what: str) -> Finding:
-    """None of `of` things may be wrong."""
+    """A finding that is right if none of `of` things is wrong."""
     return Finding(f"{wrong:,} of {of:,} {what} wrong (limit 0)", wrong, 0)
 
 
 def worst_of(findings: Iterable[Finding]) -> Finding:
-    """The finding that is furthest from right, in proportion to its limit."""
+    """The finding that exceeds its limit most, in proportion."""
     return max(findings, key=lambda finding: size(finding.value) / (finding.limit or 1.0))
 
 
 def size(value: float) -> float:
-    """The value, infinite where it is no number, so that it can be compared."""
+    """The value, or infinity for NaN, so that values can be compared."""
     return math.inf if math.isnan(value) else value
 
 
 def value_and_gradients(function: Function, inputs: Mapping[str, Tensor]) -> Named:
-    """What a function makes of named inputs, and the gradients that a fixed random direction sends back to them."""
+    """The value of a function of named inputs, and its gradients along a fixed random direction."""
     differentiated.append((function, inputs))
     leaves = {name: x.detach().clone().requires_grad_() for name, x in inputs.items()}
     value = function(leaves)
@@ -127,7 +127,7 @@ def value_and_gradients(function: Function, inputs: Mapping[str, Tensor]) -> Nam
 
 
 def gradients_of(value: Tensor, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-    """What the direction sends back; zeros where nothing comes."""
+    """The gradients of a value along the fixed direction; zeros where an input has no part in it."""
     along = along_a_direction(value) + sum(
         0 * x.sum() for x in inputs
     )  # so that there is something to go back
@@ -139,28 +139,28 @@ differentiated: list[tuple[Function, Mapping[str, Tensor]]] = []
 
 
 def along_a_direction(value: Tensor) -> Tensor:
-    """The sum of a tensor's entries, each times a number that is always the same and always another."""
+    """The sum of a tensor's entries, each times a fixed random number."""
     return (value * torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)).sum()
 
 
 def paired(ours: Named, theirs: Named, where: str = "") -> Pairs:
-    """Each of theirs beside ours of the same name, to which `where` is added."""
+    """Pairs of ours and theirs by name, with `where` added to the name."""
     return {f"{name}{where}": (ours[name], right) for name, right in theirs.items()}
 
 
 def same(ours: Function, theirs: Function, inputs: Mapping[str, Tensor], limit: float = PART) -> Finding:
-    """Two functions of named inputs, values and gradients."""
+    """Compares two functions of named inputs: values and gradients."""
     return equal(paired(value_and_gradients(ours, inputs), value_and_gradients(theirs, inputs)), limit)
 
 
 def ways(formula: T, fast: T) -> list[tuple[str, T, Callable[[], AbstractContextManager[None]]]]:
-    """The formula, its fast path, and that without C; the last is what each is to be used within."""
+    """The formula, the fast path and the fast path without C, each with the context manager to use it in."""
     names, contexts = ("formula", "fast path", "fast path without C"), (nullcontext, nullcontext, without_c)
     return list(zip(names, (formula, fast, fast), contexts, strict=True))
 
 
 def compare(compute: Callable[[T], Named], formula: T, fast: T, right: Named, limit: float = PART) -> Finding:
-    """What `compute` makes of a formula, beside what is right; and what of its fast path, beside the formula's.
+    """Compares a formula with the right result, and its fast path with the formula.
 
     A fast path that is at fault is so whatever its formula says, and is named with its own file.
     """
@@ -170,7 +170,7 @@ def compare(compute: Callable[[T], Named], formula: T, fast: T, right: Named, li
 
 
 def fast_equals_formula(compute: Callable[[T], Named], fast: T, own: Named, limit: float) -> Finding:
-    """What `compute` makes of a fast path, with C and without, beside what it has made of the formula."""
+    """Compares a fast path, with C and without, with the results of its formula."""
     pairs: Pairs = {}
     for way, chosen, context in ways(fast, fast)[1:]:
         with context():
@@ -179,7 +179,7 @@ def fast_equals_formula(compute: Callable[[T], Named], fast: T, own: Named, limi
 
 
 def file_of(thing: object) -> str:
-    """Where a function, a class or an object's class stands, below `bittygpt/`."""
+    """The file of a function, a class or an object's class, below `bittygpt/`."""
     found = thing if hasattr(thing, "__qualname__") else type(thing)
     return found.__module__.removeprefix("bittygpt.").replace(".", "/") + ".py"
 

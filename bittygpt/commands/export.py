@@ -115,7 +115,7 @@ def _check_model(format: str, config: ModelConfig) -> None:
 
 
 def _is_to_be_verified(kind: Format, wanted: bool, has_tokenizer: bool) -> bool:
-    """Whether it is, and a word if it is not."""
+    """Whether the export can be verified; if not, a line says why."""
     if not wanted:
         log("not verified (--no-verify)")
         return False
@@ -129,7 +129,7 @@ def _is_to_be_verified(kind: Format, wanted: bool, has_tokenizer: bool) -> bool:
 
 
 def _validation_text(config: RunConfig, tokenizer: Tokenizer) -> ValidationText | None:
-    """Some of the run's own, None and a word if it is not there: a checkpoint is all that an export needs."""
+    """Some of the run's validation text; None, with a line that says why, where it is gone."""
     try:
         return read_validation_text(Path(config.data.dir).expanduser(), tokenizer)
     except DataError as error:

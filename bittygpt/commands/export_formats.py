@@ -53,7 +53,7 @@ class Job:
             return {}, f"{error}; vocab.json goes along"
 
     def write_card(self, folder: Path, format: str, has_tokenizer: bool) -> None:
-        """README.md."""
+        """Write README.md."""
         events = list(RunFolder(self.checkpoint.parent.parent).events())
         yaml = (self.checkpoint / "config.yaml").read_text("utf-8")
         state, sources = read_state(self.checkpoint), self.config.data.train
@@ -116,7 +116,7 @@ def _write_onnx(folder: Path, job: Job) -> str:
 
 
 def _write_rest(folder: Path, job: Job, format: str, files: dict[str, Any]) -> str:
-    """Tokenizer, configs and card; if there is no tokenizer, why."""
+    """Write tokenizer, configs and card; returns why there is no tokenizer, if so."""
     found, reason = job.tokenizer_files()
     if reason:
         job.tokenizer.save(folder / "vocab.json")

@@ -12,7 +12,7 @@ from bittygpt.training.devices.device import Device
 
 
 def of_sampling(checkpoint: Path, device: Device, max_tokens: int) -> OutOfMemoryError:
-    """The error of `sample`: weights, and keys and values, which each text has of its own."""
+    """The error of `sample`: the size of the weights and of each text's KV cache."""
     model = ModelConfig(**read_state(checkpoint)["model"])
     tokens = common_capacity(model, [], max_tokens)
     keys_and_values = bytes_per_row(model, tokens, torch.float32)

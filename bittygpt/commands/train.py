@@ -66,7 +66,7 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
 
 
 def _say_of(run: RunFolder) -> Callable[[str, int], None]:
-    """How rank 0 tells of another rank's error and its exit code, before it ends."""
+    """Makes the function by which rank 0 reports another rank's error and its exit code."""
 
     def say(message: str, code: int) -> None:
         log(f"bittygpt: {message}")
@@ -136,7 +136,7 @@ def _follow(
 
 
 def _sync(log: RunLog, loggers: Loggers) -> None:
-    """Have all that was reported on the disk, before a checkpoint that relies on it."""
+    """Flush all that was reported to the disk, before a checkpoint that relies on it."""
     log.sync()
     loggers.flush()
 

@@ -112,7 +112,7 @@ def _build(
 
 
 def _without_numbers(config: RunConfig, tokens: PreparedTokens) -> TransformerLM:
-    """The model as far as it takes no memory: shapes alone."""
+    """The model on the meta device: shapes without memory."""
     model = model_without_numbers(_model_config(config, tokens.tokenizer.vocab_size))
     freeze_all_but(model, config.train.trainable)
     return model
@@ -124,7 +124,7 @@ def _model_config(config: RunConfig, vocab_size: int) -> ModelConfig:
 
 
 def read_fitting(checkpoint: Path, config: RunConfig, tokens: PreparedTokens | None) -> dict[str, Any]:
-    """The state of a checkpoint that the config, the formulas and the tokens of today (None: not looked at) fit.
+    """The state of a checkpoint; raises where config, formulas or tokens (None: not compared) do not fit it.
 
     Raises:
         ConfigError: they do not.

@@ -42,7 +42,7 @@ def accelerate(model: M) -> M:
 
 
 def prepare_for_compile(model: nn.Module) -> None:
-    """Before a model is compiled or exported: decide for each part, as a compiler looks at no hooks or sources."""
+    """Choose each part's way before a model is compiled or exported: a compiler looks at no hooks or sources."""
     for module in model.modules():
         if isinstance(
             module, FusedEmbedding | FusedMultiHeadAttention | FusedGatedFeedForward | FusedTransformerLM
@@ -51,6 +51,6 @@ def prepare_for_compile(model: nn.Module) -> None:
 
 
 def notes_on_changes() -> list[str]:
-    """A line for each file of core that was edited. What no fast path stands for (`__init__`, a table) costs none."""
+    """A line for each edited file of core for which a fast path stands in."""
     words = "core/{} was changed: {}; it computes as edited, and fast paths for what stood there before step aside"
     return by_file(changed(), words)

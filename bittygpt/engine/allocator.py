@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
 
 
 def _ask_for_large_pages(library: ctypes.CDLL) -> None:
-    """Let most of what will be kept lie in pages of 2 MiB, of which the processor remembers more than of small ones.
+    """Ask for pages of 2 MiB for the memory that is kept.
 
     The addresses are taken from the heap and given back, with a word to the system. No memory is used until something
     is written there; where the system has no large pages to give, nothing changes.

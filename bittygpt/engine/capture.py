@@ -14,7 +14,7 @@ Pool = Any  # PyTorch's handle of a pool of memory
 
 @contextmanager
 def capture(graph: torch.cuda.CUDAGraph, pool: Pool) -> Iterator[None]:
-    """Within it, what this thread would launch is captured instead. Nobody else may take or give back memory then."""
+    """Capture what this thread launches in a CUDA graph. No other thread may allocate or free memory meanwhile."""
     here, collects = torch.cuda.current_stream(), gc.isenabled()
     with PINNING:
         gc.disable()
@@ -30,7 +30,7 @@ def capture(graph: torch.cuda.CUDAGraph, pool: Pool) -> Iterator[None]:
 
 
 def _end_capture(stream: torch.cuda.Stream, pool: Pool) -> None:
-    """What PyTorch leaves undone where a capture fails: it goes on with another stream, and keeps all memory."""
+    """Clean up after a failed capture: PyTorch stays on the other stream and keeps its memory."""
     torch.cuda.set_stream(stream)
     with suppress(Exception):  # in versions that do it
         torch._C._cuda_endAllocateToPool(stream.device_index, pool)

@@ -23,7 +23,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]  # of ids and targets (B, T), the summ
 
 
 class CapturedPasses:
-    """Forward and backward pass of a micro-batch of one size: once as the first of a step, once as one that follows.
+    """The captured passes of a micro-batch: one graph for the first of a step, one for those after it.
 
     The first sets the gradients, the others add to them. The gradients are always the same tensors.
     """
@@ -78,7 +78,7 @@ class CapturedPasses:
 
 
 class CapturedUpdate:
-    """One update of all weights, by gradients that lie where they lay when it was captured."""
+    """The captured update of all weights."""
 
     def __init__(self, optimizers: Sequence[FusedOptimizer]) -> None:
         self.optimizers = optimizers

@@ -34,7 +34,7 @@ def is_plain(x: Tensor) -> bool:
 
 
 def are_plain(*tensors: Tensor) -> bool:
-    """Whether all are, and on one device."""
+    """Whether all tensors are plain and on one device."""
     return all(is_plain(x) and x.device == tensors[0].device for x in tensors)
 
 
@@ -56,7 +56,7 @@ def is_intact(module: object, kind: type[nn.Module]) -> bool:
 
 
 def only_weight(module: object) -> Tensor | None:
-    """The plain `weight` that is all that a module learns; None where it learns more, or something odd.
+    """The plain `weight` of a module that learns nothing else; None for any other module.
 
     Asked of the module's own dictionary, as its attributes take ten times as long.
     """
@@ -66,7 +66,7 @@ def only_weight(module: object) -> Tensor | None:
 
 
 def weight_of(module: object, kind: type[nn.Module]) -> Tensor | None:
-    """The same of an intact module of a kind; None where it is any other."""
+    """The same for an intact module of a given class; None for any other."""
     return only_weight(module) if is_intact(module, kind) else None
 
 

@@ -55,7 +55,7 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
 
 
 def _names(target: ast.expr) -> list[str]:
-    """Each of several that are assigned at once."""
+    """The names of an assignment's target."""
     if isinstance(target, ast.Tuple | ast.List):
         return [name for each in target.elts for name in _names(each)]
     return [ast.unparse(target)]

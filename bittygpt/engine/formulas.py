@@ -128,7 +128,7 @@ def changed() -> dict[str, str]:
 
 
 def touches(name: str, formulas: Set[str]) -> bool:
-    """Whether a change of `name` may change what formulas compute: as one of them, or from beside them.
+    """Whether a change of `name` may change the results of formulas: it is one of them, or stands beside them.
 
     A method that a class did not have may be called instead of another's; a statement between definitions may replace
     anything, and so may whatever `__init__.py` defines.
@@ -140,20 +140,20 @@ def touches(name: str, formulas: Set[str]) -> bool:
 
 
 def unlike(recorded: Mapping[str, str]) -> list[str]:
-    """Which formulas differ from those of another day, whose `changed()` was recorded. What is new today does not."""
+    """The formulas that differ from those recorded earlier, whose `changed()` was kept. New ones do not count."""
     then, today = {**proved(), **recorded}, {**proved(), **changed()}
     return sorted(name for name, value in then.items() if today.get(name, "") != value)
 
 
 def of_texts(names: Iterable[str], scored: bool = False) -> list[str]:
-    """Those that have a part in what a trained model says of a text; `scored`: or in how well it foresees one."""
+    """Those that affect what a trained model generates; `scored`: or the loss that it assigns to a text."""
     optimizers = {kind.__module__.rpartition(".")[2] + ".py" for kind in choices.OPTIMIZERS.values()}
     names = (name for name in names if name.partition(":")[0] not in optimizers)
     return [name for name in names if not LEARNING.search(name) and (scored or not LOSS.search(name))]
 
 
 def of_architecture(activation: str) -> list[str]:
-    """What was edited, so that a model is no longer the one that other programs know; or an activation that is new."""
+    """The edits by which a model leaves the architecture that other programs know; a new activation is one."""
     own = {f"feed_forward.py:{table}['{activation}']" for table in ("GATED", "PLAIN")}
     return of_texts(name for name in changed() if touches(name, own | proved().keys()))
 

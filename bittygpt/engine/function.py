@@ -9,7 +9,7 @@ from bittygpt.engine.dispatch import is_plain, runs_eagerly
 
 
 class FusedFunction(torch.autograd.Function):
-    """What stands in for a formula: `forward`, which saves its inputs first of all, and `gradients` by hand.
+    """An autograd function that replaces a formula: `forward`, which first saves its inputs, and `gradients`.
 
     Where a gradient is itself to be differentiated, or comes in a batch (`is_grads_batched`) or in an odd kind of
     tensor, autograd differentiates `formula` instead.
@@ -49,7 +49,7 @@ class FusedFunction(torch.autograd.Function):
 
 
 def by_hand_suffices(grads: tuple[Tensor, ...]) -> bool:
-    """Whether no gradient of these gradients is wanted, and they are plain, each a single one."""
+    """Whether the hand-written backward pass is enough: no second derivatives, plain and unbatched gradients."""
     if torch.is_grad_enabled() or not runs_eagerly():
         return False
     is_batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` has it

@@ -72,7 +72,7 @@ class Batch:
             self._seen_RV = torch.zeros(shape, dtype=torch.bool, device=self.decoder.device)
 
     def run(self, samples: Iterable[Sample]) -> Iterator[list[tuple[Sample, NewToken]]]:
-        """Yields for each step the samples in it with their new tokens. They begin in their order, when there is room.
+        """Yields, for each step, the samples in it with their new tokens; they start in order, as rows become free.
 
         A sample ends with `<|endoftext|>`, which is yielded, or after `max_tokens`, or when its `ended` is set.
 

@@ -21,7 +21,7 @@ Show = Callable[[str], None]
 def rows_that_fit(
     config: ModelConfig, capacity: int, wanted: int, dtype: torch.dtype, device: torch.device
 ) -> int:
-    """How many texts are generated at once, of `wanted` in all: as many as pay, in bounded memory; one at least."""
+    """How many of `wanted` texts are generated at once: as many as help, in bounded memory; at least one."""
     per_row = bytes_per_row(config, capacity, dtype) + LOGITS_COPIES * 4 * config.vocab_size
     free = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else CACHE_BYTES
     return max(1, min(wanted, MOST_ROWS.get(device.type, MOST_ROWS_ELSEWHERE), free // per_row))

@@ -23,7 +23,7 @@ def draws() -> bool:
 
 
 def log(message: str) -> None:
-    """A line for the reader, on stderr; where nobody reads any more (a closed terminal or pipe), nothing."""
+    """Print a line for the reader on stderr, or nothing where nobody reads any more (a closed terminal or pipe)."""
     with suppress(OSError):
         if sys.stderr.isatty():
             log_console().print(message, markup=False)
@@ -32,7 +32,7 @@ def log(message: str) -> None:
 
 
 def result(text: str) -> None:
-    """A line of the result, on stdout, as it is; where its reader has gone (head, less), the command goes on without.
+    """Print a line of the result on stdout. Where its reader has gone (head, less), the command goes on.
 
     Its work is done by then, or worth more than its reader: nothing about the exit code changes.
     """
@@ -57,12 +57,12 @@ def result_of_run(text: str) -> None:
 
 
 def forget_reader() -> None:
-    """Of what is printed from here on, nothing fails: it goes nowhere."""
+    """Send all further output nowhere, so that printing cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable(text: str) -> str:
-    """A text that moves no cursor: U+FFFD for what is no letter, sign or space."""
+    """The text with U+FFFD for control characters, so that it moves no cursor."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 

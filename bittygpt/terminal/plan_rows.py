@@ -10,7 +10,7 @@ from bittygpt.terminal.units import Section, seconds, size
 
 
 def sections_of(plan: Plan) -> list[Section]:
-    """All of a plan, the answer that most ask for first."""
+    """All sections of a plan, the most asked-for first."""
     sections = [_run(plan), *([_time(plan, plan.time)] if plan.time else []), _batch(plan)]
     sections += [rank_rows(plan), assumptions(plan)] if plan.on else [_memory(plan)]
     return [*sections, _parameters(plan), _flops(plan), _disk(plan), _data(plan)]

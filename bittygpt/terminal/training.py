@@ -59,7 +59,7 @@ class TrainingDisplay:
         return self._total_now() or 0  # 0: not known yet
 
     def seconds_left(self) -> float | None:
-        """Until the deadline; else by the speed of late, evaluations and checkpoints counted in, or None so far."""
+        """Seconds to the deadline, else estimated from the recent speed, with evaluations and checkpoints; or None."""
         if (left := self._deadline()) is not None:
             return left
         (before, first), (now, step) = self._recent[0], self._recent[-1]

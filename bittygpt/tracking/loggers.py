@@ -16,7 +16,7 @@ STEPS = frozenset({"step", "eval", "sample"})  # events that belong to a step
 
 
 class Logger(Protocol):
-    """One of them. Whatever it raises, the run goes on without it."""
+    """An open logger. If it raises, the run goes on without it."""
 
     name: str
 
@@ -31,7 +31,7 @@ class Logger(Protocol):
 
 
 class Loggers:
-    """All that are open. One that fails is said once, and left out from then on: no logger is worth a run."""
+    """All open loggers. One that fails is reported once and dropped: no logger is worth a run."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say

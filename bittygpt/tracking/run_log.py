@@ -70,7 +70,7 @@ class RunLog:
         self.write_status("running")
 
     def begin(self) -> None:
-        """Take up the log where the trainer stands; an event says so before the first of those that follow."""
+        """Start or continue the log where the trainer stands, with an event that says so."""
         trainer, step = self.trainer, self.trainer.step
         reached = self.run.truncate_after(step, len(trainer.guard.rewinds))
         self.beginning = {
@@ -157,7 +157,7 @@ class RunLog:
             self.unwritten.pop(0)
 
     def sync(self) -> None:
-        """Have all events on the disk, before a checkpoint that relies on it: what it holds is not made again."""
+        """Flush all events to the disk, before a checkpoint that relies on them."""
         self._write_events()
         self.run.sync_log()
 

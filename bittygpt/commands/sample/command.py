@@ -114,7 +114,7 @@ def device_of_flag(name: str) -> Device:
 
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
-    """The reader (head, less) may have seen enough; Typer would make an exit code 1 of it."""
+    """Let the reader of stdout leave (head, less) without an error: Typer would exit with code 1."""
     try:
         yield
     except BrokenPipeError:

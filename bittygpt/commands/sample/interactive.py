@@ -21,7 +21,7 @@ WELCOME = "A line is a prompt. Enter alone goes on, Ctrl-C stops the text, Ctrl-
 
 @dataclass
 class _CtrlC:
-    """What Ctrl-C does: at the prompt it throws the line away, in a text it is a wish to stop."""
+    """Handles Ctrl-C: at the prompt it discards the line, during a text it asks to stop."""
 
     at_prompt: bool = False
     came: bool = False
@@ -71,7 +71,7 @@ def _next_line(ctrl_c: _CtrlC, prompt: str) -> str | None:
 
 
 def _continue(sampler: Sampler, decoder: AnyDecoder, text: str, turn: int, ctrl_c: _CtrlC) -> str:
-    """Print what follows a text, and give it back."""
+    """Print a continuation of a text, and return it."""
     ids = sampler.tokenizer.encode(text)
     notices: list[str] = []
     speed, ctrl_c.came = Speed(), False

@@ -30,7 +30,7 @@ RESULT_FIELDS = frozenset({"text", "tokens", "logprobs", "finish_reason", "seed"
 
 @dataclass(frozen=True)
 class Sampler:
-    """What texts are made with, and how they are shown."""
+    """A model with the settings of its texts."""
 
     model: TransformerLM
     tokenizer: Tokenizer
@@ -122,7 +122,7 @@ def write_texts(sampler: Sampler, prompt: str) -> None:
 
 @contextmanager
 def _counted(sampler: Sampler) -> Iterator[Show]:
-    """In the place of each token that is not shown, progress."""
+    """Shows progress instead of the tokens."""
     total, done = sampler.num_samples * sampler.options.max_tokens, 0
     with PreparationProgress() as progress:
 

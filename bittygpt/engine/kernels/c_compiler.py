@@ -48,7 +48,7 @@ RESULTS = {"threads": ctypes.c_int, "losses_and_gradients": NUMBER, "sum_of_squa
 
 
 class CannotCompileError(Exception):
-    """Why there is no library, in words."""
+    """The reason why there is no library."""
 
 
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
@@ -111,7 +111,7 @@ def _load(command: list[str]) -> ctypes.CDLL:
 
 
 def _machine(compiler: str) -> list[str]:
-    """What else the library depends on: the compiler's version, and the processor, as a home may be shared by many."""
+    """What the library depends on besides its source: compiler and processor, as several may share a home."""
     file = Path(compiler).resolve()
     told = ("model name", "flags", "CPU part", "Features")  # the latter two on ARM
     with open("/proc/cpuinfo") as cpuinfo:

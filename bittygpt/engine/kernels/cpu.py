@@ -27,7 +27,7 @@ _are_off = False
 
 
 class DoesNotFit(Exception):  # noqa: N818
-    """An operand is none that a kernel can read."""
+    """An operand cannot be read by a kernel."""
 
 
 @contextmanager
@@ -42,12 +42,12 @@ def without_c() -> Iterator[None]:
 
 
 def work_in(precision: torch.dtype) -> bool:
-    """Whether there are kernels for products in a precision; the first question may have them compiled."""
+    """Whether there are kernels for products in a precision. The first call may compile them."""
     return not _are_off and library(precision) is not None
 
 
 def address(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
-    """Where the first number of a tensor lies. The only place where C is told of memory.
+    """The address of a tensor's first element. No other function hands memory to C.
 
     Raises:
         DoesNotFit: it is not dense numbers of that dtype in that shape, in main memory.
@@ -67,7 +67,7 @@ def address(x: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> int:
 
 
 def run(name: str, precision: torch.dtype, *arguments: Operand | Any) -> Any:
-    """Call a kernel, of those for products in a precision; operands are looked at first, all of them.
+    """Call a kernel for products in a precision, after all operands were checked.
 
     Raises:
         DoesNotFit: one of them cannot be read, or there is no such kernel.
@@ -82,7 +82,7 @@ def run(name: str, precision: torch.dtype, *arguments: Operand | Any) -> Any:
 
 
 def addresses(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> object:
-    """Where each of some float32 tensors lies, as an array for C; each has the shape of its like.
+    """The addresses of float32 tensors as a C array; each has the shape of its counterpart in `like`.
 
     Raises:
         DoesNotFit: as `address`.
@@ -92,12 +92,12 @@ def addresses(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> object:
 
 
 def sizes(tensors: Sequence[Tensor]) -> object:
-    """How many numbers each has, as an array for C."""
+    """The numbers of elements as a C array."""
     return (ctypes.c_int64 * len(tensors))(*(x.numel() for x in tensors))
 
 
 def none_unless_it_fits(kernel: Callable[P, R]) -> Callable[P, R | None]:
-    """None instead of DoesNotFit."""
+    """Makes a kernel return None instead of raising DoesNotFit."""
 
     @functools.wraps(kernel)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | None:

@@ -39,7 +39,7 @@ AnyDecoder = Decoder | FormulaDecoder
 
 
 def decoder_for(model: TransformerLM, max_rows: int, say: Callable[[str], None]) -> AnyDecoder:
-    """The decoder with a cache, or where that would not be the model, the model itself; `say` is told why."""
+    """The decoder with a KV cache, or the model itself where that would not be exact; `say` gets the reason."""
     if reason := next(reasons_against_cache(model), None):
         say(f"{reason}; texts are computed by the model itself, without a cache, which takes longer")
         return FormulaDecoder(model, max_rows)
@@ -47,7 +47,7 @@ def decoder_for(model: TransformerLM, max_rows: int, say: Callable[[str], None])
 
 
 def reasons_against_cache(model: TransformerLM) -> Iterator[str]:
-    """What of a model the decoder with a cache was not proved for; each is asked only where those before it are no."""
+    """Why the decoder with a KV cache would not be exact; each reason is looked for only if those before it are none."""
     if edited := by_file(PROOF.edited, "core/{} was changed: {}"):
         yield "; ".join(edited)
     if not PROOF.holds():

@@ -86,7 +86,7 @@ class Decoder:
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], cache: KeyValueCache) -> Tensor:
-        """One new token for each row in use -> scores (B, V) float32 for the one after. Rows do not mind each other."""
+        """One new token for each row in use -> logits (B, V) float32 for the next. Rows do not affect each other."""
         count, padding = len(ids), -len(ids) % block_of(self.device)
         if self._buffers is None or self._buffers.texts != count:
             self._buffers = Buffers(self.config, self.layers[0], count + padding, count)
@@ -119,7 +119,7 @@ class Decoder:
         attend: Callable[[int], None],
         product: Product,
     ) -> Tensor:
-        """What the last layer says (N, D), but for the final norm's gain.
+        """The output of the last layer (N, D), without the final norm's gain.
 
         Args:
             ids_N: tokens (N,).

@@ -52,7 +52,7 @@ class Layer:
 
 
 class Buffers:
-    """Where the numbers of N rows go on their way through a layer, and the views of it: made once, used by all layers.
+    """Buffers for N rows on their way through a layer, and views of them, made once and used by all layers.
 
     A view takes as long to make as a small text's numbers to compute.
     """

@@ -9,7 +9,7 @@ from bittygpt.core import TransformerLM
 
 
 class Texts:
-    """In the place of a cache: the tokens of each row that is in use."""
+    """Takes the place of a cache: the tokens of each row in use."""
 
     def __init__(self) -> None:
         self.rows: list[list[int]] = []
@@ -25,7 +25,7 @@ class Texts:
 
 
 class FormulaDecoder:
-    """What `Decoder` does, without anything of its own: slower, and right for every model."""
+    """A decoder that calls the model itself: slower, and right for every model."""
 
     def __init__(self, model: TransformerLM, max_rows: int) -> None:
         self.model, self.config, self.max_rows = model, model.config, max_rows
@@ -41,7 +41,7 @@ class FormulaDecoder:
 
     @torch.inference_mode()
     def step(self, ids: Sequence[int], cache: Texts) -> Tensor:
-        """One new token for each row in use -> scores (B, V) float32 for the one after. Rows do not mind each other."""
+        """One new token for each row in use -> logits (B, V) float32 for the next. Rows do not affect each other."""
         for row, new in zip(cache.rows, ids, strict=True):
             row.append(new)
         return torch.cat(
