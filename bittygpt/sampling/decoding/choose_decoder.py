@@ -47,7 +47,7 @@ def decoder_for(model: TransformerLM, max_rows: int, say: Callable[[str], None])
 
 
 def reasons_against_cache(model: TransformerLM) -> Iterator[str]:
-    """Why the decoder with a KV cache would not be exact; each reason is looked for only if those before it are none."""
+    """Why the decoder with a KV cache would not be exact; each reason is sought only if those before it are none."""
     if edited := by_file(PROOF.edited, "core/{} was changed: {}"):
         yield "; ".join(edited)
     if not PROOF.holds():
