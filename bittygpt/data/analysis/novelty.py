@@ -57,7 +57,9 @@ def _occurrences(ids: Ids, length: int, tokens: TokenSplit) -> Iterator[tuple[in
         return
     runs = np.lib.stride_tricks.sliding_window_view(ids, length)
     hashes = shingle_hashes(ids, length)
-    is_possible = np.zeros(1 << 16, np.bool_)  # by the upper 16 bits of a hash: passes over most places at once
+    is_possible = np.zeros(
+        1 << 16, np.bool_
+    )  # by the upper 16 bits of a hash: passes over most places at once
     is_possible[hashes >> np.uint64(48)] = True
     for block_start in range(0, tokens.num_tokens - length + 1, BLOCK):
         block = tokens.read(block_start, min(BLOCK + length - 1, tokens.num_tokens - block_start))
