@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.core.choices import OPTIMIZERS
 from bittygpt.core.muon import NEWTON_SCHULZ_STEPS, Muon
 from bittygpt.errors import ConfigError
+from bittygpt.planning.measure import Measured
 from bittygpt.planning.network import (
     LINK_SHARE,
     MACHINE,
@@ -23,10 +24,6 @@ from bittygpt.planning.network import (
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.device_table import DEVICES, data_sheet_of
 from bittygpt.training.devices.memory import FLOAT, StepMemory, estimate_memory, num_trained
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-    from bittygpt.planning.measure import Measured
 
 SHARE_OF_PEAK = 0.4  # of the data sheet's FLOP/s that a step reaches, if nobody says otherwise
 USABLE = 0.9  # of a device's memory: the rest is for kernels' workspaces and the estimate's error
@@ -112,7 +109,7 @@ def check_batch(batch_size: int, world_size: int) -> None:
 
 
 def plan_ranks(
-    config: "RunConfig", model: TransformerLM, moments: int, on: Hardware, measured: "Measured | None"
+    config: RunConfig, model: TransformerLM, moments: int, on: Hardware, measured: Measured | None
 ) -> list[RankPlan]:
     """DDP and FSDP2 (one rank alone: neither), the one that `train.parallel` means first.
 
@@ -128,12 +125,12 @@ def plan_ranks(
 
 
 def _plan(
-    config: "RunConfig",
+    config: RunConfig,
     model: TransformerLM,
     moments: int,
     on: Hardware,
     parallel: str,
-    measured: "Measured | None",
+    measured: Measured | None,
 ) -> RankPlan:
     n, sequences = on.world_size, config.train.batch_size // on.world_size
     sharded = parallel == "fsdp"
@@ -169,7 +166,7 @@ def _plan(
     return RankPlan(parallel, memory, buffers, size, micro_batches, traffic, time, fits)
 
 
-def _sizes(config: "RunConfig", sequences: int) -> Iterator[int]:
+def _sizes(config: RunConfig, sequences: int) -> Iterator[int]:
     """Micro-batches to choose among, the largest first."""
     fixed = config.train.micro_batch_size
     if fixed != "auto":
@@ -179,12 +176,12 @@ def _sizes(config: "RunConfig", sequences: int) -> Iterator[int]:
 
 
 def _seconds(
-    config: "RunConfig",
+    config: RunConfig,
     model: TransformerLM,
     moments: int,
     on: Hardware,
     size: int,
-    measured: "Measured | None",
+    measured: Measured | None,
 ) -> tuple[float, float]:
     """Of a micro-batch forward and backward, and of an update of all weights."""
     tokens = size * config.model.context_length

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.data.preparation.expected_tokens import ExpectedTokens
 from bittygpt.planning.estimate import Hardware, RankPlan
@@ -13,9 +13,6 @@ from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
 from bittygpt.training.checkpoints.disk_space import free_bytes
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import FLOAT, StepMemory, num_trained
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 SAVED_PER_SECOND = 300e6  # bytes of a checkpoint: written, flushed to the disk, read again for its hash
 SAVING = 0.1  # seconds of a checkpoint besides
@@ -131,7 +128,7 @@ def due(after: int, last: int, every: int) -> int:
     return last // every - after // every + (last % every != 0)
 
 
-def evaluation_windows(config: "RunConfig", tokens: ExpectedTokens) -> int:
+def evaluation_windows(config: RunConfig, tokens: ExpectedTokens) -> int:
     """How many windows an evaluation goes over; 0 where nothing is validated on, or nothing tells how much."""
     val, windows, limit = tokens.val or 0, tokens.val_windows or 0, config.train.eval_tokens
     if tokens.val is None and limit is not None:
@@ -143,7 +140,7 @@ def evaluation_windows(config: "RunConfig", tokens: ExpectedTokens) -> int:
     return max(1, round(limit / (val - 1) * windows))
 
 
-def last_step(config: "RunConfig") -> int:
+def last_step(config: RunConfig) -> int:
     """The number of the last one; a plan for a time budget has worked it out and put it into the config."""
     assert config.train.max_steps is not None
     return config.train.max_steps
@@ -155,7 +152,7 @@ def save_seconds(checkpoint: int) -> float:
 
 
 def plan_time(
-    config: "RunConfig",
+    config: RunConfig,
     step: int,
     start: float,
     step_seconds: float,
@@ -183,7 +180,7 @@ def plan_time(
     )
 
 
-def plan_disk(config: "RunConfig", folder: Path, step: int, checkpoint: int, validates: bool) -> DiskPlan:
+def plan_disk(config: RunConfig, folder: Path, step: int, checkpoint: int, validates: bool) -> DiskPlan:
     """What the checkpoints take below a folder: the newest `keep`, and the best one, which may be none of these.
 
     A run that begins at step 0 finds none: with `--fresh`, those in the folder are kept beside it.
@@ -194,7 +191,7 @@ def plan_disk(config: "RunConfig", folder: Path, step: int, checkpoint: int, val
     return DiskPlan(checkpoint, there, kept, free_bytes(folder))
 
 
-def mapped_tokens(config: "RunConfig", tokens: ExpectedTokens, steps_left: int) -> int:
+def mapped_tokens(config: RunConfig, tokens: ExpectedTokens, steps_left: int) -> int:
     """Bytes of the token files that a process on a CPU comes to hold: all, unless it reads only some of them."""
     return min(tokens.bytes_on_disk, steps_left * config.train.batch_size * PAGES_READ)
 

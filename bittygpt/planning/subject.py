@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.preparation.expected_tokens import ExpectedTokens
@@ -16,9 +16,6 @@ from bittygpt.training.devices.saved_tensors import model_without_numbers
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 TOO_SMALL_A_RATE = 1e-12  # a learning rate that leaves the weights as they are
 
@@ -31,7 +28,7 @@ class Subject:
     the start.
     """
 
-    config: "RunConfig"
+    config: RunConfig
     config_bytes: int
     run: RunFolder
     tokens: ExpectedTokens

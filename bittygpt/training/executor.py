@@ -1,10 +1,9 @@
 """Model and optimizers on their devices: gradients of a batch, with as much of it at once as fits, and updates."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import Batch
 from bittygpt.engine.accelerate import accelerate, prepare_for_compile
@@ -32,14 +31,11 @@ from bittygpt.training.step import (
     update_weights,
 )
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 
 class Executor:
     """What computes. `model` is the bare model: its names are those of the checkpoints, whatever wraps it."""
 
-    def __init__(self, config: "RunConfig", model: TransformerLM, device: Device, ranks: Ranks) -> None:
+    def __init__(self, config: RunConfig, model: TransformerLM, device: Device, ranks: Ranks) -> None:
         train = config.train
         self.model, self.device, self.ranks = accelerate(model), device, ranks
         self.grad_clip = config.optim.grad_clip

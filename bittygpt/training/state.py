@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.shards import TokenSplit
@@ -24,16 +25,13 @@ from bittygpt.training.timing.step_timer import StepTimer
 from bittygpt.training.timing.throughput import ThroughputMeter
 from bittygpt.training.validation import Validation
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 
 class TrainingState:
     """What computes, what it reads, and how far it is."""
 
     def __init__(
         self,
-        config: "RunConfig",
+        config: RunConfig,
         model: TransformerLM,
         tokenizer: Tokenizer,
         train_tokens: TokenSplit,

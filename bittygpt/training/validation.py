@@ -3,17 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.data.batches import Batch, evaluation_batches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.training.evaluation import Evaluation, evaluate
 from bittygpt.training.executor import Executor
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 MOST_TOKENS = 8192  # that one pass evaluates: activations of more would fill a small memory
 
@@ -28,7 +25,7 @@ class Validation:
 
     def __init__(
         self,
-        config: "RunConfig",
+        config: RunConfig,
         tokens: TokenSplit,
         token_bytes: torch.Tensor,
         ignored: tuple[int, ...],

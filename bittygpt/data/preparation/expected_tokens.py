@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bittygpt.config import RunConfig
 from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.preparation.prepare import settings_of
 from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, refuse_others
@@ -15,9 +16,6 @@ from bittygpt.data.shards import TokenSplit
 from bittygpt.errors import SourceMissingError
 from bittygpt.text.sources import BUILTIN, Source, find_sources
 from bittygpt.tokenizer.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 NUM_BYTES = 256
 BYTES_PER_ENTRY = 24  # of vocab.json, about
@@ -72,7 +70,7 @@ class ExpectedTokens:
         return (2 if self.vocab_size <= 1 << 16 else 4) * ((self.train or 0) + (self.val or 0))
 
 
-def expect_tokens(config: "RunConfig") -> ExpectedTokens:
+def expect_tokens(config: RunConfig) -> ExpectedTokens:
     """Read what is known of a config's tokens. Nothing is written, fetched or tokenized; large texts are not read.
 
     Raises:
@@ -97,7 +95,7 @@ def expect_tokens(config: "RunConfig") -> ExpectedTokens:
     )
 
 
-def _changed_since(config: "RunConfig", manifest: dict[str, Any]) -> str:
+def _changed_since(config: RunConfig, manifest: dict[str, Any]) -> str:
     """A word on a source that is not as it was by name, size and time; only reading it would tell for certain."""
     known = [(entry["name"], entry["bytes"], entry["mtime_ns"]) for entry in manifest["sources"]]
     try:
@@ -115,7 +113,7 @@ def _first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
     return TokenSplit(tokens.folder, shards, tokens.tokenizer.vocab_size)
 
 
-def _windows(config: "RunConfig", tokens: PreparedTokens, name: str, count: int) -> int:
+def _windows(config: RunConfig, tokens: PreparedTokens, name: str, count: int) -> int:
     """Windows in a pass; where they begin with documents, those of the first shard stand for the others."""
     if count < 2:
         return 0
@@ -126,7 +124,7 @@ def _windows(config: "RunConfig", tokens: PreparedTokens, name: str, count: int)
     return round(batches.windows_per_epoch * count / first.num_tokens)
 
 
-def _estimate(config: "RunConfig") -> ExpectedTokens:
+def _estimate(config: RunConfig) -> ExpectedTokens:
     tokenizer = config.tokenizer
     if tokenizer.vocab is not None:
         path = Path(tokenizer.vocab).expanduser()
@@ -165,7 +163,7 @@ class ExpectedText(NamedTuple):
     tokens: float
 
 
-def _expected_text(config: "RunConfig", name: str, merges: int) -> ExpectedText | None:
+def _expected_text(config: RunConfig, name: str, merges: int) -> ExpectedText | None:
     """Of a split, encoded with so many merges; None where a source has not been downloaded."""
     sources = _sources(config, name)
     if sources is None:
@@ -177,7 +175,7 @@ def _expected_text(config: "RunConfig", name: str, merges: int) -> ExpectedText 
     return ExpectedText(sum(size for size, _ in sizes), tokens)
 
 
-def _sources(config: "RunConfig", name: str) -> list[Source] | None:
+def _sources(config: RunConfig, name: str) -> list[Source] | None:
     """The files of `data.train` or `data.val` as they lie; None where one has not been downloaded."""
     found: list[Source] = []
     for entry in config.data.train if name == "train" else config.data.val:

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bittygpt.config import RunConfig
 from bittygpt.data.preparation.journal import JOURNAL, Journal, read_journal, write_journal
 from bittygpt.data.preparation.vocabulary_of_corpus import make_vocabulary, save_vocabulary
 from bittygpt.data.preparation.workers import Workers, available_cores
@@ -27,15 +28,12 @@ from bittygpt.text.documents import ReadOptions
 from bittygpt.text.sources import Source, find_sources
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 BYTES_PER_WORKER = 4 << 20  # less is done before another process has started
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
 
 
-def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[PreparedTokens, bool]:
+def prepare_tokens(config: RunConfig, on_progress: Progress) -> tuple[PreparedTokens, bool]:
     """Make the tokens of a config, unless they are there already; go on where a call before stopped.
 
     One process makes them at a time; others wait for it, and take what it has made.
@@ -68,7 +66,7 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
 
 
 def _sources(
-    config: "RunConfig", on_progress: Progress, *, may_download: bool
+    config: RunConfig, on_progress: Progress, *, may_download: bool
 ) -> tuple[list[Source], list[Source]]:
     """Those of the training and of the validation split."""
     train = find_sources(config.data.train, "data.train", on_progress, may_download=may_download)
@@ -76,7 +74,7 @@ def _sources(
 
 
 def _make(
-    config: "RunConfig",
+    config: RunConfig,
     train: list[Source],
     val: list[Source],
     folder: Path,
@@ -116,7 +114,7 @@ def _describe(
     return [describe_source(source, split, earlier, on_progress) for split, source in named]
 
 
-def _number_of_workers(config: "RunConfig", corpus: Corpus) -> int:
+def _number_of_workers(config: RunConfig, corpus: Corpus) -> int:
     if config.data.workers is not None:
         return config.data.workers
     expected = sum(source.expected_bytes() for source in corpus.sources)
@@ -124,7 +122,7 @@ def _number_of_workers(config: "RunConfig", corpus: Corpus) -> int:
 
 
 def _begin(
-    config: "RunConfig",
+    config: RunConfig,
     corpus: Corpus,
     folder: Path,
     settings: dict[str, Any],
@@ -157,7 +155,7 @@ def _begin(
 
 
 def _encode(
-    config: "RunConfig",
+    config: RunConfig,
     corpus: Corpus,
     tokenizer: Tokenizer,
     folder: Path,
@@ -187,7 +185,7 @@ def _encode(
     return manifest
 
 
-def read_prepared(config: "RunConfig") -> PreparedTokens:
+def read_prepared(config: RunConfig) -> PreparedTokens:
     """The finished tokens of a config as they lie, for a rank that another one has prepared them for.
 
     Raises:
@@ -200,7 +198,7 @@ def read_prepared(config: "RunConfig") -> PreparedTokens:
     return PreparedTokens(folder, manifest)
 
 
-def settings_of(config: "RunConfig") -> dict[str, Any]:
+def settings_of(config: RunConfig) -> dict[str, Any]:
     """All of the config that the tokens depend on besides the text itself."""
     data, tokenizer = config.data, config.tokenizer
     return {

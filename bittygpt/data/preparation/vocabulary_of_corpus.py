@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bittygpt.config import RunConfig
 from bittygpt.data.preparation.word_counts import CountingJob
 from bittygpt.data.preparation.workers import Workers
 from bittygpt.errors import DataError
@@ -12,15 +12,10 @@ from bittygpt.text.corpus import Corpus
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 Progress = Callable[[str, int, int], None]
 
 
-def make_vocabulary(
-    config: "RunConfig", corpus: Corpus, workers: Workers, on_progress: Progress
-) -> Tokenizer:
+def make_vocabulary(config: RunConfig, corpus: Corpus, workers: Workers, on_progress: Progress) -> Tokenizer:
     """The given vocabulary, or one trained on the text of `data.train`, all of it or `tokenizer.train_bytes`.
 
     Raises:
@@ -44,9 +39,7 @@ def make_vocabulary(
     return Tokenizer(vocabulary, list(settings.special_tokens), settings.encoding)
 
 
-def _count_words(
-    config: "RunConfig", corpus: Corpus, workers: Workers, on_progress: Progress
-) -> Counter[str]:
+def _count_words(config: RunConfig, corpus: Corpus, workers: Workers, on_progress: Progress) -> Counter[str]:
     settings = config.tokenizer
     expected = sum(source.expected_bytes() for source in corpus.train)
     total = sum(source.size() for source in corpus.train)

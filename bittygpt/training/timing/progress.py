@@ -1,22 +1,20 @@
 """The way of a run from its first step to its last: how far it is, and the learning rate there."""
 
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bittygpt.config import RunConfig
 from bittygpt.training.events import Report
 from bittygpt.training.optimizers import learning_rate
 from bittygpt.training.step import Broadcast
 from bittygpt.training.timing.step_timer import StepTimer
 from bittygpt.training.timing.time_budget import BudgetProgress
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 
 class StepProgress:
     """A run of a known number of steps. The same questions as to a `BudgetProgress`."""
 
-    def __init__(self, config: "RunConfig", timer: StepTimer) -> None:
+    def __init__(self, config: RunConfig, timer: StepTimer) -> None:
         assert config.train.max_steps is not None
         self.optim, self.total_steps, self.timer = config.optim, config.train.max_steps, timer
 
@@ -58,7 +56,7 @@ RunProgress = StepProgress | BudgetProgress
 
 
 def progress_of(
-    config: "RunConfig", timer: StepTimer, clock: Callable[[], float], is_main: bool
+    config: RunConfig, timer: StepTimer, clock: Callable[[], float], is_main: bool
 ) -> RunProgress:
     """By the clock where the config has a time budget, else by the number of steps."""
     if config.train.time_budget is None:
@@ -66,7 +64,7 @@ def progress_of(
     return BudgetProgress(config, timer, clock, is_main)
 
 
-def has_ended(config: "RunConfig", state: dict[str, Any]) -> bool:
+def has_ended(config: RunConfig, state: dict[str, Any]) -> bool:
     """Whether a checkpoint's state is that after the last step."""
     is_last_step = config.train.max_steps is not None and state["step"] >= config.train.max_steps
     return is_last_step or state.get("time_budget", {}).get("progress", 0.0) >= 1

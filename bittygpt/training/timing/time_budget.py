@@ -10,8 +10,9 @@ Rank 0's clock decides for all: its progress travels with the loss of the step.
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bittygpt.config import RunConfig, TrainSection
 from bittygpt.training.checkpoints.saving import Saver
 from bittygpt.training.events import OutOfTimeReport, Report, SampleDueReport
 from bittygpt.training.executor import Executor
@@ -19,10 +20,6 @@ from bittygpt.training.optimizers import learning_rate_of_progress
 from bittygpt.training.step import NO_BROADCAST, Broadcast
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.validation import Validation
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-    from bittygpt.config.sections import TrainSection
 
 CLOSING_SECONDS = 0.3  # from the last pause to the end of the process: the last words
 WANDB_SECONDS = 2.0  # for Weights & Biases, after them, to send the rest and end its own process
@@ -42,7 +39,7 @@ class BudgetProgress:
     """
 
     def __init__(
-        self, config: "RunConfig", timer: StepTimer, clock: Callable[[], float], is_main: bool
+        self, config: RunConfig, timer: StepTimer, clock: Callable[[], float], is_main: bool
     ) -> None:
         assert config.train.time_budget is not None
         self.seconds, self.max_steps = config.train.time_budget, config.train.max_steps
@@ -163,7 +160,7 @@ class BudgetProgress:
         return left - self.timer.end_seconds() - self.closing
 
 
-def closing_seconds(train: "TrainSection") -> float:
+def closing_seconds(train: TrainSection) -> float:
     """From the last pause to the end of the process."""
     return CLOSING_SECONDS + (0.0 if train.wandb is None else WANDB_SECONDS)
 
