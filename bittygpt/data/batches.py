@@ -11,29 +11,14 @@ Shapes: B batch, T context length.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bittygpt.core.cross_entropy import IGNORE_INDEX
-from bittygpt.data.windows import DocumentWindows, StreamWindows, Windows
-
-
-class Tokens(Protocol):
-    """What batches need of a split: see `shards.TokenSplit`."""
-
-    num_tokens: int
-
-    def read(self, start: int, length: int) -> np.ndarray:
-        """`length` tokens from `start` on, around the ring."""
-
-    def check(self, tokens: np.ndarray) -> None:
-        """Raise DataError where these, which `read` gave, cannot be tokens; once for a batch, as it takes a while."""
-
-    def positions_of(self, token: int) -> np.ndarray:
-        """Where `token` stands, ascending; asked for only where windows begin with documents."""
+from bittygpt.data.shards import TokenSplit
+from bittygpt.data.windows import DocumentWindows, StreamWindows
 
 
 @dataclass(frozen=True)
@@ -101,7 +86,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: TokenSplit,
         context_length: int,
         batch_size: int,
         seed: int,
@@ -135,7 +120,7 @@ class TrainingBatches:
 
 
 def evaluation_batches(
-    tokens: Tokens,
+    tokens: TokenSplit,
     context_length: int,
     batch_size: int,
     max_tokens: int | None,
@@ -160,7 +145,9 @@ def evaluation_batches(
         yield _batch(rows, valid, ignore_tokens)
 
 
-def _windows(tokens: Tokens, num_targets: int, context_length: int, document_end: int | None) -> Windows:
+def _windows(
+    tokens: TokenSplit, num_targets: int, context_length: int, document_end: int | None
+) -> StreamWindows | DocumentWindows:
     if document_end is None:
         return StreamWindows(num_targets, context_length)
     return DocumentWindows(tokens.positions_of(document_end), context_length)

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bittygpt.data.shards import TokenSplit
 from bittygpt.errors import DataError
-from bittygpt.text.sources import Source
+from bittygpt.text.sources import Progress, Source
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
@@ -60,7 +59,7 @@ class PreparedTokens:
 
 
 def describe_source(
-    source: Source, split: str, known: dict[str, Any] | None, on_progress: Callable[[str, int, int], None]
+    source: Source, split: str, known: dict[str, Any] | None, on_progress: Progress
 ) -> dict[str, Any]:
     """A source's entry in the manifest; its hash is read anew only when size or time of change differ."""
     stamp = source.stamp()

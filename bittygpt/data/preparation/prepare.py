@@ -1,6 +1,5 @@
 """Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +24,10 @@ from bittygpt.file_lock import file_lock
 from bittygpt.files import make_folder, named, write_json
 from bittygpt.text.corpus import Corpus
 from bittygpt.text.documents import ReadOptions
-from bittygpt.text.sources import Source, find_sources
+from bittygpt.text.sources import Progress, Source, find_sources
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
 BYTES_PER_WORKER = 4 << 20  # less is done before another process has started
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
 
 
 def prepare_tokens(config: RunConfig, on_progress: Progress) -> tuple[PreparedTokens, bool]:

@@ -1,7 +1,6 @@
 """The corpus to shards: pieces go out to the workers, tokens come back in order, and the journal says how far it is."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,17 +11,17 @@ from bittygpt.data.analysis.baselines import BaselineJob
 from bittygpt.data.analysis.duplicates import DigestFile, count_duplicates
 from bittygpt.data.analysis.near_duplicates import sample_for
 from bittygpt.data.preparation.encoding import SPLITS, EncodingJob
-from bittygpt.data.preparation.journal import JOURNAL, Journal, Progress, write_journal
+from bittygpt.data.preparation.journal import JOURNAL, Counted, Journal, write_journal
 from bittygpt.data.preparation.report import data_report
 from bittygpt.data.preparation.workers import Workers
 from bittygpt.data.shards import ShardWriter
 from bittygpt.errors import DataError
 from bittygpt.files import remove_leftovers
 from bittygpt.text.corpus import Corpus
+from bittygpt.text.sources import Progress
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
 SAVE_EVERY = 2.0  # seconds
-OnProgress = Callable[[str, int, int], None]
 
 
 class CorpusWriter:
@@ -59,9 +58,9 @@ class CorpusWriter:
     def beginning(corpus: Corpus, tokenizer: Tokenizer, identity: dict[str, Any]) -> Journal:
         """The journal of a call that has done nothing yet."""
         one_in = sample_for(sum(source.expected_bytes() for source in corpus.sources))
-        return Journal(identity, Progress.start(tokenizer.vocab_size, one_in), {})
+        return Journal(identity, Counted.start(tokenizer.vocab_size, one_in), {})
 
-    def write(self, workers: Workers, on_progress: OnProgress) -> None:
+    def write(self, workers: Workers, on_progress: Progress) -> None:
         """Encode what is left. However this ends, the next call goes on from there.
 
         Raises:
@@ -129,7 +128,7 @@ class CorpusWriter:
             for name, split in self.progress.splits.items()
         }
 
-    def report(self, tokens_of_the_run: int, on_progress: OnProgress) -> dict[str, Any]:
+    def report(self, tokens_of_the_run: int, on_progress: Progress) -> dict[str, Any]:
         """The data report of what was written.
 
         Args:
