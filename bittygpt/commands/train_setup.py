@@ -23,7 +23,7 @@ from bittygpt.training.checkpoints.checkpoint_folder import clean_up, list_check
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import exceeds_memory, memory_explained, out_of_memory
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
@@ -113,7 +113,7 @@ def _build(
 
 def _without_numbers(config: RunConfig, tokens: PreparedTokens) -> TransformerLM:
     """The model as far as it takes no memory: shapes alone."""
-    model = model_without_numbers(_model_config(config, tokens.tokenizer.vocab_size))
+    model = uninitialized_model(_model_config(config, tokens.tokenizer.vocab_size))
     freeze_all_but(model, config.train.trainable)
     return model
 

@@ -86,7 +86,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def refuse_others(
+def require_same_inputs(
     folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]], what: str
 ) -> None:
     """Raise DataError when the tokens (`what` they are: finished or not) were made from other sources or settings."""

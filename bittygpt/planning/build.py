@@ -20,19 +20,19 @@ from bittygpt.planning.parts import (
 from bittygpt.planning.plan import Plan, TimePlan
 from bittygpt.planning.subject import Subject, measure_steps
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trained
+from bittygpt.training.devices.memory import StepMemory, estimate_memory, micro_batch_sizes, num_trainable
 from bittygpt.training.optimizers import moments_per_weight
 from bittygpt.training.timing.step_timer import Pause
-from bittygpt.training.timing.time_budget import closing_seconds, planned_steps
+from bittygpt.training.timing.time_budget import planned_steps, shutdown_seconds
 from bittygpt.training.validation import evaluation_batch_size
 
 
 def plan_here(subject: Subject, device: Device) -> Plan:
     """Measure some steps on this device, if they fit, and reckon the rest."""
     process = 0 if device.is_cuda else current_memory()
-    paper = subject.paper_model()
+    paper = subject.shape_only_model()
     shapes = shapes_in_checkpoint(paper, subject.config.optim)
-    moments = moments_in(shapes) / max(1, num_trained(paper))
+    moments = moments_in(shapes) / max(1, num_trainable(paper))
     size = _micro_batch_size(subject, paper, device)
     memory = estimate_memory(paper, size, moments, device)
     available = device.total_memory()
@@ -52,7 +52,7 @@ def plan_here(subject: Subject, device: Device) -> Plan:
         time = plan.plan_time(subject.config, subject.step, start, each, evaluation, checkpoint)
     peak = process + memory.total if measured is None else measured.memory
     if not device.is_cuda:
-        peak += _besides(subject, time)
+        peak += _unmeasured_memory(subject, time)
     return _put_together(
         subject, device, paper, memory, checkpoint, time, faults, process=process, peak=peak,
         available=available, measured=measured, micro_batch_size=size, on=None, ranks=(),
@@ -62,7 +62,7 @@ def plan_here(subject: Subject, device: Device) -> Plan:
 def plan_for(subject: Subject, on: Hardware) -> Plan:
     """Reckon for devices that are not here; or for several of the one that is, some steps of which are timed."""
     check_batch(subject.config.train.batch_size, on.world_size)
-    paper = subject.paper_model()
+    paper = subject.shape_only_model()
     shapes = shapes_in_checkpoint(paper, subject.config.optim)
     measured = measure_steps(subject, on.device) if on.flops is None else None
     ranks = plan_ranks(subject.config, paper, moments_in(shapes), on, measured)
@@ -104,7 +104,7 @@ def _put_together(
         step=subject.step,
         total_steps=plan.last_step(config),
         parameters=parameters_by_part(paper),
-        trained=num_trained(paper),
+        trained=num_trainable(paper),
         flops=flops_by_part(paper),
         tokens=tokens,
         epochs=_epochs(subject),
@@ -169,11 +169,11 @@ def _ending_in_time(
     if evaluation:
         pauses["evaluation"] = Pause(train.eval_every, at_end=True, expected=evaluation)
     seconds = train.time_budget - subject.elapsed - plan.LAST_DRAWING
-    steps = planned_steps(seconds, start, step_seconds, pauses, closing_seconds(train))
+    steps = planned_steps(seconds, start, step_seconds, pauses, shutdown_seconds(train))
     return subject.ending_at(min(subject.step + steps, train.max_steps or sys.maxsize))
 
 
-def _besides(subject: Subject, time: TimePlan | None) -> int:
+def _unmeasured_memory(subject: Subject, time: TimePlan | None) -> int:
     """Main memory that the measured steps do not show: the tokens that are mapped, and what draws loss.png."""
     steps_left = plan.last_step(subject.config) - subject.step
     before_last = time.total * (1 - 1 / time.evaluations) if time and time.evaluations else 0.0

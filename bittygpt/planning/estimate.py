@@ -23,7 +23,7 @@ from bittygpt.planning.network import (
 )
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.device_table import DEVICES, data_sheet_of
-from bittygpt.training.devices.memory import FLOAT, StepMemory, estimate_memory, num_trained
+from bittygpt.training.devices.memory import FLOAT, StepMemory, estimate_memory, num_trainable
 
 SHARE_OF_PEAK = 0.4  # of the data sheet's FLOP/s that a step reaches, if nobody says otherwise
 USABLE = 0.9  # of a device's memory: the rest is for kernels' workspaces and the estimate's error
@@ -134,14 +134,14 @@ def _plan(
 ) -> RankPlan:
     n, sequences = on.world_size, config.train.batch_size // on.world_size
     sharded = parallel == "fsdp"
-    trained = FLOAT * num_trained(model)
+    trained = FLOAT * num_trainable(model)
     buffers = trained if parallel == "ddp" else 0  # DDP copies the gradients into buckets
     limit = USABLE * on.device.total_memory()
     for size in _sizes(config, sequences):
         memory = estimate_memory(
             model,
             size,
-            moments / max(1, num_trained(model)),
+            moments / max(1, num_trainable(model)),
             on.device,
             shards=n if sharded else 1,
             accumulates=size < sequences,
@@ -189,7 +189,7 @@ def _seconds(
         assert measured is not None  # who gives no device has one here
         return measured.micro_batch * size / measured.micro_batch_size, measured.update
     # read weight, gradient and moments, write weight and moments
-    update = FLOAT * (3 * num_trained(model) + 2 * moments) / (on.memory_rate or 1e12)
+    update = FLOAT * (3 * num_trainable(model) + 2 * moments) / (on.memory_rate or 1e12)
     if issubclass(OPTIMIZERS[config.optim.name], Muon):
         update += orthogonalizing_flops(model) / on.flops
     return tokens * model.flops_per_token() / on.flops, update

@@ -11,7 +11,7 @@ import torch
 from bittygpt.data.batches import Batch
 from bittygpt.planning.cpu_load import OtherPrograms
 from bittygpt.training.devices.device import Device
-from bittygpt.training.distributed.parallel import copy_of
+from bittygpt.training.distributed.parallel import snapshot
 from bittygpt.training.evaluation import evaluate
 from bittygpt.training.executor import Executor
 from bittygpt.training.timing.process_clock import process_age
@@ -61,7 +61,7 @@ def measure(
     Raises:
         OutOfMemoryError: it does not fit.
     """
-    start_copy = copy_of(executor.model) if at_start else None  # held until all is measured, as the run does
+    start_copy = snapshot(executor.model) if at_start else None  # held until all is measured, as the run does
     executor.start(batch)
     size = executor.micro_batch_size
     accumulation = -(-len(batch.ids) // size)

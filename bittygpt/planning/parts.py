@@ -12,7 +12,7 @@ from bittygpt.config import OptimSection
 from bittygpt.core import TransformerLM
 from bittygpt.training.checkpoints.checkpoint import optimizer_tensors
 from bittygpt.training.devices.memory import FLOAT
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
 
@@ -65,7 +65,7 @@ def shapes_in_checkpoint(model: TransformerLM, optim: OptimSection) -> dict[str,
     """
     config = model.config
     small = replace(config, vocab_size=2, d_model=2 * config.num_heads, d_ff=2, context_length=1)
-    copy = model_without_numbers(small, "cpu")
+    copy = uninitialized_model(small, "cpu")
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for mine, theirs in zip(copy.parameters(), model.parameters(), strict=True):
         mine.requires_grad_(theirs.requires_grad)

@@ -12,7 +12,7 @@ from bittygpt.planning.measure import Measured
 from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
 from bittygpt.training.checkpoints.disk_space import free_bytes
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.memory import FLOAT, StepMemory, num_trained
+from bittygpt.training.devices.memory import FLOAT, StepMemory, num_trainable
 
 SAVED_PER_SECOND = 300e6  # bytes of a checkpoint: written, flushed to the disk, read again for its hash
 SAVING = 0.1  # seconds of a checkpoint besides
@@ -203,7 +203,7 @@ def copy_bytes(model: TransformerLM, step: int) -> int:
 
 def frozen_note(model: TransformerLM) -> tuple[str, ...]:
     """What is not counted off where weights are frozen."""
-    frozen = model.num_parameters() - num_trained(model)
+    frozen = model.num_parameters() - num_trainable(model)
     if not frozen:
         return ()
     return (f"{frozen:,} weights are frozen; the operations of their gradients are counted all the same",)

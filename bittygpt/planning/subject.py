@@ -12,7 +12,7 @@ from bittygpt.data.preparation.expected_tokens import ExpectedTokens
 from bittygpt.planning.measure import Measured, measure, synthetic_batch
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
@@ -51,9 +51,9 @@ class Subject:
         """Of the model."""
         return ModelConfig(vocab_size=self.tokens.vocab_size, **self.config.model.model_dump())
 
-    def paper_model(self) -> TransformerLM:
+    def shape_only_model(self) -> TransformerLM:
         """A model of the run's shape without numbers, frozen where the run's is."""
-        model = model_without_numbers(self.shape)
+        model = uninitialized_model(self.shape)
         freeze_all_but(model, self.config.train.trainable)
         return model
 
@@ -74,7 +74,7 @@ def measure_steps(subject: Subject, device: Device) -> Measured:
     freeze_all_but(model, config.train.trainable)
     executor = Executor(config, model, device, Ranks())
     if subject.micro_batch_size is not None:
-        executor.keep_size(subject.micro_batch_size)
+        executor.fix_micro_batch_size(subject.micro_batch_size)
     if executor.compile_it:
         subject.say("compiling the model, as the run would")
     return measure(

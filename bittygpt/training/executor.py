@@ -14,11 +14,11 @@ from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import (
     estimate_memory,
     micro_batch_sizes,
-    num_trained,
+    num_trainable,
     out_of_memory,
     usable_memory,
 )
-from bittygpt.training.devices.micro_batch import largest_that_fits, next_smaller, runs
+from bittygpt.training.devices.micro_batch import fits_in_memory, largest_that_fits, next_smaller
 from bittygpt.training.distributed.parallel import no_sync, shard_model, wrap_in_ddp
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
@@ -80,7 +80,7 @@ class Executor:
         one = estimate_memory(self.model, 1, self.moments, self.device)
         return one.total > usable_memory(self.device)
 
-    def keep_size(self, micro_batch_size: int) -> None:
+    def fix_micro_batch_size(self, micro_batch_size: int) -> None:
         """Go on with the size that was found before, if one was to be found: another one would round differently."""
         if self.is_auto:
             self.sizes, self.micro_batch_size = [micro_batch_size], micro_batch_size
@@ -92,7 +92,7 @@ class Executor:
         model: nn.Module = torch.compile(self.model) if whole_graph else self.model  # type: ignore[assignment]
         self._trained = wrap_in_ddp(model, self.ranks)
         if self.ranks.world_size > 1 and self.shards == 1:
-            self._let_buckets_settle(batch)
+            self._warm_up_ddp_buckets(batch)
         if self.device.refuses_memory and self.shards == 1:  # ranks that share a model cannot try alone
             self.micro_batch_size = largest_that_fits(
                 self.sizes,
@@ -120,7 +120,7 @@ class Executor:
         self.model.zero_grad(set_to_none=True)  # gradients hold captured memory
         return self._graphs.forget()
 
-    def _let_buckets_settle(self, batch: Batch) -> None:
+    def _warm_up_ddp_buckets(self, batch: Batch) -> None:
         """A pass whose gradients are dropped.
 
         DDP sums in another order from the second exchange on, so else the first step of a resumed process would round
@@ -132,7 +132,7 @@ class Executor:
 
     def _try(self, batch: Batch, size: int) -> None:
         """Passes forward and backward as in a step, with the room taken that the optimizer will want."""
-        moments = torch.empty(self.moments * num_trained(self.model), device=self.device.torch_device)
+        moments = torch.empty(self.moments * num_trainable(self.model), device=self.device.torch_device)
         own = batch.rows(*self.ranks.rows(len(batch.ids)))
         with no_sync(self._trained, local=True):
             # Twice, if a step has several: beside the second lie the gradients of the first.
@@ -167,7 +167,7 @@ class Executor:
                 )
             )
 
-        while not runs(attempt):
+        while not fits_in_memory(attempt):
             self.model.zero_grad(set_to_none=True)
             if self._graphs.end():
                 continue  # which leaves more memory

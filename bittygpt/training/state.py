@@ -54,7 +54,7 @@ class TrainingState:
         self.batches = TrainingBatches(
             train_tokens, context, train.batch_size, config.run.seed, ignored, document_end=end
         )
-        self.ahead = Prefetcher(self.batches.batch, pin=device.is_cuda)
+        self.prefetcher = Prefetcher(self.batches.batch, pin=device.is_cuda)
         token_bytes = torch.from_numpy(tokenizer.token_bytes())
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
@@ -85,7 +85,7 @@ class TrainingState:
         self._elapsed_before = state["elapsed"]
         self.progress.restore(state)
         if state["world_size"] == self.ranks.world_size:
-            self.executor.keep_size(state["micro_batch_size"])
+            self.executor.fix_micro_batch_size(state["micro_batch_size"])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Be where a checkpoint's state says."""

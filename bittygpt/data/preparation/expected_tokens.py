@@ -11,7 +11,7 @@ import numpy as np
 from bittygpt.config import RunConfig
 from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.preparation.prepare import settings_of
-from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, refuse_others
+from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, require_same_inputs
 from bittygpt.data.shards import TokenSplit
 from bittygpt.errors import SourceMissingError
 from bittygpt.text.sources import BUILTIN, Source, find_sources
@@ -80,7 +80,7 @@ def expect_tokens(config: RunConfig) -> ExpectedTokens:
     manifest = read_manifest(folder)
     if manifest is None:
         return _estimate(config)
-    refuse_others(folder, manifest, settings_of(config), manifest["sources"], "the tokens")
+    require_same_inputs(folder, manifest, settings_of(config), manifest["sources"], "the tokens")
     tokens = PreparedTokens(folder, manifest)
     counts = {name: split["tokens"] for name, split in manifest["splits"].items()}
     return ExpectedTokens(

@@ -16,7 +16,7 @@ from bittygpt.data.prepared import (
     PreparedTokens,
     describe_source,
     read_manifest,
-    refuse_others,
+    require_same_inputs,
 )
 from bittygpt.errors import DataError, SourceMissingError
 from bittygpt.file_lock import NAME as LOCK
@@ -56,9 +56,9 @@ def prepare_tokens(config: RunConfig, on_progress: Progress) -> tuple[PreparedTo
     try:
         train, val = _sources(config, on_progress, may_download=False)
     except SourceMissingError:
-        refuse_others(folder, known, settings, known["sources"], "the tokens")
+        require_same_inputs(folder, known, settings, known["sources"], "the tokens")
         return PreparedTokens(folder, known), False  # tokens that were made elsewhere need no text
-    refuse_others(folder, known, settings, _describe(train, val, known, on_progress), "the tokens")
+    require_same_inputs(folder, known, settings, _describe(train, val, known, on_progress), "the tokens")
     return PreparedTokens(folder, known), False
 
 
@@ -91,7 +91,7 @@ def _make(
             journal, tokenizer = _begin(config, corpus, folder, settings, sources, workers, on_progress)
         else:
             unfinished = journal.identity | {"skipped_records": journal.progress.skipped}
-            refuse_others(folder, unfinished, settings, sources, "unfinished tokens")
+            require_same_inputs(folder, unfinished, settings, sources, "unfinished tokens")
             journal = replace(journal, identity=journal.identity | {"settings": settings, "sources": sources})
             tokenizer = PreparedTokens(folder, journal.identity).tokenizer
         try:

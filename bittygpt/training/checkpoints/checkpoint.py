@@ -24,7 +24,7 @@ from bittygpt.errors import CheckpointError
 from bittygpt.files import sha256_of, sync_folder, write_json, write_text
 from bittygpt.tokenizer.tokenizer import Tokenizer
 from bittygpt.training.checkpoints.checkpoint_folder import FILES, MANIFEST, checkpoint_path, find_checkpoint
-from bittygpt.training.distributed.parallel import is_sharded, like, local_shard
+from bittygpt.training.distributed.parallel import distribute_like, is_sharded, local_shard
 from bittygpt.training.distributed.ranks import Ranks
 
 NUMBERS: dict[str, type[float]] = {"int": int, "float": float, "bool": bool}  # in an optimizer's state
@@ -156,7 +156,9 @@ def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -
             parameter, tensor = parameters[name], file.get_tensor(full_name)
             key, _, kind = key.partition(":")
             number = NUMBERS.get("int" if key == "step" and tensor.shape == (1,) else kind)
-            owners[parameter].state[parameter][key] = number(tensor) if number else like(parameter, tensor)
+            owners[parameter].state[parameter][key] = (
+                number(tensor) if number else distribute_like(parameter, tensor)
+            )
     return read_state(path)
 
 
@@ -180,7 +182,7 @@ def load_weights(path: Path, model: TransformerLM) -> None:
             if different := {name for name, _ in shapes.items() ^ expected.items()}:
                 raise CheckpointError(f"{source} does not hold this model: {min(different)} differs")
             for name, parameter in weights.items():
-                local_shard(parameter).copy_(local_shard(like(parameter, file.get_tensor(name))))
+                local_shard(parameter).copy_(local_shard(distribute_like(parameter, file.get_tensor(name))))
     except SafetensorError as error:
         raise CheckpointError(f"{source} does not hold this model: {error}") from None
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from bittygpt.core import TransformerLM
-from bittygpt.training.devices.memory import FLOAT, num_trained
+from bittygpt.training.devices.memory import FLOAT, num_trainable
 
 BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other processes write meanwhile
 
@@ -14,7 +14,7 @@ def checkpoint_bytes(model: TransformerLM, moments: int, in_parts: bool = False)
 
     Where ranks write `in_parts`, the parts of a file lie beside the whole until this is complete.
     """
-    weights, trained = model.num_parameters(), num_trained(model)
+    weights, trained = model.num_parameters(), num_trainable(model)
     beside = max(weights, moments * trained) if in_parts else 0
     return FLOAT * (weights + moments * trained + beside) + BESIDE_TENSORS
 

@@ -20,7 +20,7 @@ from bittygpt.training.checkpoints.checkpoint_folder import (
     to_be_removed,
 )
 from bittygpt.training.checkpoints.disk_space import checkpoint_bytes, free_bytes
-from bittygpt.training.distributed.parallel import copy_of, put_back
+from bittygpt.training.distributed.parallel import restore_snapshot, snapshot
 from bittygpt.training.divergence import NOTHING_YET
 from bittygpt.training.events import LowSpaceReport, Report, SavedReport
 from bittygpt.training.executor import Executor
@@ -144,7 +144,7 @@ class Saver:
     def keep_initial_state(self) -> None:
         """Keep a copy of the weights in main memory, to go back to as long as there is no checkpoint."""
         if self.saved_step is None:
-            self._start = copy_of(self.executor.model)
+            self._start = snapshot(self.executor.model)
 
     def go_back(self, before: int) -> dict[str, Any]:
         """Model and optimizers as they were at the last regular checkpoint of a step less than `before`.
@@ -160,7 +160,7 @@ class Saver:
             return self.restore(checkpoint)
         if self._start is None:
             raise CheckpointError(f"{self.folder} has no good checkpoint left that the run could go back to")
-        put_back(self.executor.model, self._start)
+        restore_snapshot(self.executor.model, self._start)
         for optimizer in self.executor.optimizers:
             optimizer.state.clear()
         self.executor.forget_graphs()

@@ -43,7 +43,7 @@ class StepMemory:
         return ", ".join(f"{part} {getattr(self, part) / 1e9:.2f} GB" for part in parts)
 
 
-def num_trained(model: nn.Module) -> int:
+def num_trainable(model: nn.Module) -> int:
     """How many numbers of a model are not frozen."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
@@ -66,7 +66,7 @@ def estimate_memory(
     """
     config = model.config
     tokens = micro_batch_size * config.context_length
-    trained = FLOAT * num_trained(model)
+    trained = FLOAT * num_trainable(model)
     weights = FLOAT * model.num_parameters()
     layer = FLOAT * sum(p.numel() for p in model.layers[0].parameters())
     gathered = 0
@@ -124,7 +124,7 @@ def exceeds_memory(model: TransformerLM, moments: float, device: Device) -> bool
 
     A system promises more memory than it has, and kills a process that takes it at its word, with no time for a word.
     """
-    numbers = model.num_parameters() + (1 + moments) * num_trained(model)
+    numbers = model.num_parameters() + (1 + moments) * num_trainable(model)
     return not device.refuses_memory and FLOAT * numbers > device.total_memory()
 
 

@@ -17,13 +17,13 @@ def largest_that_fits(
     untried: there is none after it.
     """
     for size in sizes[:-1]:
-        if agree(runs(partial(try_it, size))):
+        if agree(fits_in_memory(partial(try_it, size))):
             return size
         torch.compiler.reset()  # compiled again for the next size, not for any size
     return sizes[-1]
 
 
-def runs(action: Callable[[], None]) -> bool:
+def fits_in_memory(action: Callable[[], None]) -> bool:
     """Do it; False when memory ran out, with all given back that it took."""
     try:
         action()

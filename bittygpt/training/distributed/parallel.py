@@ -86,7 +86,7 @@ def _is_dtensor(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def like(parameter: Tensor, value: Tensor) -> Tensor:
+def distribute_like(parameter: Tensor, value: Tensor) -> Tensor:
     """A whole tensor, laid out and placed as a parameter is: on its device, and this rank's part where it is shared."""
     value = value.to(parameter.device)
     if not _is_dtensor(parameter):
@@ -97,13 +97,13 @@ def like(parameter: Tensor, value: Tensor) -> Tensor:
     return distribute_tensor(value, layout.device_mesh, layout.placements, src_data_rank=None)
 
 
-def copy_of(model: nn.Module) -> dict[str, Tensor]:
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy in main memory of what this rank holds of every parameter."""
     return {name: local_shard(p.detach()).cpu().clone() for name, p in model.named_parameters()}
 
 
 @torch.no_grad()
-def put_back(model: nn.Module, copy: dict[str, Tensor]) -> None:
-    """Undo what happened to the parameters since `copy_of`."""
+def restore_snapshot(model: nn.Module, copy: dict[str, Tensor]) -> None:
+    """Undo what happened to the parameters since `snapshot`."""
     for name, parameter in model.named_parameters():
         local_shard(parameter).copy_(copy[name])

@@ -95,7 +95,7 @@ def process_group(ranks: Ranks, device: torch.device) -> Iterator[dist.Store | N
         yield None
         return
     store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
-    store = dist.PrefixStore(_meet(store, ranks), store)
+    store = dist.PrefixStore(_agree_on_prefix(store, ranks), store)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         store=dist.PrefixStore("group", store),
@@ -112,7 +112,7 @@ def process_group(ranks: Ranks, device: torch.device) -> Iterator[dist.Store | N
     dist.destroy_process_group()  # not after other errors: it would wait for ranks that are gone
 
 
-def _meet(store: dist.Store, ranks: Ranks) -> str:
+def _agree_on_prefix(store: dist.Store, ranks: Ranks) -> str:
     """A name for this meeting of processes, which all of them learn.
 
     After a restart `torchrun` gives out the store of the processes before, with their addresses still in it. So each

@@ -22,7 +22,7 @@ class StepProgress:
         """No deadline."""
         return None
 
-    def is_late(self) -> bool:
+    def is_past_deadline(self) -> bool:
         """Never."""
         return False
 

@@ -116,14 +116,14 @@ class StepTimer:
         """What follows the last step."""
         return sum(self.pause_seconds(kind) for kind, pause in self.pauses.items() if pause.at_end)
 
-    def quiet_seconds(self) -> float:
+    def no_pause_seconds(self) -> float:
         """How long before the end no pause is made any more: the one at the end comes soon enough."""
         return 2 * sum(self.pause_seconds(kind) for kind in self.pauses)
 
     def steps_within(self, seconds: float, first_step: int, step_seconds: float) -> int:
         """The most steps, from `first_step` on, that fit into `seconds`, with the pauses between them."""
         between = [(pause.every, self.pause_seconds(kind)) for kind, pause in self.pauses.items()]
-        busy = max(0.0, seconds - self.quiet_seconds())
+        busy = max(0.0, seconds - self.no_pause_seconds())
         steps = steps_within(busy, first_step, step_seconds, between)
         rest = seconds - duration(steps, first_step, step_seconds, between)
         return steps + int(rest / max(step_seconds, SHORTEST))

@@ -21,7 +21,7 @@ from bittygpt.training.step import NO_BROADCAST, Broadcast
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.validation import Validation
 
-CLOSING_SECONDS = 0.3  # from the last pause to the end of the process: the last words
+SHUTDOWN_SECONDS = 0.3  # from the last pause to the end of the process: the last words
 WANDB_SECONDS = 2.0  # for Weights & Biases, after them, to send the rest and end its own process
 DRAWING_SECONDS = 0.5  # of loss.png and report.html, for as long as it was not measured
 NEVER = 10**12  # steps
@@ -44,7 +44,7 @@ class BudgetProgress:
         assert config.train.time_budget is not None
         self.seconds, self.max_steps = config.train.time_budget, config.train.max_steps
         self.optim, self.timer, self.clock, self.is_main = config.optim, timer, clock, is_main
-        self.closing = closing_seconds(config.train)
+        self.shutdown = shutdown_seconds(config.train)
         self.progress, self.warm_at = 0.0, 0.0
         self.total_steps = self.max_steps
         self._used_before = 0.0
@@ -59,7 +59,7 @@ class BudgetProgress:
         """Until the deadline; None where the number of steps ends the run before it."""
         return max(0.0, self.seconds - self.used()) if self._clock_decides else None
 
-    def is_late(self) -> bool:
+    def is_past_deadline(self) -> bool:
         """Whether the time is up, and a little more: an evaluation is to be broken off."""
         return self.is_main and self.used() > self.seconds * (1 + TOLERANCE)
 
@@ -120,7 +120,7 @@ class BudgetProgress:
         self.total_steps = self.max_steps if each is None and count > 1 else step - 1 + count
         if count > 1 and not self.timer.is_settled:
             count = int(min(max(count, MANY_STEPS), most))
-        may_pause = left - (each or 0) >= self.timer.quiet_seconds()
+        may_pause = left - (each or 0) >= self.timer.no_pause_seconds()
         return Broadcast(self.progress + (1 - self.progress) / count, may_pause)
 
     def take_step(self, step: int, progress: float) -> float:
@@ -157,12 +157,12 @@ class BudgetProgress:
     def _seconds_for_steps(self) -> float:
         left = self.seconds - self.used()
         self.timer.within = HORIZON * left
-        return left - self.timer.end_seconds() - self.closing
+        return left - self.timer.end_seconds() - self.shutdown
 
 
-def closing_seconds(train: TrainSection) -> float:
+def shutdown_seconds(train: TrainSection) -> float:
     """From the last pause to the end of the process."""
-    return CLOSING_SECONDS + (0.0 if train.wandb is None else WANDB_SECONDS)
+    return SHUTDOWN_SECONDS + (0.0 if train.wandb is None else WANDB_SECONDS)
 
 
 def planned_steps(
@@ -170,7 +170,7 @@ def planned_steps(
     start_seconds: float,
     step_seconds: float,
     pauses: Mapping[str, Pause],
-    closing: float = CLOSING_SECONDS,
+    shutdown: float = SHUTDOWN_SECONDS,
 ) -> int:
     """How many steps a run with a budget of `seconds` takes whose start and whose every step takes so long.
 
@@ -178,5 +178,5 @@ def planned_steps(
     """
     timer = StepTimer(lambda: start_seconds)
     timer.pauses = dict(pauses)
-    left = seconds - start_seconds - timer.end_seconds() - DRAWING_SECONDS - closing
+    left = seconds - start_seconds - timer.end_seconds() - DRAWING_SECONDS - shutdown
     return max(1, timer.steps_within(left, 1, step_seconds) if left > 0 else 1)
