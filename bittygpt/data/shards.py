@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,8 +45,6 @@ class ShardWriter:
         self._in_part = max(0, tokens - finished)
         self._to_pass_over = max(0, finished - tokens)
         self._part = self._open_part(self._in_part)
-        self._thread = ThreadPoolExecutor(1)
-        self._closing: Future[None] | None = None
 
     def _part_path(self) -> Path:
         return self.folder / f".{self.split}-{len(self.shards):05d}.npy.part"
@@ -66,7 +63,7 @@ class ShardWriter:
         return file
 
     def write(self, tokens: np.ndarray) -> None:
-        """Append tokens; a full shard is finished in the background."""
+        """Append tokens; a full shard is finished."""
         passed_over = min(self._to_pass_over, len(tokens))
         self._to_pass_over -= passed_over
         tokens = tokens[passed_over:].astype(self.dtype, copy=False)
@@ -80,22 +77,18 @@ class ShardWriter:
 
     def _finish(self) -> None:
         """Give the part its own name, once it is safe on the disk, and begin another."""
-        self._settle()
         path = self.folder / f"{self.split}-{len(self.shards):05d}.npy"
-        shard = {"file": path.name, "tokens": self._in_part, "sha256": ""}
-        self._closing = self._thread.submit(_finish_shard, self._part, self._part_path(), path, shard)
-        self.shards = [*self.shards, shard]
+        os.fsync(self._part.fileno())
+        self._part.close()
+        sha256 = sha256_of(self._part_path())
+        os.replace(self._part_path(), path)
+        sync_folder(self.folder)
+        self.shards = [*self.shards, {"file": path.name, "tokens": self._in_part, "sha256": sha256}]
         self._in_part = 0
         self._part = self._open_part(0)
 
-    def _settle(self) -> None:
-        if self._closing is not None:
-            self._closing.result()
-            self._closing = None
-
     def sync(self) -> None:
         """Everything written so far is on the disk when this returns."""
-        self._settle()
         if not self._part.closed:
             os.fsync(self._part.fileno())
 
@@ -104,22 +97,12 @@ class ShardWriter:
         if self._in_part:
             _write_header(self._part, self.dtype, self._in_part)
             self._finish()
-        self._settle()
         self.leave()
         self._part_path().unlink()
 
     def leave(self) -> None:
         """Let go of the file; what is written stays for another writer to go on with."""
         self._part.close()
-        self._thread.shutdown()
-
-
-def _finish_shard(part: IO[bytes], part_path: Path, path: Path, shard: dict[str, Any]) -> None:
-    os.fsync(part.fileno())
-    part.close()
-    shard["sha256"] = sha256_of(part_path)
-    os.replace(part_path, path)
-    sync_folder(path.parent)
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype, tokens: int) -> None:

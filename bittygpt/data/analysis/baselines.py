@@ -1,4 +1,4 @@
-"""What simple models make of the validation tokens: the ladder that a GPT's loss is read against.
+"""What simple models make of the validation tokens: the baselines that a GPT's loss is read against.
 
 Uniform knows nothing; a unigram knows how often each token occurs; a bigram and a trigram know it behind the one or
 the two tokens before. The three are interpolated as Witten and Bell 1991 have it ("The zero-frequency problem",
@@ -13,10 +13,9 @@ compressor (LZMA), on the text of the validation tokens alone.
 
 import lzma
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,37 +62,36 @@ class NGramCounts:
         return np.where(self.context > 0, probability, shorter)
 
 
-@dataclass(frozen=True)
-class BaselineJob:
-    """The two halves of the ladder, one at a call, so that two threads can share them out.
+def baselines_of(
+    train: TokenSplit,
+    val: TokenSplit,
+    vocabulary: Sequence[bytes],
+    end_id: int,
+    on_done: Callable[[int], None],
+) -> list[Baseline]:
+    """What each model loses on the validation tokens, or on the first 262,144 of them.
 
-    Attributes:
-        shards: of each split, as in the manifest.
+    Args:
         vocabulary: the bytes of each token; empty for the special ones.
+        on_done: called with the number of models that are done.
     """
+    targets = val.read(0, min(val.num_tokens, MOST_VALIDATION_TOKENS))
+    text = b"".join([vocabulary[token] for token in targets.tolist()])
+    with ThreadPoolExecutor(1) as thread:  # beside the counting: lzma lets go of the interpreter
+        compressed = thread.submit(_xz_losses, text)
+        losses = ngram_losses(_sample(train), targets, len(vocabulary), end_id)
+        on_done(len(losses))
+        losses |= compressed.result()
+        on_done(len(losses))
+    return [
+        Baseline(name, nats / len(targets), nats / math.log(2) / len(text) if text else None)
+        for name, nats in losses.items()
+    ]
 
-    folder: Path
-    shards: Mapping[str, Sequence[dict[str, Any]]]
-    vocabulary: Sequence[bytes]
-    end_id: int
 
-    def __call__(self, half: str) -> list[Baseline]:
-        """`half` is "n-grams" or "xz"."""
-        val = TokenSplit(self.folder, self.shards["val"])
-        targets = val.read(0, min(val.num_tokens, MOST_VALIDATION_TOKENS))
-        if half == "xz":
-            text = b"".join([self.vocabulary[token] for token in targets.tolist()])
-            part = text[:_XZ_BYTES]
-            bits = 8 * len(lzma.compress(part)) / max(1, len(part))
-            losses = {"xz": bits * len(text) * math.log(2)} if text else {}
-        else:
-            train = _sample(TokenSplit(self.folder, self.shards["train"]))
-            losses = ngram_losses(train, targets, len(self.vocabulary), self.end_id)
-        num_bytes = int(np.array([len(token) for token in self.vocabulary])[targets].sum())
-        return [
-            Baseline(name, nats / len(targets), nats / math.log(2) / num_bytes if num_bytes else None)
-            for name, nats in losses.items()
-        ]
+def _xz_losses(text: bytes) -> dict[str, float]:
+    part = text[:_XZ_BYTES]
+    return {"xz": 8 * len(lzma.compress(part)) / len(part) * len(text) * math.log(2)} if text else {}
 
 
 def _sample(train: TokenSplit) -> Ids:

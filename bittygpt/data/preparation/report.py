@@ -17,7 +17,7 @@ MOST_UNUSED = 20  # entries that are named
 def data_report(
     statistics: dict[str, SplitStatistics],
     duplicates: Duplicates,
-    ladder: Sequence[Baseline],
+    baselines: Sequence[Baseline],
     vocabulary: Sequence[bytes],
     num_special: int,
     epochs: float,
@@ -47,7 +47,7 @@ def data_report(
             "first": [repr(vocabulary[i]) for i in unused[:MOST_UNUSED]],
         },
         "epochs": round(epochs, 4) if epochs else None,
-        "baselines": [asdict(rung) for rung in ladder],
+        "baselines": [asdict(baseline) for baseline in baselines],
     }
 
 
@@ -65,7 +65,7 @@ def describe_report(report: dict[str, Any], splits: dict[str, dict[str, Any]]) -
         *_repetitions(report, splits),
         *_unused(report["unused_entries"]),
         *_epochs(report["epochs"]),
-        *_ladder(report["baselines"]),
+        *_baselines(report["baselines"]),
     ]
 
 
@@ -125,11 +125,11 @@ def _epochs(epochs: float | None) -> list[str]:
     )
 
 
-def _ladder(baselines: Sequence[dict[str, Any]]) -> list[str]:
+def _baselines(baselines: Sequence[dict[str, Any]]) -> list[str]:
     if not baselines:
         return []
     lines = ["what simple models make of the validation tokens:"]
-    for rung in baselines:
-        bits = "" if rung["bits_per_byte"] is None else f"{rung['bits_per_byte']:8.3f} bits per byte"
-        lines.append(f"  {rung['name']:8}{rung['loss']:8.4f} nats per token{bits}")
+    for model in baselines:
+        bits = "" if model["bits_per_byte"] is None else f"{model['bits_per_byte']:8.3f} bits per byte"
+        lines.append(f"  {model['name']:8}{model['loss']:8.4f} nats per token{bits}")
     return lines

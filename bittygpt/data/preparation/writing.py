@@ -1,20 +1,19 @@
 """The corpus to shards: pieces go out to the workers, tokens come back in order, and the journal says how far it is."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bittygpt.data.analysis.baselines import BaselineJob
+from bittygpt.data.analysis.baselines import baselines_of
 from bittygpt.data.analysis.duplicates import DigestFile, count_duplicates
 from bittygpt.data.analysis.near_duplicates import sample_for
 from bittygpt.data.preparation.encoding import SPLITS, EncodingJob
 from bittygpt.data.preparation.journal import JOURNAL, Counted, Journal, write_journal
 from bittygpt.data.preparation.report import data_report
 from bittygpt.data.preparation.workers import Workers
-from bittygpt.data.shards import ShardWriter
+from bittygpt.data.shards import ShardWriter, TokenSplit
 from bittygpt.errors import DataError
 from bittygpt.files import remove_leftovers
 from bittygpt.text.corpus import Corpus
@@ -138,25 +137,20 @@ class CorpusWriter:
         train, val = (self._digests[name].read() for name in SPLITS)
         duplicates = count_duplicates(train, val)
         statistics = self.progress.splits
-        ladder = []
+        vocabulary, num_special = self.tokenizer.vocabulary, len(self.tokenizer.special_tokens)
+        baselines = []
         if statistics["val"].tokens:
-            shards = {name: self._shards[name].shards for name in SPLITS}
-            token_texts = [
-                b"" if i < self._num_special else t for i, t in enumerate(self.tokenizer.vocabulary)
-            ]
-            job = BaselineJob(self.folder, shards, token_texts, self.tokenizer.end_of_text_id)
-            with ThreadPoolExecutor(2) as threads:  # numpy and lzma let go of the interpreter
-                for rungs in threads.map(job, ("n-grams", "xz")):
-                    ladder += rungs
-                    on_progress("counting n-grams", len(ladder), 5)
+            train_tokens, val_tokens = (TokenSplit(self.folder, self._shards[name].shards) for name in SPLITS)
+            texts = [b""] * num_special + vocabulary[num_special:]
+            baselines = baselines_of(
+                train_tokens,
+                val_tokens,
+                texts,
+                self.tokenizer.end_of_text_id,
+                lambda done: on_progress("counting n-grams", done, 5),
+            )
         epochs = tokens_of_the_run / statistics["train"].tokens
-        return data_report(
-            statistics, duplicates, ladder, self.tokenizer.vocabulary, self._num_special, epochs
-        )
-
-    @property
-    def _num_special(self) -> int:
-        return len(self.tokenizer.special_tokens)
+        return data_report(statistics, duplicates, baselines, vocabulary, num_special, epochs)
 
     def clean_up(self) -> None:
         """Remove what only an unfinished call needs."""
