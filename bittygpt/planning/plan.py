@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bittygpt.config import RunConfig
-from bittygpt.core import TransformerLM
 from bittygpt.data.preparation.expected_tokens import ExpectedTokens
 from bittygpt.planning.estimate import Hardware, RankPlan
 from bittygpt.planning.measure import Measured
 from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
 from bittygpt.training.checkpoints.disk_space import free_bytes
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.memory import FLOAT, StepMemory, num_trainable
+from bittygpt.training.devices.memory import StepMemory
 
 SAVED_PER_SECOND = 300e6  # bytes of a checkpoint: written, flushed to the disk, read again for its hash
 SAVING = 0.1  # seconds of a checkpoint besides
-DRAWING, LAST_DRAWING, DRAW_EVERY = 0.5, 1.5, 30.0  # seconds of loss.png, at an evaluation and at the end
-DRAWING_BYTES = 40e6  # of main memory, once it has been drawn
+PLOT, LAST_PLOT, PLOT_EVERY = 0.5, 1.5, 30.0  # seconds of loss.png, at an evaluation and at the end
+PLOT_BYTES = 40e6  # of main memory, once it has been drawn
 PAGES_READ = 1 << 16  # bytes of a file of tokens that come into memory with a sequence
-PAPER_START = 60.0  # seconds of a run on devices that are not here, before its first step
+START_ELSEWHERE = 60.0  # seconds of a run on devices that are not here, before its first step
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class DiskPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of it. `step`: where the run stands. `measured` None: it was planned on paper, or does not fit.
+    """All of it. `step`: where the run stands. `measured` None: it was estimated for other devices, or does not fit.
 
     `memory` and `peak` are bytes of one device (of the process, on a CPU); `process`: of these the program's own.
     """
@@ -167,7 +166,7 @@ def plan_time(
     """
     last = last_step(config)
     evaluations = due(step, last, config.train.eval_every) if evaluation else 0
-    pictures = min(evaluations, (last - step) * step_seconds / DRAW_EVERY)
+    pictures = min(evaluations, (last - step) * step_seconds / PLOT_EVERY)
     return TimePlan(
         start=start,
         steps_left=max(0, last - step),
@@ -176,7 +175,7 @@ def plan_time(
         evaluation=evaluation,
         saves=due(step, last, config.train.save_every),
         save=save_seconds(checkpoint),
-        end=LAST_DRAWING + DRAWING * pictures if last > step else 0.0,
+        end=LAST_PLOT + PLOT * pictures if last > step else 0.0,
     )
 
 
@@ -189,21 +188,3 @@ def plan_disk(config: RunConfig, folder: Path, step: int, checkpoint: int, valid
     made = due(step, last_step(config), config.train.save_every)
     kept = min(config.train.keep + validates, there + made)
     return DiskPlan(checkpoint, there, kept, free_bytes(folder))
-
-
-def mapped_tokens(config: RunConfig, tokens: ExpectedTokens, steps_left: int) -> int:
-    """Bytes of the token files that a process on a CPU comes to hold: all, unless it reads only some of them."""
-    return min(tokens.bytes_on_disk, steps_left * config.train.batch_size * PAGES_READ)
-
-
-def copy_bytes(model: TransformerLM, step: int) -> int:
-    """Until its first checkpoint a run keeps a copy of its first weights in main memory."""
-    return 0 if step else FLOAT * model.num_parameters()
-
-
-def frozen_note(model: TransformerLM) -> tuple[str, ...]:
-    """What is not counted off where weights are frozen."""
-    frozen = model.num_parameters() - num_trainable(model)
-    if not frozen:
-        return ()
-    return (f"{frozen:,} weights are frozen; the operations of their gradients are counted all the same",)
