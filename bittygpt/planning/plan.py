@@ -9,7 +9,7 @@ from bittygpt.data.preparation.expected_tokens import ExpectedTokens
 from bittygpt.planning.estimate import Hardware, RankPlan
 from bittygpt.planning.measure import Measured
 from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
-from bittygpt.training.checkpoints.disk_space import free_bytes
+from bittygpt.training.checkpoints.saving import free_bytes
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import StepMemory
 

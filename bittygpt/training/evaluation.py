@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.micro_batch import fits_in_memory
+from bittygpt.training.devices.memory import fits_in_memory
 from bittygpt.training.distributed.parallel import is_sharded, reshard
 from bittygpt.training.distributed.ranks import Ranks
 

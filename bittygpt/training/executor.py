@@ -13,12 +13,14 @@ from bittygpt.training.devices.compiling import compiling_pays
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import (
     estimate_memory,
+    fits_in_memory,
+    largest_that_fits,
     micro_batch_sizes,
+    next_smaller,
     num_trainable,
     out_of_memory,
     usable_memory,
 )
-from bittygpt.training.devices.micro_batch import fits_in_memory, largest_that_fits, next_smaller
 from bittygpt.training.distributed.parallel import no_sync, shard_model, wrap_in_ddp
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight

@@ -1,5 +1,6 @@
 """When a run's state goes to the disk, whether there is room for it, and which state a run can go back to."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bittygpt.core import TransformerLM
 from bittygpt.errors import CheckpointError, DiskFullError
 from bittygpt.files import is_disk_full
 from bittygpt.tokenizer.tokenizer import Tokenizer
@@ -19,13 +21,14 @@ from bittygpt.training.checkpoints.checkpoint_folder import (
     remove_old,
     to_be_removed,
 )
-from bittygpt.training.checkpoints.disk_space import checkpoint_bytes, free_bytes
+from bittygpt.training.devices.memory import FLOAT, num_trainable
 from bittygpt.training.distributed.parallel import restore_snapshot, snapshot
 from bittygpt.training.divergence import NOTHING_YET
 from bittygpt.training.events import LowSpaceReport, Report, SavedReport
 from bittygpt.training.executor import Executor
 
 LOOK_EVERY = 30.0  # seconds between two looks at the free space
+BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other processes write meanwhile
 
 
 class Saver:
@@ -184,3 +187,20 @@ class Saver:
             f"{self.folder}: {beginning} {self.needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; {remedy} and "
             "run the same command: it goes on from the last checkpoint, if there is one"
         )
+
+
+def checkpoint_bytes(model: TransformerLM, moments: int, in_parts: bool = False) -> int:
+    """About what writing a checkpoint takes: the weights, and `moments` numbers for each that is trained.
+
+    Where ranks write `in_parts`, the parts of a file lie beside the whole until this is complete.
+    """
+    weights, trained = model.num_parameters(), num_trainable(model)
+    beside = max(weights, moments * trained) if in_parts else 0
+    return FLOAT * (weights + moments * trained + beside) + BESIDE_TENSORS
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written below a folder, or below where it will be made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
