@@ -50,16 +50,9 @@ class ShardWriter:
         return self.folder / f".{self.split}-{len(self.shards):05d}.npy.part"
 
     def _open_part(self, tokens: int) -> IO[bytes]:
-        path, length = self._part_path(), HEADER_BYTES + tokens * self.dtype.itemsize
-        if tokens and (not path.exists() or path.stat().st_size < length):
-            raise DataError(
-                f"{path} is missing or cut short, and the tokens cannot go on; delete {self.folder} and "
-                "run the same command again"
-            )
-        file = open(path, "r+b" if tokens else "w+b", buffering=0)
+        file = reopen(self._part_path(), HEADER_BYTES + tokens * self.dtype.itemsize if tokens else 0)
         _write_header(file, self.dtype, SHARD_TOKENS)
-        file.truncate(length)
-        file.seek(length)
+        file.seek(0, os.SEEK_END)
         return file
 
     def write(self, tokens: np.ndarray) -> None:
@@ -103,6 +96,23 @@ class ShardWriter:
     def leave(self) -> None:
         """Let go of the file; what is written stays for another writer to go on with."""
         self._part.close()
+
+
+def reopen(path: Path, length: int) -> IO[bytes]:
+    """A file of an unfinished call, cut off behind `length` bytes, to be written on; 0: a new one.
+
+    Raises:
+        DataError: the file does not hold that many.
+    """
+    if length and (not path.exists() or path.stat().st_size < length):
+        raise DataError(
+            f"{path} is missing or cut short, and the tokens cannot go on; delete {path.parent} and run the same "
+            "command again"
+        )
+    file = open(path, "r+b" if length else "w+b", buffering=0)
+    file.truncate(length)
+    file.seek(length)
+    return file
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype, tokens: int) -> None:

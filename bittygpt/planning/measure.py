@@ -137,13 +137,6 @@ def _time_evaluation(executor: Executor, batch: Batch, size: int, vocab_size: in
     return fmean(seconds)
 
 
-def synthetic_batch(batch_size: int, context_length: int, vocab_size: int) -> Batch:
-    """A batch of random tokens: what they say makes no step slower or faster."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocab_size, (batch_size, context_length + 1), generator=generator)
-    return Batch(ids[:, :-1].clone(), ids[:, 1:].clone())
-
-
 def current_memory() -> int:
     """Bytes of main memory that this process holds; where the system does not tell, the most that it has held."""
     try:

@@ -8,8 +8,8 @@ import torch
 from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
-from bittygpt.data.preparation.expected_tokens import ExpectedTokens
-from bittygpt.planning.measure import Measured, measure, synthetic_batch
+from bittygpt.data.preparation.expected_tokens import ExpectedTokens, first_shard
+from bittygpt.planning.measure import Measured, measure
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.saved_tensors import uninitialized_model
@@ -89,14 +89,12 @@ def measure_steps(subject: Subject, device: Device) -> Measured:
 
 def _batch(subject: Subject) -> Batch:
     """The next one of the run; of random tokens where there are no others yet."""
-    config, first = subject.config, subject.tokens.first_shard()
-    if first is None:
-        return synthetic_batch(
-            config.train.batch_size, config.model.context_length, subject.tokens.vocab_size
-        )
-    assert subject.tokens.on_disk is not None
-    end = subject.tokens.on_disk.tokenizer.end_of_text_id if config.data.windows == "documents" else None
-    batches = TrainingBatches(
-        first, config.model.context_length, config.train.batch_size, config.run.seed, document_end=end
-    )
+    config, tokens = subject.config, subject.tokens.on_disk
+    size, length = config.train.batch_size, config.model.context_length
+    if tokens is None:
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(subject.tokens.vocab_size, (size, length + 1), generator=generator)
+        return Batch(ids[:, :-1].clone(), ids[:, 1:].clone())
+    end = tokens.tokenizer.end_of_text_id if config.data.windows == "documents" else None
+    batches = TrainingBatches(first_shard(tokens, "train"), length, size, config.run.seed, document_end=end)
     return batches.batch(subject.step + 1)

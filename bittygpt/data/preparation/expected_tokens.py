@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -60,10 +60,6 @@ class ExpectedTokens:
     on_disk: PreparedTokens | None
     note: str
 
-    def first_shard(self) -> TokenSplit | None:
-        """The first of the training tokens, as many as one file holds: enough to make a batch of."""
-        return None if self.on_disk is None else _first_shard(self.on_disk, "train")
-
     @property
     def bytes_on_disk(self) -> int:
         """How much of the tokens a process may come to map into its memory, about."""
@@ -108,7 +104,8 @@ def _changed_since(config: RunConfig, manifest: dict[str, Any]) -> str:
     return ""
 
 
-def _first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
+def first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
+    """As many of a split's tokens as one file holds: enough to make a batch of."""
     shards = tokens.manifest["splits"][name]["shards"][:1]
     return TokenSplit(tokens.folder, shards, tokens.tokenizer.vocab_size)
 
@@ -119,7 +116,7 @@ def _windows(config: RunConfig, tokens: PreparedTokens, name: str, count: int) -
         return 0
     if config.data.windows == "stream":
         return -(-count // config.model.context_length)
-    first, end = _first_shard(tokens, name), tokens.tokenizer.end_of_text_id
+    first, end = first_shard(tokens, name), tokens.tokenizer.end_of_text_id
     batches = TrainingBatches(first, config.model.context_length, 1, 0, document_end=end)
     return round(batches.windows_per_epoch * count / first.num_tokens)
 
@@ -134,15 +131,17 @@ def _estimate(config: RunConfig) -> ExpectedTokens:
         assert tokenizer.vocab_size is not None  # `fill_derived` has seen to it
         vocab_size, vocabulary_bytes = tokenizer.vocab_size, BYTES_PER_ENTRY * tokenizer.vocab_size
     merges = vocab_size - NUM_BYTES - len(tokenizer.special_tokens)
-    text, val_text = (_expected_text(config, name, merges) for name in ("train", "val"))
     train = val = None
     what = "its size is not known before it is downloaded"
-    if text is not None:
+    if (text := _sources(config, "train")) is not None:
+        tokens = _expected_count(text, merges)
         fraction = 0.0 if config.data.val else config.data.val_fraction
-        train, val = round(text.tokens * (1 - fraction)), round(text.tokens * fraction)
-        what = f"at {text.num_bytes / max(1.0, text.tokens):.1f} bytes a token"
+        train, val = round(tokens * (1 - fraction)), round(tokens * fraction)
+        num_bytes = sum(source.expected_bytes() for source in text)
+        what = f"at {num_bytes / max(1.0, tokens):.1f} bytes a token"
     if config.data.val:
-        val = None if val_text is None else round(val_text.tokens)
+        val_text = _sources(config, "val")
+        val = None if val_text is None else round(_expected_count(val_text, merges))
     context = config.model.context_length
     return ExpectedTokens(
         vocab_size,
@@ -156,23 +155,13 @@ def _estimate(config: RunConfig) -> ExpectedTokens:
     )
 
 
-class ExpectedText(NamedTuple):
-    """About how much text a split has, and how many tokens it will be."""
-
-    num_bytes: int
-    tokens: float
-
-
-def _expected_text(config: RunConfig, name: str, merges: int) -> ExpectedText | None:
-    """Of a split, encoded with so many merges; None where a source has not been downloaded."""
-    sources = _sources(config, name)
-    if sources is None:
-        return None
-    sizes = [(source.expected_bytes(), source.name == BUILTIN) for source in sources]
-    tokens = sum(
-        size / bytes_per_token(merges, OF_STORIES if is_builtin else OF_ENGLISH) for size, is_builtin in sizes
+def _expected_count(sources: Sequence[Source], merges: int) -> float:
+    """About how many tokens a text will be, encoded with so many merges."""
+    return sum(
+        source.expected_bytes()
+        / bytes_per_token(merges, OF_STORIES if source.name == BUILTIN else OF_ENGLISH)
+        for source in sources
     )
-    return ExpectedText(sum(size for size, _ in sizes), tokens)
 
 
 def _sources(config: RunConfig, name: str) -> list[Source] | None:
