@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from bittygpt.config.durations import FORMS
 from bittygpt.config.run_config import SECTIONS
+from bittygpt.config.value_types import DURATION_FORMS
 from bittygpt.config.yaml_format import YamlSyntaxError, parse_value
 
 _LONGEST_VALUE = 60
@@ -28,7 +28,7 @@ _EXPECTED = {
     "string_too_short": "text of at least one character",
     "too_short": "a list of at least {min_length} item",
     "too_long": "a list of {max_length} items",
-    "duration": FORMS,
+    "duration": DURATION_FORMS,
     "too_long_a_time": "at most {days} days",
 }
 

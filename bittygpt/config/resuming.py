@@ -5,26 +5,13 @@ from bittygpt.config.run_config import SECTIONS, RunConfig
 
 # Where the run lies, what is done with the model, and how often one looks or saves do not change a step.
 # What the tokens are is compared elsewhere, by their hash; how they are cut into windows is not seen there.
-_FREE_SECTIONS = frozenset({"data", "sample"})
-_FIXED_KEYS = frozenset({"data.windows"})
-_FREE_KEYS = frozenset(
-    {
-        "run.name",
-        "run.dir",
-        "train.eval_every",
-        "train.eval_tokens",
-        "train.save_every",
-        "train.keep",
-        "train.log_every",
-        "train.sample_every",
-        "train.tensorboard",
-        "train.wandb",
-        "train.micro_batch_size",
-        "train.parallel",
-        "train.device",
-        "train.compile",
-    }
-)
+_FREE_SECTIONS = ("data", "sample")
+_FIXED_KEYS = ("data.windows",)
+_FREE_KEYS = {
+    *("run.name", "run.dir", "train.eval_every", "train.eval_tokens", "train.save_every", "train.keep"),
+    *("train.log_every", "train.sample_every", "train.tensorboard", "train.wandb"),
+    *("train.micro_batch_size", "train.parallel", "train.device", "train.compile"),
+}
 
 
 def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:

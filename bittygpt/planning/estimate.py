@@ -1,6 +1,5 @@
 """A step on N devices, planned without them: memory of a rank, bytes over the network, seconds by stated rates."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -137,7 +136,9 @@ def _plan(
     trained = FLOAT * num_trainable(model)
     buffers = trained if parallel == "ddp" else 0  # DDP copies the gradients into buckets
     limit = USABLE * on.device.total_memory()
-    for size in _sizes(config, sequences):
+    fixed = config.train.micro_batch_size
+    divisors = [size for size in range(sequences, 0, -1) if sequences % size == 0]
+    for size in divisors if fixed == "auto" else [min(sequences, int(fixed))]:
         memory = estimate_memory(
             model,
             size,
@@ -164,15 +165,6 @@ def _plan(
     time = timed(micro_batch, micro_batches, update + between / on.link, traffic, on.link)
     traffic += between
     return RankPlan(parallel, memory, buffers, size, micro_batches, traffic, time, fits)
-
-
-def _sizes(config: RunConfig, sequences: int) -> Iterator[int]:
-    """Micro-batches to choose among, the largest first."""
-    fixed = config.train.micro_batch_size
-    if fixed != "auto":
-        yield min(sequences, int(fixed))
-        return
-    yield from (size for size in range(sequences, 0, -1) if sequences % size == 0)
 
 
 def _seconds(

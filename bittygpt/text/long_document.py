@@ -94,13 +94,13 @@ class LongDocument:
             cut: the characters from here on are another document, of the validation split.
         """
         labelled = _in_two(self._texts(), cut, split)
-        held = next(labelled, None)
+        following = next(labelled, None)
         number, is_first = 0, True
-        while held is not None:
-            name, text = held
-            held = next(labelled, None)
-            is_last = held is None or held[0] != name
-            after = end if held is None else Position(begin.source, begin.offset, begin.line, number + 1)
+        while following is not None:
+            name, text = following
+            following = next(labelled, None)
+            is_last = following is None or following[0] != name
+            after = end if following is None else Position(begin.source, begin.offset, begin.line, number + 1)
             before = Position(begin.source, begin.offset, begin.line, number)
             if number >= begin.stretch:
                 # The second part is no copy of the first: a digest of its own keeps it from being counted as one.

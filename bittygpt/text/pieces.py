@@ -56,14 +56,14 @@ class Block:
     """Bytes of the source's file read so far."""
     name: str
     kind: Literal["txt", "jsonl", "texts"]
-    held: "bytes | FileRange | list[str | None]"
+    data: "bytes | FileRange | list[str | None]"
     split: Literal["train", "val"] | None = None
     """None: each document's hash decides."""
 
     @property
     def content(self) -> bytes | list[str | None]:
         """The bytes of the file; the texts themselves where they come from a .parquet file or the builtin corpus."""
-        return self.held.read() if isinstance(self.held, FileRange) else self.held
+        return self.data.read() if isinstance(self.data, FileRange) else self.data
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def train_bpe(
     special_tokens: Sequence[str],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[bytes]:
-    """Learns a vocabulary of at most `vocab_size` entries from the counts of `word_counts.count_words`.
+    """Learns a vocabulary of at most `vocab_size` entries from the counts of a text's words (pre-tokens).
 
     Each merge takes the pair of neighbouring tokens that is most frequent, of equally frequent ones the greater
     as a tuple of two byte strings, and ends where the best pair occurs once only. Occurrences may overlap: in "aaa"

@@ -69,9 +69,8 @@ class Executor:
             shard_model(model, ranks, device, self.compile_it)
         else:
             model.to(device.torch_device)
-            prepare_for_compile(
-                model
-            )  # where its weights are: RoPE's table follows them before anything is compiled
+            # where its weights are: RoPE's table follows them before anything is compiled
+            prepare_for_compile(model)
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
         self._graphs = self._new_graphs()

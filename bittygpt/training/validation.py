@@ -61,15 +61,12 @@ class Validation:
         return seconds / max(1, tokens) * min(self.train.eval_tokens or math.inf, self.tokens.num_tokens)
 
     def _batches(self, executor: Executor) -> Iterator[Batch]:
-        size = evaluation_batch_size(executor.micro_batch_size, self.context_length)
-        return evaluation_batches(
-            self.tokens,
+        size, length = (
+            evaluation_batch_size(executor.micro_batch_size, self.context_length),
             self.context_length,
-            size,
-            self.train.eval_tokens,
-            self.ignored,
-            self.document_end,
         )
+        limit = self.train.eval_tokens
+        return evaluation_batches(self.tokens, length, size, limit, self.ignored, self.document_end)
 
     def _evaluate(
         self, executor: Executor, batches: Iterable[Batch], stop_asked: Callable[[], bool] = lambda: False

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bittygpt.data.analysis.near_duplicates import Sketches, sketch_documents
-from bittygpt.text.documents import ReadOptions, digest_of, documents_of, validation_test
+from bittygpt.text.documents import ReadOptions, digest_of, documents_of, is_validation
 from bittygpt.text.pieces import Piece, Position, Stretch
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
@@ -71,7 +71,7 @@ class EncodingJob:
             return EncodedPiece(
                 piece.end, bytes_read, skipped, {piece.split: self._documents(texts, digests)}
             )
-        is_val = list(map(validation_test(self._val_fraction), digests))
+        is_val = [is_validation(digest, self._val_fraction) for digest in digests]
         splits = {}
         for name, wanted in (("train", False), ("val", True)):
             if wanted in is_val:

@@ -52,7 +52,7 @@ def prepare_tokens(config: RunConfig, on_progress: Progress) -> tuple[PreparedTo
         with named(folder), file_lock(folder / LOCK, lambda: on_progress(waiting, 0, 0)):
             known = read_manifest(folder)  # by now they may have been made
             if known is None:
-                return _make(config, train, val, folder, settings, on_progress), True
+                return _make(config, train, val, folder, on_progress), True
     try:
         train, val = _sources(config, on_progress, may_download=False)
     except SourceMissingError:
@@ -70,25 +70,37 @@ def _sources(
     return train, find_sources(config.data.val, "data.val", on_progress, may_download=may_download)
 
 
+def _describe(
+    train: list[Source], val: list[Source], earlier: dict[str, Any] | None, on_progress: Progress
+) -> list[dict[str, Any]]:
+    """The sources as they stand in the manifest, with their hashes."""
+    labelled = [("train", source) for source in train] + [("val", source) for source in val]
+    return [describe_source(source, split, earlier, on_progress) for split, source in labelled]
+
+
 def _make(
-    config: RunConfig,
-    train: list[Source],
-    val: list[Source],
-    folder: Path,
-    settings: dict[str, Any],
-    on_progress: Progress,
+    config: RunConfig, train: list[Source], val: list[Source], folder: Path, on_progress: Progress
 ) -> PreparedTokens:
     """Make the tokens, or those that a call before has not come to."""
     journal = read_journal(folder)
-    earlier = journal.identity if journal else None
     options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
     val_fraction = 0.0 if val else config.data.val_fraction
     corpus = Corpus(tuple(train), tuple(val), val_fraction, options, folder)
     had_vocabulary = (folder / VOCABULARY).exists()
-    with Workers(_number_of_workers(config, corpus)) as workers:  # they start while the sources are hashed
-        sources = _describe(train, val, earlier, on_progress)
+    number = config.data.workers
+    if number is None:
+        expected = sum(source.expected_bytes() for source in corpus.sources)
+        number = min(available_cores(), expected // BYTES_PER_WORKER)
+    with Workers(number) as workers:  # they start while the sources are hashed
+        settings = settings_of(config)
+        sources = _describe(train, val, journal.identity if journal else None, on_progress)
         if journal is None:
-            journal, tokenizer = _begin(config, corpus, folder, settings, sources, workers, on_progress)
+            _refuse_shards(folder)
+            tokenizer = make_vocabulary(config, corpus, workers, on_progress)
+            save_vocabulary(tokenizer, folder / VOCABULARY)
+            identity = {"tokenizer": tokenizer.description(), "settings": settings, "sources": sources}
+            journal = CorpusWriter.beginning(corpus, tokenizer, identity)
+            write_journal(folder, journal)
         else:
             unfinished = journal.identity | {"skipped_records": journal.progress.skipped}
             require_same_inputs(folder, unfinished, settings, sources, "unfinished tokens")
@@ -103,52 +115,15 @@ def _make(
     return PreparedTokens(folder, manifest, tokenizer)
 
 
-def _describe(
-    train: list[Source], val: list[Source], earlier: dict[str, Any] | None, on_progress: Progress
-) -> list[dict[str, Any]]:
-    """The sources as they stand in the manifest, with their hashes."""
-    named = [("train", source) for source in train] + [("val", source) for source in val]
-    return [describe_source(source, split, earlier, on_progress) for split, source in named]
-
-
-def _number_of_workers(config: RunConfig, corpus: Corpus) -> int:
-    if config.data.workers is not None:
-        return config.data.workers
-    expected = sum(source.expected_bytes() for source in corpus.sources)
-    return min(available_cores(), expected // BYTES_PER_WORKER)
-
-
-def _begin(
-    config: RunConfig,
-    corpus: Corpus,
-    folder: Path,
-    settings: dict[str, Any],
-    sources: list[dict[str, Any]],
-    workers: Workers,
-    on_progress: Progress,
-) -> tuple[Journal, Tokenizer]:
-    """Make the vocabulary and begin the journal."""
-    for name in ("train", "val"):
-        if shards := sorted(folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].npy")):
-            raise DataError(
-                f"{shards[0]} is there, but nothing that says what it was made of; set data.dir to another folder, "
-                "or delete the file"
-            )
-    tokenizer = make_vocabulary(config, corpus, workers, on_progress)
-    save_vocabulary(tokenizer, folder / VOCABULARY)
-    identity = {
-        "tokenizer": {
-            "hash": tokenizer.hash(),
-            "encoding": tokenizer.encoding,
-            "vocab_size": tokenizer.vocab_size,
-            "special_tokens": tokenizer.special_tokens,
-        },
-        "settings": settings,
-        "sources": sources,
-    }
-    journal = CorpusWriter.beginning(corpus, tokenizer, identity)
-    write_journal(folder, journal)
-    return journal, tokenizer
+def _refuse_shards(folder: Path) -> None:
+    """Raise DataError where there are shards, but neither a manifest nor a journal: they may be anybody's."""
+    if shards := sorted(
+        path for name in ("train", "val") for path in folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].npy")
+    ):
+        raise DataError(
+            f"{shards[0]} is there, but nothing that says what it was made of; set data.dir to another folder, or "
+            "delete the file"
+        )
 
 
 def _encode(

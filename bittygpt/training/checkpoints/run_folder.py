@@ -9,9 +9,8 @@ from typing import Any
 
 from bittygpt.files import remove_leftovers, write_json, write_text
 
-HISTORY = frozenset(
-    {"start", "resume", "interrupted", "diverged"}
-)  # events that have happened, whatever comes later
+# events that have happened, whatever comes later
+HISTORY = frozenset({"start", "resume", "interrupted", "diverged"})
 
 
 class RunFolder:

@@ -120,15 +120,9 @@ class Saver:
             remove_old(self.folder, self.keep - 1, val_losses)  # what would go after it goes before it
 
     def _write(self, step: int, state: dict[str, Any], val_losses: Mapping[int, float]) -> None:
+        model, optimizers = self.executor.model, self.executor.optimizers
         save_checkpoint(
-            self.folder,
-            step,
-            self.executor.model,
-            self.executor.optimizers,
-            state,
-            self.config_yaml,
-            self.tokenizer,
-            self.ranks,
+            self.folder, step, model, optimizers, state, self.config_yaml, self.tokenizer, self.ranks
         )
         self.remove_old(val_losses)
 
@@ -176,9 +170,8 @@ class Saver:
 
     def _room(self, val_losses: Mapping[int, float]) -> int:
         doomed = to_be_removed(self.folder, self.keep - 1, val_losses)
-        return free_bytes(self.folder) + sum(
-            file.stat().st_size for path in doomed for file in path.iterdir()
-        )
+        freed = sum(file.stat().st_size for path in doomed for file in path.iterdir())
+        return free_bytes(self.folder) + freed
 
     def _message(self, beginning: str) -> str:
         free = free_bytes(self.folder)

@@ -6,7 +6,7 @@ when a model is sharded, as that takes a second.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 from bittygpt.core import TransformerLM
 from bittygpt.training.devices.device import Device
 from bittygpt.training.distributed.ranks import Ranks
-
-if TYPE_CHECKING:
-    from torch.distributed.fsdp import FSDPModule
-    from torch.distributed.tensor import DTensor
 
 
 def shard_model(model: TransformerLM, ranks: Ranks, device: Device, compile_it: bool) -> None:
@@ -52,7 +48,7 @@ def wrap_in_ddp(model: nn.Module, ranks: Ranks) -> nn.Module:
 def no_sync(model: nn.Module, local: bool) -> Iterator[None]:
     """No exchange of gradients after the backward passes within, for all micro-batches but the last."""
     if is_sharded(model):
-        cast("FSDPModule", model).set_requires_gradient_sync(not local)
+        cast(Any, model).set_requires_gradient_sync(not local)
         yield
     elif local and isinstance(model, DistributedDataParallel):
         with model.no_sync():
@@ -69,17 +65,17 @@ def is_sharded(model: nn.Module) -> bool:
 def reshard(model: nn.Module) -> None:
     """After a pass without gradients: what was gathered for it would go into the next one, and get no gradient."""
     if is_sharded(model):
-        cast("FSDPModule", model).reshard()
+        cast(Any, model).reshard()
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
     """A tensor of which the ranks hold parts, put together; all ranks must ask for it."""
-    return cast("DTensor", tensor).full_tensor() if _is_dtensor(tensor) else tensor
+    return cast(Any, tensor).full_tensor() if _is_dtensor(tensor) else tensor
 
 
 def local_shard(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor: all, where it is not shared out."""
-    return cast("DTensor", tensor).to_local() if _is_dtensor(tensor) else tensor
+    return cast(Any, tensor).to_local() if _is_dtensor(tensor) else tensor
 
 
 def _is_dtensor(tensor: Tensor) -> bool:
@@ -93,7 +89,7 @@ def distribute_like(parameter: Tensor, value: Tensor) -> Tensor:
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    layout = cast("DTensor", parameter)
+    layout = cast(Any, parameter)
     return distribute_tensor(value, layout.device_mesh, layout.placements, src_data_rank=None)
 
 
