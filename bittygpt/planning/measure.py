@@ -9,7 +9,7 @@ from statistics import fmean
 import torch
 
 from bittygpt.data.batches import Batch
-from bittygpt.planning.cpu_load import OtherPrograms
+from bittygpt.planning.cpu_load import seconds_of_others
 from bittygpt.training.devices.device import Device
 from bittygpt.training.distributed.parallel import snapshot
 from bittygpt.training.evaluation import evaluate
@@ -74,9 +74,9 @@ def measure(
         say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
     else:
         _step(executor, part, lr)  # on a GPU it is captured
-    others = OtherPrograms()
+    others, since = seconds_of_others(), time.perf_counter()
     gradients, updates = _time_steps(executor, part, lr, 1 if is_slow else FEWEST_STEPS)
-    others_busy = others.processors()
+    others = max(0.0, (seconds_of_others() - others) / (time.perf_counter() - since))
     whole_gradients = fmean(gradients) * accumulation / parts
     evaluation_size = evaluation_batch_size(executor.micro_batch_size, batch.ids.shape[1])
     evaluation = _time_evaluation(executor, batch, evaluation_size, vocab_size)
@@ -92,7 +92,7 @@ def measure(
         evaluation=evaluation,
         evaluation_size=evaluation_size,
         memory=round(executor.device.peak_memory_gb() * 1e9),
-        others=others_busy,
+        others=others,
     )
 
 

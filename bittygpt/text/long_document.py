@@ -95,7 +95,7 @@ class LongDocument:
         """
         labelled = _in_two(self._texts(), cut, split)
         following = next(labelled, None)
-        number, is_first = 0, True
+        number = 0
         while following is not None:
             name, text = following
             following = next(labelled, None)
@@ -105,8 +105,8 @@ class LongDocument:
             if number >= begin.stretch:
                 # The second part is no copy of the first: a digest of its own keeps it from being counted as one.
                 digest = self.digest if name == split else ~self.digest & (1 << 64) - 1
-                yield Stretch(before, after, read, text, name, is_first, is_last, digest)
-            number, is_first = number + 1, is_last
+                yield Stretch(before, after, read, text, name, is_last, digest)
+            number += 1
 
     def _texts(self) -> Iterator[str]:
         self._file.seek(0)

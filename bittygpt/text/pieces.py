@@ -75,7 +75,6 @@ class Stretch:
     read: int
     text: str
     split: Literal["train", "val"]
-    is_first: bool
     is_last: bool
     digest: int
     """The digest of the whole document, turned over for a tail that was cut off for validation."""

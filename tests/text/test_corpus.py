@@ -49,7 +49,6 @@ def documents(pieces, options):
             assert not held
             found += [(piece.split, text) for text in documents_of(piece, options)[0]]
             continue
-        assert piece.is_first == (not held)
         held += piece.text
         if piece.is_last:
             found.append((piece.split, held))
@@ -141,7 +140,7 @@ def flat(pieces, options):
             found += texts
             skipped += bad
         else:
-            found.append((piece.text, piece.split, piece.is_first, piece.is_last, piece.digest))
+            found.append((piece.text, piece.split, piece.is_last, piece.digest))
     return found, skipped
 
 
