@@ -15,7 +15,7 @@ from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.formulas import by_file, unlike
 from bittygpt.engine.kernels import cpu
 from bittygpt.errors import ConfigError
-from bittygpt.files import write_text
+from bittygpt.files import remove_leftovers, write_text
 from bittygpt.terminal.console import duration, log
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.training.checkpoints.checkpoint import read_state
@@ -51,7 +51,7 @@ def set_up(
     """A trainer at its first step or where the run stopped; None when the run is finished."""
     if ranks.is_main:
         clean_up(run.checkpoints)
-        run.clean_up()
+        remove_leftovers(run.path)
         quarantine_damaged(run.checkpoints, log)
     checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
     checkpoint = ranks.broadcast(checkpoints[0][1] if checkpoints else None)

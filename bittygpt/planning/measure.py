@@ -21,6 +21,7 @@ ENOUGH_SECONDS = 6.0  # of timed steps; more only where three take longer
 FEWEST_STEPS, MOST_STEPS = 3, 100
 PART_SECONDS = 1.5  # a step longer than this is timed by some of its micro-batches
 EVALUATION_SECONDS = 1.0
+TINY_LR = 1e-12  # leaves the weights, and so the speed of a step, as they are
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Measured:
 
 
 def measure(
-    executor: Executor, batch: Batch, vocab_size: int, lr: float, at_start: bool, say: Callable[[str], None]
+    executor: Executor, batch: Batch, vocab_size: int, at_start: bool, say: Callable[[str], None]
 ) -> Measured:
     """Warm up, then time steps and an evaluation. Model and optimizers are no good for a run afterwards.
 
@@ -55,7 +56,6 @@ def measure(
 
     Args:
         batch: of a whole step.
-        lr: so small a learning rate that the numbers stay what they are like.
         at_start: the run has no checkpoint yet, and holds a copy of its first weights to go back to.
 
     Raises:
@@ -65,7 +65,7 @@ def measure(
     executor.start(batch)
     size = executor.micro_batch_size
     accumulation = -(-len(batch.ids) // size)
-    first = _timed(executor, lambda: _step(executor, batch.rows(0, size), lr))
+    first = _timed(executor, lambda: _step(executor, batch.rows(0, size)))
     started = process_age()
     parts = min(accumulation, max(2, int(PART_SECONDS / max(first, 1e-6))))
     part = batch.rows(0, parts * size)
@@ -73,10 +73,10 @@ def measure(
     if is_slow:
         say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
     else:
-        _step(executor, part, lr)  # on a GPU it is captured
-    others, since = seconds_of_others(), time.perf_counter()
-    gradients, updates = _time_steps(executor, part, lr, 1 if is_slow else FEWEST_STEPS)
-    others = max(0.0, (seconds_of_others() - others) / (time.perf_counter() - since))
+        _step(executor, part)  # on a GPU it is captured
+    worked_before, since = seconds_of_others(), time.perf_counter()
+    gradients, updates = _time_steps(executor, part, 1 if is_slow else FEWEST_STEPS)
+    others = max(0.0, (seconds_of_others() - worked_before) / (time.perf_counter() - since))
     whole_gradients = fmean(gradients) * accumulation / parts
     evaluation_size = evaluation_batch_size(executor.micro_batch_size, batch.ids.shape[1])
     evaluation = _time_evaluation(executor, batch, evaluation_size, vocab_size)
@@ -96,9 +96,9 @@ def measure(
     )
 
 
-def _step(executor: Executor, batch: Batch, lr: float) -> None:
+def _step(executor: Executor, batch: Batch) -> None:
     executor.gradients(batch, False)
-    executor.update(lr)
+    executor.update(TINY_LR)
 
 
 def _timed(executor: Executor, action: Callable[[], object]) -> float:
@@ -109,7 +109,7 @@ def _timed(executor: Executor, action: Callable[[], object]) -> float:
     return time.perf_counter() - since
 
 
-def _time_steps(executor: Executor, batch: Batch, lr: float, fewest: int) -> tuple[list[float], list[float]]:
+def _time_steps(executor: Executor, batch: Batch, fewest: int) -> tuple[list[float], list[float]]:
     """Seconds that gradients and updates took, step by step."""
     gradients: list[float] = []
     updates: list[float] = []
@@ -117,7 +117,7 @@ def _time_steps(executor: Executor, batch: Batch, lr: float, fewest: int) -> tup
         len(gradients) < fewest or sum(gradients) + sum(updates) < ENOUGH_SECONDS
     ):
         gradients.append(_timed(executor, lambda: (executor.gradients(batch, False), batch.hash())))
-        updates.append(_timed(executor, lambda: executor.update(lr)))
+        updates.append(_timed(executor, lambda: executor.update(TINY_LR)))
     return gradients, updates
 
 

@@ -17,8 +17,6 @@ from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 
-TOO_SMALL_A_RATE = 1e-12  # a learning rate that leaves the weights as they are
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -77,14 +75,8 @@ def measure_steps(subject: Subject, device: Device) -> Measured:
         executor.fix_micro_batch_size(subject.micro_batch_size)
     if executor.compile_it:
         subject.say("compiling the model, as the run would")
-    return measure(
-        executor,
-        _batch(subject),
-        subject.tokens.vocab_size,
-        TOO_SMALL_A_RATE,
-        at_start=subject.step == 0,
-        say=subject.say,
-    )
+    batch, vocab_size = _batch(subject), subject.tokens.vocab_size
+    return measure(executor, batch, vocab_size, at_start=subject.step == 0, say=subject.say)
 
 
 def _batch(subject: Subject) -> Batch:

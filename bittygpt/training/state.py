@@ -20,9 +20,10 @@ from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
 from bittygpt.training.executor import Executor
 from bittygpt.training.prefetch import Prefetcher
 from bittygpt.training.timing.process_clock import process_age
-from bittygpt.training.timing.progress import RunProgress, progress_of
+from bittygpt.training.timing.progress import StepProgress
 from bittygpt.training.timing.step_timer import StepTimer
 from bittygpt.training.timing.throughput import ThroughputMeter
+from bittygpt.training.timing.time_budget import BudgetProgress
 from bittygpt.training.validation import Validation
 
 
@@ -60,7 +61,11 @@ class TrainingState:
         self.val_losses: dict[int, float] = {}
         self.meter = ThroughputMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
         self.timer = StepTimer(clock, cold=CAPTURED if device.is_cuda else 1)
-        self.progress: RunProgress = progress_of(config, self.timer, clock, ranks.is_main)
+        self.progress: StepProgress | BudgetProgress = (
+            StepProgress(config, self.timer)
+            if train.time_budget is None
+            else BudgetProgress(config, self.timer, clock, ranks.is_main)
+        )
         self.step = 0
         self._elapsed_before, self._started = 0.0, time.perf_counter()
 

@@ -1,6 +1,6 @@
 """The way of a run from its first step to its last: how far it is, and the learning rate there."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from bittygpt.config import RunConfig
@@ -8,7 +8,6 @@ from bittygpt.training.events import Report
 from bittygpt.training.optimizers import learning_rate
 from bittygpt.training.step import Broadcast
 from bittygpt.training.timing.step_timer import StepTimer
-from bittygpt.training.timing.time_budget import BudgetProgress
 
 
 class StepProgress:
@@ -50,18 +49,6 @@ class StepProgress:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Nothing to do."""
-
-
-RunProgress = StepProgress | BudgetProgress
-
-
-def progress_of(
-    config: RunConfig, timer: StepTimer, clock: Callable[[], float], is_main: bool
-) -> RunProgress:
-    """By the clock where the config has a time budget, else by the number of steps."""
-    if config.train.time_budget is None:
-        return StepProgress(config, timer)
-    return BudgetProgress(config, timer, clock, is_main)
 
 
 def has_ended(config: RunConfig, state: dict[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """How long steps take, and what comes between them: measured, and what the next ones will take by that."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -144,9 +145,6 @@ def steps_within(
     seconds: float, first_step: int, step_seconds: float, pauses: Sequence[tuple[int, float]]
 ) -> int:
     """The most steps, from `first_step` on, whose `duration` is no more than `seconds`."""
-    fits, too_many = 0, int(seconds / max(step_seconds, SHORTEST)) + 1
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        is_short = duration(middle, first_step, step_seconds, pauses) <= seconds
-        fits, too_many = (middle, too_many) if is_short else (fits, middle)
-    return fits
+    counts = range(int(seconds / max(step_seconds, SHORTEST)) + 1)
+    fit = bisect_right(counts, seconds, key=lambda count: duration(count, first_step, step_seconds, pauses))
+    return max(0, fit - 1)
