@@ -27,7 +27,7 @@ class Evaluation:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the weights still say anything."""
+        """Whether the loss is a finite number."""
         return abs(self.loss) < float("inf")
 
 

@@ -35,7 +35,7 @@ from bittygpt.training.step import (
 
 
 class Executor:
-    """What computes. `model` is the bare model: its names are those of the checkpoints, whatever wraps it."""
+    """Runs the model. `model` is the unwrapped one: its parameter names are those of the checkpoints."""
 
     def __init__(self, config: RunConfig, model: TransformerLM, device: Device, ranks: Ranks) -> None:
         train = config.train
@@ -82,7 +82,7 @@ class Executor:
         return one.total > usable_memory(self.device)
 
     def fix_micro_batch_size(self, micro_batch_size: int) -> None:
-        """Go on with the size that was found before, if one was to be found: another one would round differently."""
+        """Use the size of the checkpoint, unless the config fixes one: another size would round differently."""
         if self.is_auto:
             self.sizes, self.micro_batch_size = [micro_batch_size], micro_batch_size
 
@@ -103,7 +103,7 @@ class Executor:
         self._graphs = self._new_graphs()
 
     def _new_graphs(self) -> CudaGraphs:
-        """Those of the steps from now on; on one GPU alone is anything captured."""
+        """The CUDA graphs of the steps from now on; nothing is captured on a CPU or with several ranks."""
 
         def loss(ids: Tensor, targets: Tensor) -> Tensor:
             return micro_batch_loss(self._trained, Batch(ids, targets), self.device)
@@ -122,10 +122,10 @@ class Executor:
         return self._graphs.forget()
 
     def _warm_up_ddp_buckets(self, batch: Batch) -> None:
-        """A pass whose gradients are dropped.
+        """Run one pass and drop its gradients.
 
-        DDP sums in another order from the second exchange on, so else the first step of a resumed process would round
-        differently from the same step of one that went on.
+        DDP rebuilds its buckets after the first exchange and sums in another order from then on. Without this pass,
+        the first step after a resume would round differently from the same step of a run that was not stopped.
         """
         micro = batch.rows(*self.ranks.rows(len(batch.ids))).rows(0, 1)
         micro_batch_loss(self._trained, micro, self.device).backward()

@@ -28,7 +28,7 @@ from bittygpt.training.validation import Validation
 
 
 class TrainingState:
-    """What computes, what it reads, and how far it is."""
+    """The executor, the data, the checkpoints and the counters of a run."""
 
     def __init__(
         self,
@@ -93,6 +93,6 @@ class TrainingState:
             self.executor.fix_micro_batch_size(state["micro_batch_size"])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Be where a checkpoint's state says."""
+        """Set the counters to those of a checkpoint."""
         self.step = state["step"]
         self.guard.restore(state.get("divergence", NOTHING_YET))

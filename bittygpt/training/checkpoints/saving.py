@@ -104,7 +104,7 @@ class Saver:
             yield LowSpaceReport(step, None, free_bytes(self.folder), self.needed)
 
     def _attempt(self, action: Callable[[], None]) -> Exception | None:
-        """Do it; the error, if the disk was full."""
+        """Run an action; returns its error where the disk was full."""
         try:
             action()
         except Exception as error:
@@ -127,7 +127,7 @@ class Saver:
         self.remove_old(val_losses)
 
     def remove_old(self, val_losses: Mapping[int, float]) -> None:
-        """Now that an evaluation has told which checkpoint is the best, let the others go."""
+        """Remove the checkpoints that are neither among the newest nor the best, after an evaluation."""
         if self.ranks.is_main:
             remove_old(self.folder, self.keep, val_losses)
 
@@ -164,7 +164,7 @@ class Saver:
         return {"step": 0, "divergence": NOTHING_YET}
 
     def quarantine(self, step: int) -> None:
-        """Let no one go on from the checkpoint of a step: what it holds is ruined."""
+        """Rename the checkpoint of a step, so that nobody resumes from it: its weights are ruined."""
         if self.ranks.is_main and (path := checkpoint_path(self.folder, step)).exists():
             quarantine(path, "diverged")
 

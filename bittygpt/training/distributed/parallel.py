@@ -58,23 +58,23 @@ def no_sync(model: nn.Module, local: bool) -> Iterator[None]:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether each rank holds a part of it alone."""
+    """Whether FSDP2 shards it: each rank holds a part of every parameter."""
     return hasattr(model, "set_requires_gradient_sync")
 
 
 def reshard(model: nn.Module) -> None:
-    """After a pass without gradients: what was gathered for it would go into the next one, and get no gradient."""
+    """Free the gathered parameters after a pass without gradients: the next pass would use them, and they get none."""
     if is_sharded(model):
         cast(Any, model).reshard()
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """A tensor of which the ranks hold parts, put together; all ranks must ask for it."""
+    """The whole of a sharded tensor; all ranks must call this together."""
     return cast(Any, tensor).full_tensor() if _is_dtensor(tensor) else tensor
 
 
 def local_shard(tensor: Tensor) -> Tensor:
-    """What this rank holds of a tensor: all, where it is not shared out."""
+    """This rank's shard of a tensor; all of it where it is not sharded."""
     return cast(Any, tensor).to_local() if _is_dtensor(tensor) else tensor
 
 
@@ -83,7 +83,7 @@ def _is_dtensor(tensor: Tensor) -> bool:
 
 
 def distribute_like(parameter: Tensor, value: Tensor) -> Tensor:
-    """A whole tensor, laid out and placed as a parameter is: on its device, and this rank's part where it is shared."""
+    """A whole tensor, moved to a parameter's device, and sharded as it is."""
     value = value.to(parameter.device)
     if not _is_dtensor(parameter):
         return value
@@ -94,12 +94,12 @@ def distribute_like(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
-    """A copy in main memory of what this rank holds of every parameter."""
+    """A copy in main memory of this rank's shard of every parameter."""
     return {name: local_shard(p.detach()).cpu().clone() for name, p in model.named_parameters()}
 
 
 @torch.no_grad()
 def restore_snapshot(model: nn.Module, copy: dict[str, Tensor]) -> None:
-    """Undo what happened to the parameters since `snapshot`."""
+    """Set the parameters back to a `snapshot`."""
     for name, parameter in model.named_parameters():
         local_shard(parameter).copy_(copy[name])

@@ -1,4 +1,4 @@
-"""The way of a run from its first step to its last: how far it is, and the learning rate there."""
+"""The progress of a run of a known number of steps, and the learning rate at each."""
 
 from collections.abc import Generator
 from typing import Any
@@ -11,7 +11,7 @@ from bittygpt.training.timing.step_timer import StepTimer
 
 
 class StepProgress:
-    """A run of a known number of steps. The same questions as to a `BudgetProgress`."""
+    """A run of a known number of steps; the same interface as `BudgetProgress`."""
 
     def __init__(self, config: RunConfig, timer: StepTimer) -> None:
         assert config.train.max_steps is not None
@@ -35,7 +35,7 @@ class StepProgress:
         return True
 
     def begin_step(self, step: int) -> Broadcast:
-        """What to say of the step."""
+        """What rank 0 broadcasts with the step."""
         self.timer.begin_step()
         return Broadcast(step / self.total_steps)
 

@@ -21,12 +21,12 @@ from bittygpt.training.step import NO_BROADCAST, Broadcast
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.validation import Validation
 
-SHUTDOWN_SECONDS = 0.3  # from the last pause to the end of the process: the last words
-WANDB_SECONDS = 2.0  # for Weights & Biases, after them, to send the rest and end its own process
+SHUTDOWN_SECONDS = 0.3  # from the last pause to the end of the process
+WANDB_SECONDS = 2.0  # for Weights & Biases to send the rest and end its own process, besides
 DRAWING_SECONDS = 0.5  # of loss.png and report.html, for as long as it was not measured
 NEVER = 10**12  # steps
 TOLERANCE = 0.01  # of the budget, after which an evaluation is broken off
-HORIZON = 0.1  # the speed is that of late: of a tenth of the time that is left
+HORIZON = 0.1  # the speed is measured over the last steps, as far back as this share of the time that is left
 MOST_OF_BUDGET = 1 / 3  # that an evaluation may take
 SAVED_A_SECOND = 200e6  # bytes, for as long as no checkpoint was measured
 MANY_STEPS = 2000  # for as long as nothing is known of the speed
@@ -106,7 +106,7 @@ class BudgetProgress:
         return has_time or step == 0
 
     def begin_step(self, step: int) -> Broadcast:
-        """What to say of step `step`, about to be taken: its progress, 1 if it is to be the last one."""
+        """What rank 0 broadcasts with `step`: the progress after it, 1 if it is the last one."""
         self.timer.begin_step()
         if not self.is_main:
             return NO_BROADCAST
@@ -124,7 +124,7 @@ class BudgetProgress:
         return Broadcast(self.progress + (1 - self.progress) / count, may_pause)
 
     def take_step(self, step: int, progress: float) -> float:
-        """The step is taken: the progress that rank 0 has told is made. Gives the learning rate."""
+        """Take over the progress that rank 0 has broadcast; gives the learning rate of the step."""
         self.progress = progress
         lr, is_warm = learning_rate_of_progress(step, progress, self.warm_at, self.optim)
         if not is_warm:
@@ -156,7 +156,7 @@ class BudgetProgress:
 
     def _seconds_for_steps(self) -> float:
         left = self.seconds - self.used()
-        self.timer.within = HORIZON * left
+        self.timer.recent_seconds = HORIZON * left
         return left - self.timer.end_seconds() - self.shutdown
 
 
