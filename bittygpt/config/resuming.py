@@ -1,6 +1,6 @@
 """Whether a run that began with one config can go on with another."""
 
-from bittygpt.config.messages import shown
+from bittygpt.config.messages import format_value
 from bittygpt.config.run_config import SECTIONS, RunConfig
 
 # Where the run lies, what is done with the model, and how often one looks or saves do not change a step.
@@ -25,5 +25,7 @@ def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:
             # more or less time: what is left of the run is laid over what is left of the time, as ever
             free = free or (key == "train.time_budget" and None not in (was, is_now))
             if not free and was != is_now:
-                lines.append(f"{key}: the checkpoint has {shown(was)}, the config says {shown(is_now)}")
+                lines.append(
+                    f"{key}: the checkpoint has {format_value(was)}, the config says {format_value(is_now)}"
+                )
     return lines

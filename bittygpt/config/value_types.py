@@ -47,7 +47,7 @@ DURATION_SCHEMA: dict[str, Any] = {
 }
 
 
-def seconds_of(value: Any) -> Any:
+def parse_duration(value: Any) -> Any:
     """The seconds that `value` means; null and numbers as they are.
 
     Raises:
@@ -76,5 +76,5 @@ Positive = Annotated[float, Field(gt=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Text = Annotated[str, Field(min_length=1)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(tuple_of)]
-Duration = Annotated[float, BeforeValidator(seconds_of), Field(gt=0), WithJsonSchema(DURATION_SCHEMA)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0), WithJsonSchema(DURATION_SCHEMA)]
 Sources = Annotated[tuple[Text, ...], BeforeValidator(_sources_of)]

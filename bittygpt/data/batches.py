@@ -44,7 +44,7 @@ class Batch:
         return digest.hexdigest()
 
 
-def _key(*parts: object) -> int:
+def _hash64(*parts: object) -> int:
     """64 well-mixed bits of the parts, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
@@ -62,14 +62,14 @@ def shuffled(index: np.ndarray, size: int, key: int) -> np.ndarray:
     while pending.any():
         left, right = out[pending] >> half_bits, out[pending] & mask
         for round_number in range(4):
-            mixed = _mix(right + np.uint64(_key(key, round_number) >> 1))
+            mixed = _splitmix64(right + np.uint64(_hash64(key, round_number) >> 1))
             left, right = right, left ^ (mixed & mask)
         out[pending] = (left << half_bits) | right
         pending = out >= size
     return out.astype(np.int64)
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _splitmix64(x: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele et al. 2014): every input bit reaches every output bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -110,8 +110,8 @@ class TrainingBatches:
         valid = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            order = shuffled(windows[here], self.windows_per_epoch, _key(self.seed, "order", int(epoch)))
-            phase = _key(self.seed, "phase", int(epoch)) % self.tokens.num_tokens
+            order = shuffled(windows[here], self.windows_per_epoch, _hash64(self.seed, "order", int(epoch)))
+            phase = _hash64(self.seed, "phase", int(epoch)) % self.tokens.num_tokens
             starts, valid[here] = self.windows.spans(order, phase)
             for row, start in zip(np.flatnonzero(here), starts, strict=True):
                 rows[row] = self.tokens.read(int(start), self.context_length + 1)

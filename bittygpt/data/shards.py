@@ -18,9 +18,8 @@ HEADER_BYTES = 128
 class ShardWriter:
     """Takes the tokens of one split in order and writes `SPLIT-00000.npy`, `SPLIT-00001.npy`, …
 
-    A shard grows under another name (`.SPLIT-00000.npy.part`) and gets its own once it is full and on the disk. What
-    lies there of an earlier call is kept: it goes on behind it, and tokens that come a second time are passed over.
-    Memory holds none of them.
+    A shard grows under another name (`.SPLIT-00000.npy.part`) and is renamed once it is full and on the disk. The
+    shards of an interrupted call are kept: the writer appends to them, and skips tokens that they hold already.
     """
 
     def __init__(
@@ -40,10 +39,10 @@ class ShardWriter:
             DataError: some of those tokens are missing, and there is nothing to go on from.
         """
         self.folder, self.split, self.dtype = folder, split, dtype
-        self.shards = _finished(folder, split, known)
+        self.shards = _existing_shards(folder, split, known)
         finished = sum(shard["tokens"] for shard in self.shards)
         self._in_part = max(0, tokens - finished)
-        self._to_pass_over = max(0, finished - tokens)
+        self._to_skip = max(0, finished - tokens)
         self._part = self._open_part(self._in_part)
 
     def _part_path(self) -> Path:
@@ -57,9 +56,9 @@ class ShardWriter:
 
     def write(self, tokens: np.ndarray) -> None:
         """Append tokens; a full shard is finished."""
-        passed_over = min(self._to_pass_over, len(tokens))
-        self._to_pass_over -= passed_over
-        tokens = tokens[passed_over:].astype(self.dtype, copy=False)
+        skipped = min(self._to_skip, len(tokens))
+        self._to_skip -= skipped
+        tokens = tokens[skipped:].astype(self.dtype, copy=False)
         while len(tokens):
             room = SHARD_TOKENS - self._in_part
             _write_all(self._part, tokens[:room])
@@ -90,11 +89,11 @@ class ShardWriter:
         if self._in_part:
             _write_header(self._part, self.dtype, self._in_part)
             self._finish()
-        self.leave()
+        self.release()
         self._part_path().unlink()
 
-    def leave(self) -> None:
-        """Let go of the file; what is written stays for another writer to go on with."""
+    def release(self) -> None:
+        """Close the unfinished shard as it is; another writer can go on with it."""
         self._part.close()
 
 
@@ -131,7 +130,7 @@ def _write_all(file: IO[bytes], tokens: np.ndarray) -> None:
         view = view[file.write(view) :]
 
 
-def _finished(folder: Path, split: str, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _existing_shards(folder: Path, split: str, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The shards that lie there under their own names: each is whole."""
     hashes = {shard["file"]: shard["sha256"] for shard in known}
     shards: list[dict[str, Any]] = []

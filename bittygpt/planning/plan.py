@@ -1,4 +1,4 @@
-"""A run before it is run: how long it will take, what it holds in memory, and what it leaves on the disk."""
+"""What a run will take: time, memory and disk space."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +121,7 @@ class Plan:
 
 
 def due(after: int, last: int, every: int) -> int:
-    """How often something is done in the steps after `after` up to `last`: each multiple of `every`, and the last."""
+    """How many of the steps after `after` up to `last` are a multiple of `every`, or the last."""
     if last <= after:
         return 0
     return last // every - after // every + (last % every != 0)

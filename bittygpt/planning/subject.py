@@ -1,4 +1,4 @@
-"""What is planned: a config, its tokens, and where its run stands; and the steps of it that are measured."""
+"""The input of a plan (a config, its tokens, how far its run is), and the measured steps of that run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,6 +1,6 @@
-"""What the corpus is handed on in: blocks of whole documents, and stretches of documents too long for one block.
+"""The pieces that a corpus is read in: blocks of whole documents, and stretches of documents too long for one block.
 
-Neither cuts a character, a word or a separator, so that what is made of them does not depend on where they end.
+Neither cuts a character, a word or a separator, so the tokens do not depend on where pieces end.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Position:
 
 @dataclass(frozen=True)
 class FileRange:
-    """Bytes of a plain file, which whoever needs them reads: a worker, without a way through another process."""
+    """A range of bytes of a plain file. The worker that needs them reads them, so they need not be sent to it."""
 
     path: Path
     offset: int

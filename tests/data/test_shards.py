@@ -106,7 +106,7 @@ def test_a_writer_goes_on_behind_what_an_earlier_one_left(tmp_path, saved, reach
         killed.close()
     else:
         killed.sync()
-        killed.leave()
+        killed.release()
     again = ShardWriter(tmp_path, "train", dtype, saved, killed.shards[:1])
     for token in tokens[saved:]:
         again.write(np.array([token]))
@@ -121,7 +121,7 @@ def test_finished_shards_are_not_touched_again(tmp_path):
     killed = ShardWriter(tmp_path, "train", np.dtype(np.uint16))
     killed.write(np.arange(25))
     killed.sync()
-    killed.leave()
+    killed.release()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("train-*")}
     again = ShardWriter(tmp_path, "train", np.dtype(np.uint16), 5)
     again.write(np.arange(5, 28))
@@ -133,7 +133,7 @@ def test_finished_shards_are_not_touched_again(tmp_path):
 def test_tokens_that_were_counted_but_are_gone_are_named(tmp_path):
     killed = ShardWriter(tmp_path, "train", np.dtype(np.uint16))
     killed.write(np.arange(7))
-    killed.leave()
+    killed.release()
     (tmp_path / ".train-00000.npy.part").unlink()
     with pytest.raises(DataError, match=r"\.train-00000\.npy\.part is missing or cut short"):
         ShardWriter(tmp_path, "train", np.dtype(np.uint16), 7)

@@ -28,7 +28,6 @@ _RUNS = 8
 _XZ_BYTES = 1 << 19
 
 Ids = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
@@ -40,26 +39,6 @@ class Baseline:
     name: str
     loss: float
     bits_per_byte: float | None
-
-
-@dataclass(frozen=True)
-class NGramCounts:
-    """What the training tokens say of each target w and its context h of n - 1 tokens; all (targets,).
-
-    Attributes:
-        together: c(h w), how often the target stands behind the context.
-        context: c(h), how often anything does.
-        types: T(h), how many different tokens do.
-    """
-
-    together: Counts
-    context: Counts
-    types: Counts
-
-    def interpolated(self, shorter: Floats) -> Floats:
-        """p(w | h) from p(w | h')."""
-        probability = (self.together + self.types * shorter) / np.maximum(self.context + self.types, 1)
-        return np.where(self.context > 0, probability, shorter)
 
 
 def baselines_of(
@@ -113,8 +92,7 @@ def ngram_losses(train: Ids, targets: Ids, vocab_size: int, end_id: int) -> dict
     probability = np.full(len(targets), 1 / vocab_size)
     losses = {"uniform": -np.log(probability).sum()}
     for n, name in ((1, "unigram"), (2, "bigram"), (3, "trigram")):
-        counts = _count(keys, context[3 - n :], n, vocab_size)
-        probability = counts.interpolated(probability)
+        probability = _interpolated(keys, context[3 - n :], n, vocab_size, probability)
         losses[name] = -np.log(probability).sum()
     return {name: float(nats) for name, nats in losses.items()}
 
@@ -129,8 +107,8 @@ def _trigrams(tokens: Ids, vocab_size: int) -> Keys:
     return keys
 
 
-def _count(keys: Keys, stream: Ids, n: int, vocab_size: int) -> NGramCounts:
-    """The counts behind the first n - 1 tokens of each run of n in `stream`.
+def _interpolated(keys: Keys, stream: Ids, n: int, vocab_size: int, shorter: Floats) -> Floats:
+    """p(w | h) of the last token w of each run of n in `stream`, from `shorter`, which is p(w | h').
 
     In the sorted trigrams, all that begin with the same tokens lie between two places.
     """
@@ -149,4 +127,8 @@ def _count(keys: Keys, stream: Ids, n: int, vocab_size: int) -> NGramCounts:
     is_new[1:] = prefixes[1:] != prefixes[:-1]
     new_before = np.concatenate([[0], np.cumsum(is_new)])
     types = new_before[context_after] - new_before[context_first]
-    return NGramCounts((after - first)[places], (context_after - context_first)[places], types[places])
+    together = (after - first)[places]  # c(h w)
+    seen = (context_after - context_first)[places]  # c(h)
+    types = types[places]  # T(h)
+    probability = (together + types * shorter) / np.maximum(seen + types, 1)
+    return np.where(seen > 0, probability, shorter)

@@ -1,4 +1,4 @@
-"""From pieces of text to tokens, with what the data report needs to know of them: the work of one worker."""
+"""From pieces of text to tokens, with the counts for the data report: what one worker does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""How far an unfinished call has come, on disk, so that the next one goes on from there.
+"""The journal: how far an unfinished call has come, on disk, so that the next one goes on from there.
 
-The tokens themselves lie in shards that only grow. The journal names a place between two pieces of the corpus, and
-holds what had been counted by then; whatever was written later is cut off or passed over (see `ShardWriter`). It is
-one file, replaced in one move.
+The tokens themselves are in shards that only grow. The journal holds a position between two pieces of the corpus, and
+what had been counted by then; tokens written after it are cut off or skipped (see `ShardWriter`). It is one file,
+replaced atomically.
 """
 
 import json
@@ -26,7 +26,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Counted:
-    """A state of the work between two pieces.
+    """What has been counted up to a position between two pieces.
 
     Attributes:
         position: where the next piece begins.
@@ -39,7 +39,7 @@ class Counted:
 
     @classmethod
     def start(cls, vocab_size: int, sample_one_in: int) -> "Counted":
-        """Nothing done yet."""
+        """Nothing counted yet."""
         splits = {name: SplitStatistics.start(vocab_size, sample_one_in) for name in SPLITS}
         return cls(Position(), 0, splits)
 

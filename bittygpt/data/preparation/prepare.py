@@ -81,7 +81,7 @@ def _describe(
 def _make(
     config: RunConfig, train: list[Source], val: list[Source], folder: Path, on_progress: Progress
 ) -> PreparedTokens:
-    """Make the tokens, or those that a call before has not come to."""
+    """Make the tokens, or the rest of those that an earlier call began."""
     journal = read_journal(folder)
     options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
     val_fraction = 0.0 if val else config.data.val_fraction
@@ -116,7 +116,7 @@ def _make(
 
 
 def _refuse_shards(folder: Path) -> None:
-    """Raise DataError where there are shards, but neither a manifest nor a journal: they may be anybody's."""
+    """Raise DataError where there are shards without a manifest or a journal, which nothing is known of."""
     if shards := sorted(
         path for name in ("train", "val") for path in folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].npy")
     ):

@@ -52,7 +52,7 @@ def data_report(
 
 
 def _near_duplicates(statistics: dict[str, SplitStatistics]) -> dict[str, Any]:
-    """Both splits' samples must be of one coarseness, or twins could be torn apart."""
+    """Both splits are sampled at the same rate, or a document could be in the sample without its near duplicate."""
     one_in = max(split.sample_one_in for split in statistics.values())
     samples = [statistics[name].sketches.sampled(one_in) for name in ("train", "val")]
     return {**asdict(find_near_duplicates(*samples)), "resemblance": RESEMBLANCE, "one_in": one_in}

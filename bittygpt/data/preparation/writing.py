@@ -50,7 +50,7 @@ class CorpusWriter:
 
     def __exit__(self, *_: object) -> None:
         for name in SPLITS:
-            self._shards[name].leave()
+            self._shards[name].release()
             self._digests[name].close()
 
     @staticmethod

@@ -59,9 +59,9 @@ class Ranks:
         return min(all_of_them)
 
     def broadcast(self, value: T) -> T:
-        """What rank 0 says; the others' own value counts for nothing.
+        """The value of rank 0, on every rank.
 
-        What the disk says is asked by rank 0 alone: another machine may see a shared file system a minute later.
+        Rank 0 alone looks at the disk: another machine may see a shared file system a minute later.
         """
         if self.world_size == 1:
             return value
