@@ -111,7 +111,7 @@ def resemblance(a: Hashes, b: Hashes) -> float:
     """The estimated Jaccard resemblance of two documents, from their sketches."""
     union = np.union1d(a, b)[:SKETCH]
     union = union[union != _EMPTY]
-    return float((np.isin(union, a) & np.isin(union, b)).mean())
+    return float(np.isin(union, np.intersect1d(a, b)).sum() / len(union))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Counted:
+class EncodingProgress:
     """What has been counted up to a position between two pieces.
 
     Attributes:
@@ -38,18 +38,18 @@ class Counted:
     splits: dict[str, SplitStatistics]
 
     @classmethod
-    def start(cls, vocab_size: int, sample_one_in: int) -> "Counted":
+    def start(cls, vocab_size: int, sample_one_in: int) -> "EncodingProgress":
         """Nothing counted yet."""
         splits = {name: SplitStatistics.start(vocab_size, sample_one_in) for name in SPLITS}
         return cls(Position(), 0, splits)
 
-    def plus(self, piece: EncodedPiece) -> "Counted":
+    def plus(self, piece: EncodedPiece) -> "EncodingProgress":
         """With one more piece."""
         splits = {
             name: split.plus(piece.splits[name]) if name in piece.splits else split
             for name, split in self.splits.items()
         }
-        return Counted(piece.end, self.skipped + piece.skipped, splits)
+        return EncodingProgress(piece.end, self.skipped + piece.skipped, splits)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Journal:
     """An unfinished call's settings and sources, as in the manifest, and how far it came."""
 
     identity: dict[str, Any]
-    progress: Counted
+    progress: EncodingProgress
     shards: Mapping[str, Sequence[dict[str, Any]]]
 
 
@@ -102,5 +102,5 @@ def read_journal(folder: Path) -> Journal | None:
         raise DataError(
             f"{path} is damaged or of another version ({error}); delete {folder} and run the same command again"
         ) from None
-    progress = Counted(Position(**header["position"]), header["skipped"], splits)
+    progress = EncodingProgress(Position(**header["position"]), header["skipped"], splits)
     return Journal(header["identity"], progress, header["shards"])

@@ -10,7 +10,7 @@ from bittygpt.data.analysis.baselines import baselines_of
 from bittygpt.data.analysis.duplicates import DigestFile, count_duplicates
 from bittygpt.data.analysis.near_duplicates import sample_for
 from bittygpt.data.preparation.encoding import SPLITS, EncodingJob
-from bittygpt.data.preparation.journal import JOURNAL, Counted, Journal, write_journal
+from bittygpt.data.preparation.journal import JOURNAL, EncodingProgress, Journal, write_journal
 from bittygpt.data.preparation.report import data_report
 from bittygpt.data.preparation.workers import Workers
 from bittygpt.data.shards import ShardWriter, TokenSplit
@@ -57,7 +57,7 @@ class CorpusWriter:
     def beginning(corpus: Corpus, tokenizer: Tokenizer, identity: dict[str, Any]) -> Journal:
         """The journal of a call that has done nothing yet."""
         one_in = sample_for(sum(source.expected_bytes() for source in corpus.sources))
-        return Journal(identity, Counted.start(tokenizer.vocab_size, one_in), {})
+        return Journal(identity, EncodingProgress.start(tokenizer.vocab_size, one_in), {})
 
     def write(self, workers: Workers, on_progress: Progress) -> None:
         """Encode what is left. However this ends, the next call goes on from there.
