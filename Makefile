@@ -11,19 +11,23 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:                 ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
 
-install: $(VENV)/.installed    ## bittygpt and all that its tests need, into .venv
+install: $(VENV)/.dev    ## bittygpt and all that its tests and benchmarks need, into .venv
 
-$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+$(VENV)/.package: pyproject.toml .ci/constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --progress-bar off -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.package
 	$(BIN)/pip install --progress-bar off -e '.[dev]'
 	@touch $@
 
-demo: install         ## train a small model on the builtin stories, and let it tell one
+demo: $(VENV)/.package   ## train a small model on the builtin stories, and let it tell one; installs bittygpt alone
 	$(BIN)/bittygpt train configs/quickstart.yaml
 	$(BIN)/bittygpt sample --ckpt runs/quickstart < /dev/null
 
-test: install         ## all tests that need no GPU
-	$(BIN)/python -m pytest -n 2 -m 'not gpu'
+test: install         ## all tests that need no GPU, or those of one room: make test ROOM=sampling
+	$(BIN)/python -m pytest -n 2 -m 'not gpu' $(if $(ROOM),tests/$(ROOM))
 
 check: format lint types test   ## what CI runs
 

@@ -1,4 +1,4 @@
-"""Every command of the README is run as it stands there, one after the other, on configs of its names made small."""
+"""Every command of the READMEs is run as it stands there, one after the other, on configs of its names made small."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bittygpt.__main__ import main
-from tests.test_readme import REPOSITORY, command_lines
+from tests.test_readme import REPOSITORY, blocks, command_lines
 
 SMALL = {
     "data": {"train": ["my.txt"], "val": None, "val_fraction": 0.2},
@@ -66,6 +66,9 @@ def house(tmp_path_factory):
                 k: v for k, v in ({**values.get(section, {}), **changes}).items() if v is not None
             }
         (folder / "configs" / path.name).write_text(yaml.safe_dump(values))
+    own = yaml.safe_load("\n".join(blocks("yaml")))  # the config of six lines
+    own["train"]["time_budget"] = "4s"
+    (folder / "my.yaml").write_text(yaml.safe_dump(own))
     text = (REPOSITORY / "README.md").read_text()
     (folder / "README.md").write_text(text)
     (folder / "my.txt").write_text(

@@ -58,9 +58,9 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
         tokens = prepare(config, ranks)
         trainer = set_up(config, run, tokens, device, ranks)
         if trainer is not None:
-            ladder = baselines_of(tokens.manifest)
+            baselines = baselines_of(tokens.manifest)
             command = "the same command without --fresh" if fresh else "the same command"
-            _follow(trainer, run, ranks, as_json, command, ladder)
+            _follow(trainer, run, ranks, as_json, command, baselines)
     if ranks.is_main:
         _conclude(run, as_json)
 
@@ -83,22 +83,24 @@ def _follow(
     ranks: Ranks,
     as_json: bool,
     command: str,
-    ladder: Sequence[BaselineLoss],
+    baselines: Sequence[BaselineLoss],
 ) -> None:
     """Run the trainer to its end, and show, log and draw what it reports."""
-    if ranks.is_main and ladder:
+    if ranks.is_main and baselines:
         log(
             "simple models lose, in nats per token: "
-            + ", ".join(f"{name} {loss:.2f}" for name, loss in ladder)
+            + ", ".join(f"{name} {loss:.2f}" for name, loss in baselines)
         )
     display = TrainingDisplay(
-        lambda: trainer.total_steps, trainer.step, ranks.is_main, ladder, trainer.progress.seconds_left
+        lambda: trainer.total_steps, trainer.step, ranks.is_main, baselines, trainer.progress.seconds_left
     )
     loggers, run_log = Loggers(display.say), None
     if ranks.is_main:
         open_loggers(loggers, run, trainer)
         listeners = [*([_to_stdout] if as_json else []), loggers.take]
-        run_log = RunLog(run, trainer, display, listeners, ladder, lambda: write_report([run.path], run.page))
+        run_log = RunLog(
+            run, trainer, display, listeners, baselines, lambda: write_report([run.path], run.page)
+        )
         run_log.begin()
     samples = TrainingSamples(trainer, display.say)
     try:
@@ -180,8 +182,8 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
         line += f"; val loss {evals[-1]['val_loss']:.4f}{bits}"
         line += f", best {best['val_loss']:.4f} at step {best['step']:,}"
         ladders = [event["ladder"] for event in events if event.get("ladder")]  # one for each start
-        ladder = [BaselineLoss(**rung) for rung in ladders[-1]] if ladders else []
-        if place := compare_with(ladder, evals[-1]["val_loss"]):
+        baselines = [BaselineLoss(**baseline) for baseline in ladders[-1]] if ladders else []
+        if place := compare_with(baselines, evals[-1]["val_loss"]):
             line += f"; {place}"
     result_of_run(line)
     log(f"now: bittygpt sample --ckpt {run.path}")

@@ -4,18 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import NamedTuple
 
 from bittygpt.report.axes import SIZE, Axis, axis_for, label
 from bittygpt.terminal.baselines import BaselineLoss
+from bittygpt.tracking.labels import spread_labels
 
 BUCKETS = 300  # of a line, along its chart; each keeps its lowest and its highest point
 MOST_DOTS = 60  # a line of more points has no dot at each
 LABEL_HEIGHT = 0.062  # of a chart, that two labels need
 COLOURS = 8
-MARK_WIDTH, MARK_ENDS = (
-    0.14,
-    0.86,
-)  # of a chart, that the name of a mark needs, and where the last one may stand
+PATTERNS = 5  # of dashes, so that the lines of baselines can be told apart
+MARK_WIDTH, MARK_ENDS = 0.14, 0.86  # of a chart: what a mark's name needs, and where the last one may stand
 
 Points = Sequence[tuple[float, float]]
 
@@ -54,6 +54,15 @@ class DrawnLine:
     dots: str
 
 
+class Label(NamedTuple):
+    """A name on the right: where it stands, the end of its own line, text, and the class of its colour or dashes."""
+
+    place: float
+    own: float
+    text: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class Chart:
     """A picture: what the template needs, places in percent of the plot, from its top and left."""
@@ -66,13 +75,13 @@ class Chart:
     x: Axis
     y: Axis
     lines: list[DrawnLine]
-    rungs: list[tuple[float, BaselineLoss]]
+    baselines: list[tuple[float, BaselineLoss]]
     marks: list[tuple[float, Mark]]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     right_ticks: list[tuple[float, str]] = field(default_factory=list)
     right_unit: str = ""
-    labels: list[tuple[float, str, str]] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
 
 
 def draw_chart(
@@ -82,7 +91,7 @@ def draw_chart(
     series: Sequence[Series],
     *,
     x_name: str = "step",
-    rungs: Sequence[BaselineLoss] = (),
+    baselines: Sequence[BaselineLoss] = (),
     marks: Sequence[Mark] = (),
     right: tuple[float, str] | None = None,
     y: Axis | None = None,
@@ -95,16 +104,18 @@ def draw_chart(
     Args:
         right: factor and unit of a second scale, on the right: its numbers are those on the left times the factor.
         most: labels on the scales at the sides.
-        y: the axis, by default one on which all points and rungs have room.
+        y: the axis, by default one on which all points and baselines have room.
     """
     values = [value for line in series for _, value in line.points]
-    y = y or axis_for([*values, *(rung.loss for rung in rungs)], from_zero=from_zero, may_be_log=may_be_log)
+    y = y or axis_for(
+        [*values, *(baseline.loss for baseline in baselines)], from_zero=from_zero, may_be_log=may_be_log
+    )
     xs = [x for line in series for x, _ in line.points]
     low, high = min(xs, default=0), max(xs, default=1)
     low = 0 if 0 < low < 0.1 * high else low
     x = Axis(low, high) if high > low else Axis(low - 0.5, low + 0.5)
     x_ticks = x.ticks(5) if high > low else [(0.5, label(low))]
-    shown = [rung for rung in rungs if y.low <= rung.loss <= y.high]
+    shown = [baseline for baseline in baselines if y.low <= baseline.loss <= y.high]
     right_ticks = []
     if right is not None:
         scale = Axis(y.low * right[0], y.high * right[0], y.is_log)
@@ -118,7 +129,7 @@ def draw_chart(
         x=x,
         y=y,
         lines=[_draw(line, x, y) for line in series],
-        rungs=[(100 - 100 * y.place(rung.loss), rung) for rung in shown],
+        baselines=[(100 - 100 * y.place(baseline.loss), baseline) for baseline in shown],
         marks=[(100 * x.place(mark.x), mark) for mark in _apart(marks, x)],
         x_ticks=[(100 * place, text) for place, text in x_ticks],
         y_ticks=[(100 - 100 * place, text) for place, text in y.ticks(most)],
@@ -172,20 +183,22 @@ def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:
     return out
 
 
-def _labels(series: Sequence[Series], rungs: Sequence[BaselineLoss], y: Axis) -> list[tuple[float, str, str]]:
-    """Place from the top, text and class of the names on the right, apart from each other."""
-    wanted = [(y.place(rung.loss), f"{rung.name} {rung.loss:.2f}", "rung") for rung in rungs]
+def _labels(series: Sequence[Series], baselines: Sequence[BaselineLoss], y: Axis) -> list[Label]:
+    """The names on the right, from the lowest line to the highest, apart from each other."""
+    wanted = [
+        (y.place(baseline.loss), f"{baseline.name} {baseline.loss:.2f}", f"baseline p{number % PATTERNS}")
+        for number, baseline in enumerate(baselines)
+    ]
     for line in series:
         ends = [value for _, value in line.points if math.isfinite(value)]
         if line.label and ends:
             wanted.append((min(1.0, max(0.0, y.place(ends[-1]))), line.label, f"c{line.colour % COLOURS}"))
     wanted.sort()
-    places = [place for place, *_ in wanted]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + LABEL_HEIGHT)
-    for i in reversed(range(len(places))):  # those that were pushed out at the top push the others down
-        places[i] = min(places[i], 1.0 - LABEL_HEIGHT * (len(places) - 1 - i))
-    return [(100 - 100 * place, text, kind) for place, (_, text, kind) in zip(places, wanted, strict=True)]
+    places = spread_labels([own for own, *_ in wanted], LABEL_HEIGHT)
+    return [
+        Label(100 - 100 * place, 100 - 100 * own, text, kind)
+        for place, (own, text, kind) in zip(places, wanted, strict=True)
+    ]
 
 
 def _in_words(line: Series) -> str:

@@ -63,7 +63,9 @@ def charts_of(run: RunRecord) -> list[Chart]:
         series.append(Series("validation", val, 1, has_dots=True, label=f"validation {val[-1][1]:.3f}"))
     right = (run.bits_per_nat, BITS) if run.bits_per_nat else None
     marks = marks_of(run)
-    charts = [draw_chart("loss", "Loss", NATS, series, rungs=run.ladder, marks=marks, right=right, most=8)]
+    charts = [
+        draw_chart("loss", "Loss", NATS, series, baselines=run.baselines, marks=marks, right=right, most=8)
+    ]
     if closer := _closer(charts[0], series):
         first, tail = closer
         seen = [value for line in tail for value in _typical(line)]
@@ -74,7 +76,7 @@ def charts_of(run: RunRecord) -> list[Chart]:
                 title,
                 NATS,
                 tail,
-                rungs=run.ladder,
+                baselines=run.baselines,
                 marks=marks,
                 right=right,
                 y=axis_for(seen),

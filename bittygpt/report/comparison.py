@@ -16,8 +16,8 @@ def charts_of_several(runs: Sequence[RunRecord], names: Sequence[str]) -> list[C
     """
     factors, unit = _units(runs)
     places, x_name = _places(runs)
-    same_ladder = unit == NATS and all(run.ladder == runs[0].ladder for run in runs)
-    rungs = runs[0].ladder if same_ladder else []
+    same_baselines = unit == NATS and all(run.baselines == runs[0].baselines for run in runs)
+    baselines = runs[0].baselines if same_baselines else []
 
     def lines(make: Callable[[int], Points], dots: bool = False, is_named: bool = True) -> list[Series]:
         found = [(i, make(i)) for i in range(len(runs))]
@@ -27,13 +27,13 @@ def charts_of_several(runs: Sequence[RunRecord], names: Sequence[str]) -> list[C
     by_time = lines(lambda i: points(runs[i].evals, "val_loss", _minutes, factors[i]), dots=True)
     training = lines(lambda i: smooth_losses(runs[i], places[i], factors[i]))
     wanted = [
-        ("loss", "Validation loss", validation, x_name, rungs),
-        ("train", "Training loss, smoothed", training, x_name, rungs),
+        ("loss", "Validation loss", validation, x_name, baselines),
+        ("train", "Training loss, smoothed", training, x_name, baselines),
         ("timed", "Validation loss by time", by_time, "minutes", []),
     ]
     charts = [
-        draw_chart(key, title, unit, series, x_name=along, rungs=ladder, most=8)
-        for key, title, series, along, ladder in wanted
+        draw_chart(key, title, unit, series, x_name=along, baselines=baselines, most=8)
+        for key, title, series, along, baselines in wanted
         if series
     ]
     for small in SMALL:
@@ -44,7 +44,7 @@ def charts_of_several(runs: Sequence[RunRecord], names: Sequence[str]) -> list[C
 
 def _series(index: int, name: str, line: Points, dots: bool, is_named: bool) -> Series:
     last = next((value for _, value in reversed(line) if math.isfinite(value)), math.nan)
-    label = f"{name} {last:.3f}" if is_named else name
+    label = f"{last:.3f} {name}" if is_named else name  # a long name is cut at its end
     return Series(name, line, index, "line" if index < COLOURS else "dashed", dots, label)
 
 

@@ -81,7 +81,7 @@ def _headline(run: RunRecord) -> str:
     parts = [
         f"validation loss {final['val_loss']:.4f}",
         f"{bits:.3f} bits per byte" if bits is not None else "",
-        compare_with(run.ladder, final["val_loss"]),
+        compare_with(run.baselines, final["val_loss"]),
     ]
     return "; ".join(part for part in parts if part)
 

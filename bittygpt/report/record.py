@@ -29,7 +29,7 @@ class RunRecord:
     evals: list[dict[str, Any]]
     samples: list[dict[str, Any]]
     history: list[dict[str, Any]]
-    ladder: list[BaselineLoss]
+    baselines: list[BaselineLoss]
     config: RunConfig | None
     yaml: str
 
@@ -108,7 +108,9 @@ def read_run(folder: Path) -> RunRecord:
         evals=_one_per_step(by_kind.get("eval", []), "val_loss"),
         samples=[event for event in by_kind.get("sample", []) if isinstance(event.get("text"), str)],
         history=history,
-        ladder=[BaselineLoss(str(rung["name"]), rung["loss"]) for rung in (ladders[-1] if ladders else [])],
+        baselines=[
+            BaselineLoss(str(each["name"]), each["loss"]) for each in (ladders[-1] if ladders else [])
+        ],
         config=config,
         yaml=yaml,
     )

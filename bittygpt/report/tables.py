@@ -49,7 +49,7 @@ def results(run: RunRecord) -> list[Fact]:
         ("validation loss", final and f"{final['val_loss']:.4f}"),
         ("bits per byte", final and is_number(final.get("val_bpb")) and f"{final['val_bpb']:.4f}"),
         ("best validation loss", best and f"{best['val_loss']:.4f} at step {best['step']:,}"),
-        ("on the ladder", final and compare_with(run.ladder, final["val_loss"])),
+        ("among the baselines", final and compare_with(run.baselines, final["val_loss"])),
         ("parameters", "parameters" in beginning and f"{beginning['parameters']:,}"),
         ("tokens per second", bool(speeds) and f"{median(speeds):,.0f}"),
         ("MFU", bool(shares) and f"{median(shares):.0%}"),

@@ -29,12 +29,12 @@ class TrainingDisplay:
         total_steps: int | Callable[[], int | None],
         first_step: int,
         show: bool = True,
-        ladder: Sequence[BaselineLoss] = (),
+        baselines: Sequence[BaselineLoss] = (),
         deadline: Callable[[], float | None] = lambda: None,
     ) -> None:
         """`total_steps` may be a forecast that changes; `deadline` gives the seconds until one, if there is one."""
         self._total_now = total_steps if callable(total_steps) else lambda: total_steps
-        self._deadline, self._show, self._ladder = deadline, show, ladder
+        self._deadline, self._show, self._baselines = deadline, show, baselines
         self._recent = deque([(time.monotonic(), first_step)], maxlen=WINDOW)
         self._last_line = 0.0
         self._step: StepReport | None = None
@@ -81,7 +81,7 @@ class TrainingDisplay:
         """Show an evaluation; it stays above the live part."""
         self._eval = report
         bits = "" if report.val_bpb is None else f"  {report.val_bpb:.3f} bits per byte"
-        place = compare_with(self._ladder, report.val_loss)
+        place = compare_with(self._baselines, report.val_loss)
         self.say(f"step {report.step}  val loss {report.val_loss:.4f}{bits}{'  ' * bool(place)}{place}")
 
     def sample(self, report: SampleReport) -> None:
@@ -134,7 +134,7 @@ class TrainingDisplay:
             rows.add_row(Text("  ".join(self._facts(self._step))))
         if self._eval is not None:
             rows.add_row(Text(f"val loss {self._eval.val_loss:.4f} at step {self._eval.step:,}"))
-            if place := compare_with(self._ladder, self._eval.val_loss):
+            if place := compare_with(self._baselines, self._eval.val_loss):
                 rows.add_row(Text(place))
         if self._notice:
             rows.add_row(Text(self._notice, style="bold"))

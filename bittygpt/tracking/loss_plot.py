@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bittygpt.files import atomic_file
 from bittygpt.terminal.baselines import BaselineLoss, compare_with
+from bittygpt.tracking.labels import spread_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,11 +17,18 @@ if TYPE_CHECKING:
 LABEL_HEIGHT = 0.05  # of the picture, that two names need
 MOST_DOTS = 60  # a line of more evaluations has no dot at each
 FAR_ABOVE = 1.2  # times the larger of a blind guess and the worst training loss
+DASHES = (
+    (1, 3),
+    (4, 4),
+    (8, 4),
+    (8, 3, 1, 3),
+    (14, 4),
+)  # of the baselines, so that they can be told apart in grey
 TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 
 
 def draw_losses(
-    events: Iterable[dict[str, Any]], path: Path, title: str, ladder: Sequence[BaselineLoss]
+    events: Iterable[dict[str, Any]], path: Path, title: str, baselines: Sequence[BaselineLoss]
 ) -> None:
     """Draw the events of `metrics.jsonl`. The grey lines are the losses of simple models on the validation tokens."""
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it keeps its fonts is nobody's concern
@@ -32,10 +40,12 @@ def draw_losses(
     evals = [event for event in events if event["event"] == "eval"]
     figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    drawn = _worth_drawing(ladder, [event["loss"] for event in steps])
-    labels = [(rung.loss, f"{rung.name} {rung.loss:.2f}", QUIET) for rung in drawn]
-    for rung in drawn:
-        axes.axhline(rung.loss, color="#8b949e", linestyle=(0, (4, 4)), linewidth=0.9)
+    drawn = _worth_drawing(baselines, [event["loss"] for event in steps])
+    labels = [(baseline.loss, f"{baseline.name} {baseline.loss:.2f}", QUIET) for baseline in drawn]
+    for number, baseline in enumerate(drawn):
+        axes.axhline(
+            baseline.loss, color="#8b949e", linestyle=(0, DASHES[number % len(DASHES)]), linewidth=0.9
+        )
     x, y = [event["step"] for event in steps], smoothed([event["loss"] for event in steps])
     axes.plot(x, [event["loss"] for event in steps], color=TRAINING, alpha=0.3, linewidth=0.7)
     axes.plot(x, y, color=TRAINING, linewidth=2, marker="o" if len(steps) == 1 else None, markersize=4.5)
@@ -47,7 +57,7 @@ def draw_losses(
         axes.plot(at, losses, color=VALIDATION, linewidth=2, marker=marker, markersize=4.5)
         labels.append((losses[-1], f"validation {losses[-1]:.3f}", VALIDATION))
     _name_lines(axes, labels)
-    headline = _headline(evals, ladder)
+    headline = _headline(evals, baselines)
     pad = 24 + 13 * headline.count("\n")
     axes.set_title(title, loc="left", fontsize=15, fontweight="bold", pad=pad, parse_math=False)
     axes.annotate(headline, (0, 1), (0, 8), "axes fraction", textcoords="offset points", color=QUIET)
@@ -65,8 +75,8 @@ def draw_losses(
         figure.savefig(file, format="png")
 
 
-def _headline(evals: Sequence[dict[str, Any]], ladder: Sequence[BaselineLoss]) -> str:
-    """What the last evaluation and the best one say; on a line of its own, for one would be too long, the ladder."""
+def _headline(evals: Sequence[dict[str, Any]], baselines: Sequence[BaselineLoss]) -> str:
+    """What the last evaluation and the best one say; on a line of their own, the baselines."""
     if not evals:
         return "no validation"
     last, best = evals[-1], min(evals, key=lambda event: event["val_loss"])
@@ -76,33 +86,43 @@ def _headline(evals: Sequence[dict[str, Any]], ladder: Sequence[BaselineLoss]) -
         "" if bits is None else f"{bits:.3f} bits per byte",
         "" if best is last else f"best {best['val_loss']:.4f} at step {best['step']:,}",
     ]
-    lines = ["   ".join(part for part in parts if part), compare_with(ladder, last["val_loss"])]
+    lines = ["   ".join(part for part in parts if part), compare_with(baselines, last["val_loss"])]
     return "\n".join(line for line in lines if line)
 
 
-def _worth_drawing(ladder: Sequence[BaselineLoss], losses: Sequence[float]) -> list[BaselineLoss]:
-    """Without the rungs so far above all else that they would press the curves flat: xz is, on a tiny text."""
-    highest = max([rung.loss for rung in ladder if rung.name == "uniform"] + list(losses), default=math.inf)
-    return [rung for rung in ladder if rung.loss <= FAR_ABOVE * highest]
+def _worth_drawing(baselines: Sequence[BaselineLoss], losses: Sequence[float]) -> list[BaselineLoss]:
+    """Without the baselines so far above all else that they would press the curves flat: xz is, on a tiny text."""
+    highest = max(
+        [baseline.loss for baseline in baselines if baseline.name == "uniform"] + list(losses),
+        default=math.inf,
+    )
+    return [baseline for baseline in baselines if baseline.loss <= FAR_ABOVE * highest]
 
 
 def _name_lines(axes: "Axes", labels: Sequence[tuple[float, str, str]]) -> None:
-    """The name of each line beside its end (value, text, colour), apart from the others' names."""
+    """The name of each line beside its end (value, text, colour), with a leader line where others push it away."""
     low, high = axes.get_ylim()
-    place = low
-    for value, text, colour in sorted(labels):
-        place = max(value, place + LABEL_HEIGHT * (high - low))
+    labels = sorted(labels)
+    own = [(value - low) / (high - low) for value, *_ in labels]
+    for at, place, (_, text, colour) in zip(own, spread_labels(own, LABEL_HEIGHT), labels, strict=True):
         axes.annotate(
             text,
-            (1, place),
-            xycoords=("axes fraction", "data"),
-            xytext=(6, 0),
-            textcoords="offset points",
+            (1, at),
+            (1.03, place),
+            xycoords="axes fraction",
             va="center",
             color=colour,
             fontweight="normal" if colour == QUIET else "bold",
             fontsize=9.5,
             annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 

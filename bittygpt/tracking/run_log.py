@@ -56,10 +56,10 @@ class RunLog:
         trainer: Trainer,
         display: TrainingDisplay,
         listeners: Sequence[Callable[[dict[str, Any]], None]] = (),
-        ladder: Sequence[BaselineLoss] = (),
+        baselines: Sequence[BaselineLoss] = (),
         write_page: Callable[[], None] = lambda: None,
     ) -> None:
-        self.ladder = ladder or [BaselineLoss("uniform", math.log(trainer.tokenizer.vocab_size))]
+        self.baselines = baselines or [BaselineLoss("uniform", math.log(trainer.tokenizer.vocab_size))]
         self.run, self.trainer, self.display, self.listeners = run, trainer, display, listeners
         self.write_page = write_page
         self.unwritten: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ class RunLog:
             "device": trainer.device.full_name,
             "precision": trainer.device.precision,
             "ranks": trainer.ranks.world_size,
-            "ladder": [rung._asdict() for rung in self.ladder],
+            "ladder": [baseline._asdict() for baseline in self.baselines],
             "changed": by_file(changed()),
             "version": bittygpt.__version__,
             "elapsed": trainer.elapsed(),
@@ -198,4 +198,4 @@ class RunLog:
         self.next_drawing = now + max(DRAW_EVERY, (now - began) / SHARE)
 
     def _draw_plot(self) -> None:
-        draw_losses(self.run.events(), self.run.plot, self.trainer.config.run.name, self.ladder)
+        draw_losses(self.run.events(), self.run.plot, self.trainer.config.run.name, self.baselines)

@@ -1,8 +1,8 @@
-"""`make figures`: the README's tables of figures, from what the benchmarks last wrote.
+"""`make figures`: the READMEs' tables of figures, from what the benchmarks last wrote.
 
     python tests/benchmarks/readme.py [--new DIR]
 
-A table stands in the README between `<!-- figures: NAME -->` and `<!-- end of figures -->`, and is what `TABLES[NAME]`
+A table stands in a README between `<!-- figures: NAME -->` and `<!-- end of figures -->`, and is what `TABLES[NAME]`
 makes of `measured/NAME.json`: a benchmark's own `--json`. Files of these names in `--new` replace those kept here
 before. A test holds every table to its file, so that no figure is typed by hand, and none outlives its measurement.
 """
@@ -16,7 +16,7 @@ from statistics import median
 from typing import Any
 
 MEASURED = Path(__file__).parent / "measured"
-README = Path(__file__).parents[2] / "README.md"
+READMES = sorted((Path(__file__).parents[2] / "bittygpt").rglob("README.md"))
 BLOCK = re.compile(r"(<!-- figures: ([\w-]+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -167,7 +167,7 @@ TABLES: dict[str, Callable[[Any], str]] = {
 
 
 def with_tables(readme: str) -> str:
-    """The README, every table as the figures that are kept have it."""
+    """A README, every table as the figures that are kept have it."""
 
     def made(block: re.Match[str]) -> str:
         report = json.loads((MEASURED / f"{block[2]}.json").read_text())
@@ -177,7 +177,7 @@ def with_tables(readme: str) -> str:
 
 
 def keep(new: Path) -> None:
-    """Take a benchmark's figures, if the README has a table for them; those of a GPU have one of their own."""
+    """Take a benchmark's figures, if a README has a table for them; those of a GPU have one of their own."""
     report = json.loads(new.read_text())
     on_gpu = isinstance(report, dict) and report.get("device", "cpu") != "cpu"
     name = new.stem + ("-gpu" if on_gpu else "")
@@ -192,7 +192,8 @@ def main() -> None:
     parser.add_argument("--new", type=Path, default=Path("runs"), help="where benchmarks wrote their --json")
     for new in sorted(parser.parse_args().new.glob("*.json")):
         keep(new)
-    README.write_text(with_tables(README.read_text()))
+    for readme in READMES:
+        readme.write_text(with_tables(readme.read_text()))
 
 
 if __name__ == "__main__":

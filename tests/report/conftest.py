@@ -49,11 +49,15 @@ class Page(HTMLParser):
         """The attributes of every such tag."""
         return [a for t, a in self.tags if t == tag and all(a.get(k) == v for k, v in wanted.items())]
 
+    def charts(self) -> list[dict[str, str | None]]:
+        """The attributes of the pictures, without the keys and leader lines of their names."""
+        return self.all("svg", role="img")
+
     def series(self, chart: int = 0) -> list[str]:
         """The names of the lines of a chart, counted from the top of the page."""
         names, count = [], -1
         for tag, attributes in self.tags:
-            count += tag == "svg"
+            count += tag == "svg" and attributes.get("role") == "img"
             if tag == "path" and "data-name" in attributes and count == chart:
                 names.append(attributes["data-name"])
         return names

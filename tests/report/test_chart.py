@@ -4,6 +4,8 @@ import itertools
 import math
 import re
 
+import pytest
+
 from bittygpt.report.chart import Mark, Series, draw_chart, thinned
 from bittygpt.terminal.baselines import BaselineLoss
 
@@ -29,11 +31,13 @@ def test_a_gap_is_a_gap_also_in_a_long_line():
 
 
 def test_places_are_where_the_values_are():
-    chart = draw_chart("k", "t", "u", [Series("s", [(0, 0.0), (10, 4.0)])], rungs=[BaselineLoss("half", 2.0)])
+    chart = draw_chart(
+        "k", "t", "u", [Series("s", [(0, 0.0), (10, 4.0)])], baselines=[BaselineLoss("half", 2.0)]
+    )
     (x0, y0), (x1, y1) = re.findall(r"(\d+) (\d+)", chart.lines[0].path)
     assert (int(x0), int(x1)) == (0, 10_000)
     assert int(y0) > int(y1), "up is more"
-    assert chart.rungs[0][0] == 50.0
+    assert chart.baselines[0][0] == 50.0
     assert [round((int(y0) + int(y1)) / 2, -1)] == [5000]
 
 
@@ -47,9 +51,11 @@ def test_one_point_is_a_dot_and_none_is_no_error():
 
 
 def test_labels_stand_apart_and_within_and_marks_do_not_write_over_each_other():
-    rungs = [BaselineLoss(str(i), 2 + i / 1000) for i in range(8)]
-    chart = draw_chart("k", "t", "u", [Series("s", [(0, 9.0), (100, 2.0)], label="s 2.0")], rungs=rungs)
-    places = [place for place, *_ in chart.labels]
+    baselines = [BaselineLoss(str(i), 2 + i / 1000) for i in range(8)]
+    chart = draw_chart(
+        "k", "t", "u", [Series("s", [(0, 9.0), (100, 2.0)], label="s 2.0")], baselines=baselines
+    )
+    places = [label.place for label in chart.labels]
     assert len(places) == 9
     assert all(0 <= place <= 100 for place in places)
     assert min(a - b for a, b in itertools.pairwise(places)) > 6
@@ -57,6 +63,19 @@ def test_labels_stand_apart_and_within_and_marks_do_not_write_over_each_other():
     drawn = draw_chart("k", "t", "u", [Series("s", [(0, 1.0), (100, 2.0)])], marks=marks).marks
     assert [mark.name for _, mark in drawn] == ["resumed", "", "resumed", ""]
     assert [round(place) for place, _ in drawn] == [10, 11, 40, 99]
+
+
+def test_a_label_stands_at_its_own_line_where_there_is_room():
+    """As a first version did not have it: there "trigram" stood beside the bigram's line."""
+    losses = {"uniform": 7.6, "unigram": 5.4, "bigram": 4.25, "trigram": 4.22, "xz": 3.0}
+    baselines = [BaselineLoss(*each) for each in losses.items()]
+    chart = draw_chart(
+        "k", "t", "u", [Series("s", [(0, 7.6), (100, 2.5)], label="s 2.5")], baselines=baselines
+    )
+    for label in chart.labels:
+        is_crowded = label.text.startswith(("bigram", "trigram"))
+        assert abs(label.place - label.own) == pytest.approx(0, abs=3.2 if is_crowded else 1e-9), label
+    assert len({label.kind for label in chart.labels}) == 6, "dashes of their own"
 
 
 def test_a_second_scale_is_the_first_times_its_factor():

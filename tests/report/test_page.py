@@ -32,7 +32,7 @@ def test_the_page_needs_no_network_and_is_well_formed(make_run, page, tmp_path):
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
     ids = [attributes["id"] for _, attributes in taken.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    for svg in taken.all("svg"):
+    for svg in taken.charts():
         assert svg["role"] == "img"
         assert set(svg["aria-labelledby"].split()) <= set(ids)
 
@@ -40,10 +40,10 @@ def test_the_page_needs_no_network_and_is_well_formed(make_run, page, tmp_path):
 def test_charts_have_the_promised_series(make_run, page, tmp_path):
     taken = page(report_page([read_run(make_run(tmp_path / "a"))]))
     assert taken.series(0) == ["training, single steps", "training, smoothed", "validation"]
-    assert len(taken.all("svg")) == 5, "losses, their end closer, learning rate, gradient norm, throughput"
+    assert len(taken.charts()) == 5, "losses, their end closer, learning rate, gradient norm, throughput"
     assert [len(taken.series(i)) for i in range(5)] == [3, 3, 1, 1, 1]
-    for rung in ("uniform 6.20", "unigram 5.10", "bigram 3.30"):
-        assert rung in taken.words()
+    for baseline in ("uniform 6.20", "unigram 5.10", "bigram 3.30"):
+        assert baseline in taken.words()
     assert "nats per token (left), bits per byte (right)" in taken.words()
 
 
@@ -62,7 +62,7 @@ def test_the_numbers_are_those_of_the_log(make_run, page, tmp_path):
     assert facts["parameters"] == "12,345"
     assert facts["time"] == "10 s"
     assert facts["checkpoint"] == "checkpoints/step-00000100"
-    assert facts["on the ladder"] == "better than bigram (3.30)"
+    assert facts["among the baselines"] == "better than bigram (3.30)"
 
 
 def test_what_a_run_says_is_text_and_never_markup(make_run, page, tmp_path):
@@ -189,10 +189,11 @@ def test_several_runs_lie_over_each_other_with_their_differences(make_run, page,
     ]
     taken = page(report_page([read_run(run) for run in runs]))
     names = [f"a ({runs[0]})", "b", f"a ({runs[2]})"]
-    assert len(taken.all("svg")) == 6
+    assert len(taken.charts()) == 6
     assert [taken.series(i) for i in range(6)] == [names] * 6
     colours = {a["class"] for a in taken.all("path") if "series" in (a.get("class") or "")}
     assert colours == {f"series line c{i}" for i in range(3)}
+    assert taken.words().index("Curves") < taken.words().index("Where their configs differ")
     assert "optim.lr" in taken.words()
     assert "optim.betas" not in taken.words()
     assert "run.name" not in taken.words()
@@ -203,7 +204,7 @@ def test_losses_of_different_vocabularies_are_compared_in_bits_per_byte(make_run
     taken = page(report_page([read_run(run) for run in runs]))
     units = [text for tag, text in taken.texts if tag == "span" and text.startswith(("nats", "bits"))]
     assert units[:3] == ["bits per byte"] * 3
-    assert "uniform" not in taken.words(), "the ladder is in nats"
+    assert "uniform" not in taken.words(), "the baselines are in nats"
 
 
 def test_changed_keys_are_those_that_differ_from_what_would_stand_there(tmp_path):

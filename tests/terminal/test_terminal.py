@@ -79,10 +79,12 @@ def test_with_a_deadline_it_is_the_time_until_then_that_is_left_and_the_steps_ar
     ],
 )
 def test_a_loss_has_its_place_on_the_ladder(capsys, loss, place):
-    rungs = [("uniform", 9.21), ("xz", 4.14), ("bigram", 5.53)]
-    ladder = baselines_of({"report": {"baselines": [{"name": name, "loss": at} for name, at in rungs]}})
-    assert compare_with(ladder, loss) == place
-    with TrainingDisplay(10, 0, ladder=ladder) as display:
+    baselines = [("uniform", 9.21), ("xz", 4.14), ("bigram", 5.53)]
+    baselines = baselines_of(
+        {"report": {"baselines": [{"name": name, "loss": at} for name, at in baselines]}}
+    )
+    assert compare_with(baselines, loss) == place
+    with TrainingDisplay(10, 0, baselines=baselines) as display:
         display.evaluation(EvalReport(1, loss, None, 1.0))
     assert capsys.readouterr().err.endswith(f"{loss:.4f}  {place}\n")
     assert baselines_of({"format": 1}) == []
@@ -160,13 +162,13 @@ def test_the_picture_is_a_png_of_a_readable_size(tmp_path, with_evals):
     events = [{"event": "step", "step": i, "loss": 2 + math.exp(-i / 30)} for i in range(1, 100)]
     if with_evals:
         events += [{"event": "eval", "step": i, "val_loss": 2.2} for i in (50, 100)]
-    ladder = [
+    baselines = [
         BaselineLoss("uniform", 5.55),
         BaselineLoss("bigram", 2.41),
         BaselineLoss("trigram", 2.4),
         BaselineLoss("xz", 2.38),
     ]
-    draw_losses(events, tmp_path / "loss.png", "a run", ladder)
+    draw_losses(events, tmp_path / "loss.png", "a run", baselines)
     with Image.open(tmp_path / "loss.png") as image:
         assert image.size == (960, 600)
         assert len(set(image.convert("L").tobytes())) > 10
@@ -194,9 +196,9 @@ def test_the_words_above_the_picture_end_within_it(tmp_path):
 
 def test_a_simple_model_far_above_all_else_is_left_out_of_the_picture(tmp_path):
     events = [{"event": "step", "step": i, "loss": 7.0 - i} for i in range(1, 5)]
-    ladder = [BaselineLoss("uniform", 5.55), BaselineLoss("bigram", 2.41)]
-    draw_losses(events, tmp_path / "without.png", "a run", ladder)
-    draw_losses(events, tmp_path / "with.png", "a run", [BaselineLoss("xz", 80.0), *ladder])
+    baselines = [BaselineLoss("uniform", 5.55), BaselineLoss("bigram", 2.41)]
+    draw_losses(events, tmp_path / "without.png", "a run", baselines)
+    draw_losses(events, tmp_path / "with.png", "a run", [BaselineLoss("xz", 80.0), *baselines])
     assert (tmp_path / "with.png").read_bytes() == (tmp_path / "without.png").read_bytes()
 
 

@@ -7,27 +7,16 @@ Shapes: B batch, T positions, F d_ff.
 """
 
 from collections.abc import Callable, Iterator
-from typing import cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bittygpt.core import (
-    Embedding,
-    FeedForward,
-    GatedFeedForward,
-    Linear,
-    MultiHeadAttention,
-    RMSNorm,
-    RotaryEmbedding,
-    SwiGLU,
-    TransformerBlock,
-    TransformerLM,
-)
+from bittygpt.core import TransformerLM
 from bittygpt.core.activations import Activation
 from bittygpt.engine.dispatch import are_plain, is_intact, runs_eagerly
 from bittygpt.engine.formulas import Proof, by_file
-from bittygpt.engine.layers.attention import ATTEND, LAYER, heads_agree
+from bittygpt.engine.layers.attention import ATTEND, LAYER
 from bittygpt.engine.layers.block import BLOCK
 from bittygpt.engine.layers.feed_forward import GATED
 from bittygpt.engine.layers.products import LINEAR
@@ -46,16 +35,6 @@ MODEL = (
     *("feed_forward.py:FeedForward", "feed_forward.py:FeedForward.forward"),
 )
 PROOF = Proof(*MODEL, *BLOCK, *LAYER, *ATTEND, *ROTARY, *RMS_NORM, *LINEAR, *GATED)
-KINDS: dict[str, tuple[type[nn.Module], ...]] = {
-    **dict.fromkeys(("q_proj", "k_proj", "v_proj", "output_proj", "w1", "w2", "w3", "lm_head"), (Linear,)),
-    **dict.fromkeys(("ln1", "ln2", "ln_final", "q_norm", "k_norm"), (RMSNorm,)),
-    "token_embeddings": (Embedding,),
-    "attn": (MultiHeadAttention,),
-    "rope": (RotaryEmbedding,),
-    "ffn": (SwiGLU, GatedFeedForward, FeedForward),
-    "layers": (nn.ModuleList,),
-    "": (TransformerLM,),
-}
 AnyDecoder = Decoder | FormulaDecoder
 
 
@@ -75,45 +54,35 @@ def reasons_against_cache(model: TransformerLM) -> Iterator[str]:
         yield "a formula of core was replaced in the running program"
     if not runs_eagerly():
         yield "all modules have a hook, or a mode of PyTorch's watches"
-    for name, part in model.named_modules():
-        if not is_as_in_core(name, part):
-            yield f"{name or 'the model'} has a hook, or is not as in core"
-    weights, blocks = list(model.parameters()), [cast(TransformerBlock, block) for block in model.layers]
+    with torch.device("meta"):
+        built = dict(TransformerLM(model.config).named_modules())
+    parts = dict(model.named_modules())
+    for name in [*parts, *built]:
+        if name not in parts or name not in built or not is_as_built(parts[name], built[name]):
+            yield f"{name or 'the model'} has a hook, or is not as core builds it"
+    weights = list(model.parameters())
     dtypes = {weight.dtype for weight in weights}
     if not are_plain(*weights) or len(dtypes) > 1 or torch.float64 in dtypes:
         yield "the weights are not on one device and of one dtype, or are float64"
-    if not 0 < len(blocks) <= model.config.num_layers or not all(
-        suits_config(x, blocks[0], model) for x in blocks
-    ):
-        yield "a part has another size or epsilon than the config says"
-    if not all(is_by_row(cast(SwiGLU, block.ffn).activation, weights[0]) for block in blocks):
-        yield "the activation mixes positions"
+    attention: Any = parts["layers.0.attn"]
+    if not can_rotate(attention.rope, model.config.context_length, attention.head_dim):
+        yield "RoPE has another table"
+    for block in model.layers:
+        if not is_by_row(block.ffn.activation, weights[0]):  # type: ignore[union-attr, arg-type]
+            yield "the activation mixes positions"
 
 
-def is_as_in_core(name: str, part: nn.Module) -> bool:
-    """Whether a part is what core puts in that place, with one weight or none of its own."""
-    last = name.rpartition(".")[2]
-    kinds = (TransformerBlock,) if last.isdigit() else KINDS.get(last, ())
-    own = [*part._parameters, *part._buffers]
-    return any(is_intact(part, kind) for kind in kinds) and own in ([], ["weight"])
+def is_as_built(part: nn.Module, built: nn.Module) -> bool:
+    """Whether a part is of the class, the numbers and the weights' shapes that core gives it, without a hook."""
 
+    def numbers(module: nn.Module) -> dict[str, object]:
+        own = {key: value for key, value in vars(module).items() if key != "training"}
+        return {key: value for key, value in own.items() if value is None or isinstance(value, int | float)}
 
-def suits_config(block: TransformerBlock, first: TransformerBlock, model: TransformerLM) -> bool:
-    """Whether heads and epsilons are those that the decoder takes from the config, and the rest is as in the first."""
-    config, attention = model.config, block.attn
-    heads = config.num_heads, config.num_kv_heads or config.num_heads, config.d_model // config.num_heads
-    norms = (block.ln1, block.ln2, attention.q_norm, attention.k_norm, model.ln_final)
-    return (
-        (attention.num_heads, attention.num_kv_heads, attention.head_dim) == heads
-        and heads_agree(
-            vars(attention), *(p.weight for p in (attention.q_proj, attention.k_proj, attention.v_proj))
-        )
-        and attention.rope is first.attn.rope
-        and can_rotate(attention.rope, config.context_length, heads[2])
-        and [p.shape for p in block.parameters()] == [p.shape for p in first.parameters()]
-        and (attention.q_norm is None) == (attention.k_norm is None)
-        and {norm.eps for norm in norms if norm is not None} == {config.norm_eps}
-    )
+    def shapes(module: nn.Module) -> dict[str, torch.Size]:
+        return {key: p.shape for key, p in (module._parameters | module._buffers).items() if p is not None}
+
+    return is_intact(part, type(built)) and numbers(part) == numbers(built) and shapes(part) == shapes(built)
 
 
 def is_by_row(activation: Activation, like: Tensor) -> bool:

@@ -4,8 +4,8 @@ In a sentence, `{slot}` is a fact of the story (a name, a pronoun, the lost kite
 first line to the last; `[big/little]` is a free choice made on the spot; `<glad>` is a phrase that all plots
 share. Facts that belong together (a dish and what it is made of) stand in one row of a table, cells parted by `|`.
 
-A file consists of blocks: a line at the margin, and below it lines indented by two spaces. A line indented by four
-goes on with the line before it; empty lines and those that begin with `#` are for people.
+A file consists of blocks: a line at the margin, and below it lines indented by two spaces. Empty lines and those that
+begin with `#` are for people.
 """
 
 import re
@@ -86,6 +86,6 @@ def _table(lines: Variants) -> Table:
 def _blocks(file: str) -> Iterator[tuple[str, Variants]]:
     text = resources.files(__package__).joinpath(file).read_text("utf-8")
     written = "\n".join(line for line in text.splitlines() if line and not line.startswith("#"))
-    for block in re.split(r"\n(?! )", written.replace("\n    ", " ")):
+    for block in re.split(r"\n(?! )", written):
         head, *lines = block.split("\n  ")
         yield head, tuple(lines)

@@ -1,4 +1,4 @@
-"""The ladder against its formulas, summed over dictionaries."""
+"""The baselines against their formulas, summed over dictionaries."""
 
 import lzma
 import math

@@ -228,7 +228,13 @@ def test_the_report_says_what_is_in_the_data(make, tmp_path):
     used = set(tokens.split("train").read(0, tokens.split("train").num_tokens).tolist())
     used |= set(tokens.split("val").read(0, tokens.split("val").num_tokens).tolist())
     assert report["unused_entries"]["number"] == 300 - len(used)
-    assert [rung["name"] for rung in report["baselines"]] == ["uniform", "unigram", "bigram", "trigram", "xz"]
+    assert [baseline["name"] for baseline in report["baselines"]] == [
+        "uniform",
+        "unigram",
+        "bigram",
+        "trigram",
+        "xz",
+    ]
     assert report["splits"]["train"]["document_tokens"]["max"] < 60
     lines = describe_report(report, tokens.manifest["splits"])
     assert any("WARNING: validation leaks: 5 of 6 validation documents" in line for line in lines)

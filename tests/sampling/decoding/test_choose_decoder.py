@@ -104,7 +104,7 @@ CHANGES = {
     "the model has a hook, or": lambda m: setattr(
         m, "hidden_states", lambda ids: 2 * m.token_embeddings(ids)
     ),
-    "another size or epsilon": set_on("layers.1.ln2", "eps", 0.5),
+    "layers.1.ln2 has a hook, or is not": set_on("layers.1.ln2", "eps", 0.5),
     "mixes positions": set_on("layers.0.ffn", "activation", cumulative),
     "of one dtype": lambda m: m.double(),
 }
@@ -136,9 +136,9 @@ def test_an_activation_and_a_table_may_be_anyones(model):
     assert tokens(model, GREEDY, (5, 6)) == [full_passes(model, (5, 6), 9)]
 
 
-def test_fewer_layers_than_the_config_says_are_taken_and_more_are_not(model):
+def test_other_layers_than_the_config_says_are_not_taken(model):
     model.layers = model.layers[:1]
-    assert kind_and_reason(model)[0] is Decoder
+    assert kind_and_reason(model)[0] is FormulaDecoder
     more = TransformerLM(dataclasses.replace(PLAIN, num_layers=3))
     more.config = PLAIN
     assert kind_and_reason(more)[0] is FormulaDecoder
