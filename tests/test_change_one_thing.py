@@ -229,7 +229,7 @@ def test_the_names_that_everybody_knows_are_those_of_core():
 
 
 def test_schema_and_faults_name_what_core_has(monkeypatch):
-    from bittygpt.config import RunConfig, schema_text
+    from bittygpt.config.run_config import RunConfig, schema_text
 
     monkeypatch.setitem(feed_forward.PLAIN, "mish", feed_forward.relu)
     monkeypatch.setitem(choices.OPTIMIZERS, "lion", choices.SGD)

@@ -16,7 +16,7 @@ from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.errors import DataError
 from bittygpt.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
 from bittygpt.training.devices.device import Device, choose_device
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 
 # Bounds of the small model; numbers of the config below them stay as they are.
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32
@@ -49,7 +49,7 @@ class Subject:
         self.vocab_size = self._find_vocab_size()
         whole = ModelConfig(vocab_size=self.vocab_size, **config.model.model_dump())
         self.shape = shrunk(whole)
-        self.is_whole = model_without_numbers(whole, "meta").num_parameters() <= WEIGHTS
+        self.is_whole = uninitialized_model(whole, "meta").num_parameters() <= WEIGHTS
         self.own_shape = replace(
             whole if self.is_whole else self.shape,
             vocab_size=self.vocab_size,

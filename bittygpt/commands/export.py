@@ -18,7 +18,7 @@ from bittygpt.terminal.console import log, result
 from bittygpt.tokenizer.tokenizer import Tokenizer
 from bittygpt.training.checkpoints.checkpoint import load_checkpoint
 from bittygpt.training.checkpoints.checkpoint_folder import find_checkpoint
-from bittygpt.training.checkpoints.disk_space import BESIDE_TENSORS
+from bittygpt.training.checkpoints.saving import BESIDE_TENSORS
 from bittygpt.training.devices.memory import memory_explained
 
 SHORT_NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}

@@ -15,7 +15,7 @@ from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.formulas import by_file, unlike
 from bittygpt.engine.kernels import cpu
 from bittygpt.errors import ConfigError
-from bittygpt.files import write_text
+from bittygpt.files import remove_leftovers, write_text
 from bittygpt.terminal.console import duration, log
 from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.training.checkpoints.checkpoint import read_state
@@ -23,7 +23,7 @@ from bittygpt.training.checkpoints.checkpoint_folder import clean_up, list_check
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import exceeds_memory, memory_explained, out_of_memory
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer
@@ -51,7 +51,7 @@ def set_up(
     """A trainer at its first step or where the run stopped; None when the run is finished."""
     if ranks.is_main:
         clean_up(run.checkpoints)
-        run.clean_up()
+        remove_leftovers(run.path)
         quarantine_damaged(run.checkpoints, log)
     checkpoints = list_checkpoints(run.checkpoints)  # of which the newest is good, or it would be set aside
     checkpoint = ranks.broadcast(checkpoints[0][1] if checkpoints else None)
@@ -113,7 +113,7 @@ def _build(
 
 def _without_numbers(config: RunConfig, tokens: PreparedTokens) -> TransformerLM:
     """The model on the meta device: shapes without memory."""
-    model = model_without_numbers(_model_config(config, tokens.tokenizer.vocab_size))
+    model = uninitialized_model(_model_config(config, tokens.tokenizer.vocab_size))
     freeze_all_but(model, config.train.trainable)
     return model
 

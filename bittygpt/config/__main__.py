@@ -2,7 +2,7 @@
 
 import sys
 
-from bittygpt.config import schema_text
+from bittygpt.config.run_config import schema_text
 
 if __name__ == "__main__":
     sys.stdout.write(schema_text())

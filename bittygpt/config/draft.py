@@ -1,4 +1,4 @@
-"""A config in the making: what a file says, on which line, and what is wrong with it so far."""
+"""A config file as it was read: its values, the line of each key, and the faults found so far."""
 
 import difflib
 from dataclasses import dataclass, field

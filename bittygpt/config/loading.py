@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bittygpt.config.draft import AFTER_ALL_LINES, Draft, Fault, Place, read_draft
-from bittygpt.config.messages import bad_value, shown, unknown_key
+from bittygpt.config.messages import bad_value, format_value, unknown_key
 from bittygpt.config.rules import rule_faults
 from bittygpt.config.run_config import SECTIONS, RunConfig, with_defaults
 from bittygpt.config.yaml_format import YamlSyntaxError, dump, parse_value
@@ -64,7 +64,9 @@ def _make_mappings(draft: Draft) -> None:
         content = draft.values.setdefault(section, {})
         if content is not None and not isinstance(content, dict):
             example = f"{section}: {{{next(iter(SECTIONS[section].model_fields))}: ...}}"
-            draft.add_fault(section, f"must be a mapping of keys, not {shown(content)}; write {example}")
+            draft.add_fault(
+                section, f"must be a mapping of keys, not {format_value(content)}; write {example}"
+            )
         if not isinstance(content, dict):
             draft.values[section] = {}
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from bittygpt.config.durations import FORMS
 from bittygpt.config.run_config import SECTIONS
+from bittygpt.config.value_types import DURATION_FORMS
 from bittygpt.config.yaml_format import YamlSyntaxError, parse_value
 
 _LONGEST_VALUE = 60
@@ -28,12 +28,12 @@ _EXPECTED = {
     "string_too_short": "text of at least one character",
     "too_short": "a list of at least {min_length} item",
     "too_long": "a list of {max_length} items",
-    "duration": FORMS,
+    "duration": DURATION_FORMS,
     "too_long_a_time": "at most {days} days",
 }
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """`value` as a config file would have it, on one line."""
     text = json.dumps(value, ensure_ascii=False, default=str, skipkeys=True)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
@@ -87,10 +87,10 @@ def bad_value(key: str, value: Any, errors: Sequence[ErrorDetails]) -> str:
     default = (
         "remove the key for its default"
         if field.default is None
-        else f"the default is {shown(field.default)}"
+        else f"the default is {format_value(field.default)}"
     )
     remedy = "write a list of texts, such as [my.txt]" if field.is_required() else default
-    return f"{subject}must be {expected}, not {shown(value)}; {_remedy(value, errors, remedy)}"
+    return f"{subject}must be {expected}, not {format_value(value)}; {_remedy(value, errors, remedy)}"
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -109,7 +109,7 @@ def _remedy(value: Any, errors: Sequence[ErrorDetails], otherwise: str) -> str:
         except YamlSyntaxError:
             meant = None
         if isinstance(meant, int | float):
-            return f"write {shown(meant)}, without {'underscores' if '_' in value else 'quotes'}"
+            return f"write {format_value(meant)}, without {'underscores' if '_' in value else 'quotes'}"
     if isinstance(value, str) and "literal_error" in kinds:
         choices = _expected(errors[0]).replace(" or ", ", ").split(", ")
         if near := difflib.get_close_matches(value.lower(), choices, n=1):
@@ -117,5 +117,5 @@ def _remedy(value: Any, errors: Sequence[ErrorDetails], otherwise: str) -> str:
     if isinstance(value, float) and "int_type" in kinds and value.is_integer():
         return f"write {int(value)}"
     if "string_type" in kinds and isinstance(value, int | float):
-        return f"put it in quotes: '{shown(value)}'"
+        return f"put it in quotes: '{format_value(value)}'"
     return otherwise

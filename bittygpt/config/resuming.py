@@ -1,30 +1,17 @@
 """Whether a run that began with one config can go on with another."""
 
-from bittygpt.config.messages import shown
+from bittygpt.config.messages import format_value
 from bittygpt.config.run_config import SECTIONS, RunConfig
 
 # Where the run lies, what is done with the model, and how often one looks or saves do not change a step.
 # What the tokens are is compared elsewhere, by their hash; how they are cut into windows is not seen there.
-_FREE_SECTIONS = frozenset({"data", "sample"})
-_FIXED_KEYS = frozenset({"data.windows"})
-_FREE_KEYS = frozenset(
-    {
-        "run.name",
-        "run.dir",
-        "train.eval_every",
-        "train.eval_tokens",
-        "train.save_every",
-        "train.keep",
-        "train.log_every",
-        "train.sample_every",
-        "train.tensorboard",
-        "train.wandb",
-        "train.micro_batch_size",
-        "train.parallel",
-        "train.device",
-        "train.compile",
-    }
-)
+_FREE_SECTIONS = ("data", "sample")
+_FIXED_KEYS = ("data.windows",)
+_FREE_KEYS = {
+    *("run.name", "run.dir", "train.eval_every", "train.eval_tokens", "train.save_every", "train.keep"),
+    *("train.log_every", "train.sample_every", "train.tensorboard", "train.wandb"),
+    *("train.micro_batch_size", "train.parallel", "train.device", "train.compile"),
+}
 
 
 def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:
@@ -38,5 +25,7 @@ def fit_differences(old: RunConfig, new: RunConfig) -> list[str]:
             # more or less time: what is left of the run is laid over what is left of the time, as ever
             free = free or (key == "train.time_budget" and None not in (was, is_now))
             if not free and was != is_now:
-                lines.append(f"{key}: the checkpoint has {shown(was)}, the config says {shown(is_now)}")
+                lines.append(
+                    f"{key}: the checkpoint has {format_value(was)}, the config says {format_value(is_now)}"
+                )
     return lines

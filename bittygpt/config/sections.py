@@ -117,7 +117,7 @@ class OptimSection(Section):
     )
     schedule: Literal["cosine", "wsd", "constant"] = Field(
         "cosine",
-        description="RunProgress of the learning rate after the warm-up (wsd: constant, then a decay).",
+        description="How the learning rate goes after the warm-up (wsd: constant, then a decay).",
     )
     decay_fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         0.2,

@@ -11,29 +11,14 @@ Shapes: B batch, T context length.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from bittygpt.core.cross_entropy import IGNORE_INDEX
-from bittygpt.data.windows import DocumentWindows, StreamWindows, Windows
-
-
-class Tokens(Protocol):
-    """What batches need of a split: see `shards.TokenSplit`."""
-
-    num_tokens: int
-
-    def read(self, start: int, length: int) -> np.ndarray:
-        """`length` tokens from `start` on, around the ring."""
-
-    def check(self, tokens: np.ndarray) -> None:
-        """Raise DataError where these, which `read` gave, cannot be tokens; once for a batch, as it takes a while."""
-
-    def positions_of(self, token: int) -> np.ndarray:
-        """Where `token` stands, ascending; asked for only where windows begin with documents."""
+from bittygpt.data.shards import TokenSplit
+from bittygpt.data.windows import DocumentWindows, StreamWindows
 
 
 @dataclass(frozen=True)
@@ -59,7 +44,7 @@ class Batch:
         return digest.hexdigest()
 
 
-def _key(*parts: object) -> int:
+def _hash64(*parts: object) -> int:
     """64 well-mixed bits of the parts, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
@@ -77,14 +62,14 @@ def shuffled(index: np.ndarray, size: int, key: int) -> np.ndarray:
     while pending.any():
         left, right = out[pending] >> half_bits, out[pending] & mask
         for round_number in range(4):
-            mixed = _mix(right + np.uint64(_key(key, round_number) >> 1))
+            mixed = _splitmix64(right + np.uint64(_hash64(key, round_number) >> 1))
             left, right = right, left ^ (mixed & mask)
         out[pending] = (left << half_bits) | right
         pending = out >= size
     return out.astype(np.int64)
 
 
-def _mix(x: np.ndarray) -> np.ndarray:
+def _splitmix64(x: np.ndarray) -> np.ndarray:
     """The finaliser of SplitMix64 (Steele et al. 2014): every input bit reaches every output bit."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -101,7 +86,7 @@ class TrainingBatches:
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: TokenSplit,
         context_length: int,
         batch_size: int,
         seed: int,
@@ -125,8 +110,8 @@ class TrainingBatches:
         valid = np.empty(self.batch_size, dtype=np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            order = shuffled(windows[here], self.windows_per_epoch, _key(self.seed, "order", int(epoch)))
-            phase = _key(self.seed, "phase", int(epoch)) % self.tokens.num_tokens
+            order = shuffled(windows[here], self.windows_per_epoch, _hash64(self.seed, "order", int(epoch)))
+            phase = _hash64(self.seed, "phase", int(epoch)) % self.tokens.num_tokens
             starts, valid[here] = self.windows.spans(order, phase)
             for row, start in zip(np.flatnonzero(here), starts, strict=True):
                 rows[row] = self.tokens.read(int(start), self.context_length + 1)
@@ -135,7 +120,7 @@ class TrainingBatches:
 
 
 def evaluation_batches(
-    tokens: Tokens,
+    tokens: TokenSplit,
     context_length: int,
     batch_size: int,
     max_tokens: int | None,
@@ -160,7 +145,9 @@ def evaluation_batches(
         yield _batch(rows, valid, ignore_tokens)
 
 
-def _windows(tokens: Tokens, num_targets: int, context_length: int, document_end: int | None) -> Windows:
+def _windows(
+    tokens: TokenSplit, num_targets: int, context_length: int, document_end: int | None
+) -> StreamWindows | DocumentWindows:
     if document_end is None:
         return StreamWindows(num_targets, context_length)
     return DocumentWindows(tokens.positions_of(document_end), context_length)

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bittygpt.data.shards import TokenSplit
 from bittygpt.errors import DataError
-from bittygpt.text.sources import Source
+from bittygpt.text.sources import Progress, Source
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
 MANIFEST = "manifest.json"
@@ -60,7 +59,7 @@ class PreparedTokens:
 
 
 def describe_source(
-    source: Source, split: str, known: dict[str, Any] | None, on_progress: Callable[[str, int, int], None]
+    source: Source, split: str, known: dict[str, Any] | None, on_progress: Progress
 ) -> dict[str, Any]:
     """A source's entry in the manifest; its hash is read anew only when size or time of change differ."""
     stamp = source.stamp()
@@ -87,7 +86,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     )
 
 
-def refuse_others(
+def require_same_inputs(
     folder: Path, known: dict[str, Any], settings: dict[str, Any], sources: list[dict[str, Any]], what: str
 ) -> None:
     """Raise DataError when the tokens (`what` they are: finished or not) were made from other sources or settings."""

@@ -3,7 +3,6 @@
 import io
 import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,9 +18,8 @@ HEADER_BYTES = 128
 class ShardWriter:
     """Takes the tokens of one split in order and writes `SPLIT-00000.npy`, `SPLIT-00001.npy`, …
 
-    A shard grows under another name (`.SPLIT-00000.npy.part`) and gets its own once it is full and on the disk. What
-    lies there of an earlier call is kept: it goes on behind it, and tokens that come a second time are passed over.
-    Memory holds none of them.
+    A shard grows under another name (`.SPLIT-00000.npy.part`) and is renamed once it is full and on the disk. The
+    shards of an interrupted call are kept: the writer appends to them, and skips tokens that they hold already.
     """
 
     def __init__(
@@ -41,35 +39,26 @@ class ShardWriter:
             DataError: some of those tokens are missing, and there is nothing to go on from.
         """
         self.folder, self.split, self.dtype = folder, split, dtype
-        self.shards = _finished(folder, split, known)
+        self.shards = _existing_shards(folder, split, known)
         finished = sum(shard["tokens"] for shard in self.shards)
         self._in_part = max(0, tokens - finished)
-        self._to_pass_over = max(0, finished - tokens)
+        self._to_skip = max(0, finished - tokens)
         self._part = self._open_part(self._in_part)
-        self._thread = ThreadPoolExecutor(1)
-        self._closing: Future[None] | None = None
 
     def _part_path(self) -> Path:
         return self.folder / f".{self.split}-{len(self.shards):05d}.npy.part"
 
     def _open_part(self, tokens: int) -> IO[bytes]:
-        path, length = self._part_path(), HEADER_BYTES + tokens * self.dtype.itemsize
-        if tokens and (not path.exists() or path.stat().st_size < length):
-            raise DataError(
-                f"{path} is missing or cut short, and the tokens cannot go on; delete {self.folder} and "
-                "run the same command again"
-            )
-        file = open(path, "r+b" if tokens else "w+b", buffering=0)
+        file = reopen(self._part_path(), HEADER_BYTES + tokens * self.dtype.itemsize if tokens else 0)
         _write_header(file, self.dtype, SHARD_TOKENS)
-        file.truncate(length)
-        file.seek(length)
+        file.seek(0, os.SEEK_END)
         return file
 
     def write(self, tokens: np.ndarray) -> None:
-        """Append tokens; a full shard is finished in the background."""
-        passed_over = min(self._to_pass_over, len(tokens))
-        self._to_pass_over -= passed_over
-        tokens = tokens[passed_over:].astype(self.dtype, copy=False)
+        """Append tokens; a full shard is finished."""
+        skipped = min(self._to_skip, len(tokens))
+        self._to_skip -= skipped
+        tokens = tokens[skipped:].astype(self.dtype, copy=False)
         while len(tokens):
             room = SHARD_TOKENS - self._in_part
             _write_all(self._part, tokens[:room])
@@ -80,22 +69,18 @@ class ShardWriter:
 
     def _finish(self) -> None:
         """Give the part its own name, once it is safe on the disk, and begin another."""
-        self._settle()
         path = self.folder / f"{self.split}-{len(self.shards):05d}.npy"
-        shard = {"file": path.name, "tokens": self._in_part, "sha256": ""}
-        self._closing = self._thread.submit(_finish_shard, self._part, self._part_path(), path, shard)
-        self.shards = [*self.shards, shard]
+        os.fsync(self._part.fileno())
+        self._part.close()
+        sha256 = sha256_of(self._part_path())
+        os.replace(self._part_path(), path)
+        sync_folder(self.folder)
+        self.shards = [*self.shards, {"file": path.name, "tokens": self._in_part, "sha256": sha256}]
         self._in_part = 0
         self._part = self._open_part(0)
 
-    def _settle(self) -> None:
-        if self._closing is not None:
-            self._closing.result()
-            self._closing = None
-
     def sync(self) -> None:
         """Everything written so far is on the disk when this returns."""
-        self._settle()
         if not self._part.closed:
             os.fsync(self._part.fileno())
 
@@ -104,22 +89,29 @@ class ShardWriter:
         if self._in_part:
             _write_header(self._part, self.dtype, self._in_part)
             self._finish()
-        self._settle()
-        self.leave()
+        self.release()
         self._part_path().unlink()
 
-    def leave(self) -> None:
-        """Let go of the file; what is written stays for another writer to go on with."""
+    def release(self) -> None:
+        """Close the unfinished shard as it is; another writer can go on with it."""
         self._part.close()
-        self._thread.shutdown()
 
 
-def _finish_shard(part: IO[bytes], part_path: Path, path: Path, shard: dict[str, Any]) -> None:
-    os.fsync(part.fileno())
-    part.close()
-    shard["sha256"] = sha256_of(part_path)
-    os.replace(part_path, path)
-    sync_folder(path.parent)
+def reopen(path: Path, length: int) -> IO[bytes]:
+    """A file of an unfinished call, cut off behind `length` bytes, to be written on; 0: a new one.
+
+    Raises:
+        DataError: the file does not hold that many.
+    """
+    if length and (not path.exists() or path.stat().st_size < length):
+        raise DataError(
+            f"{path} is missing or cut short, and the tokens cannot go on; delete {path.parent} and run the same "
+            "command again"
+        )
+    file = open(path, "r+b" if length else "w+b", buffering=0)
+    file.truncate(length)
+    file.seek(length)
+    return file
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype, tokens: int) -> None:
@@ -138,7 +130,7 @@ def _write_all(file: IO[bytes], tokens: np.ndarray) -> None:
         view = view[file.write(view) :]
 
 
-def _finished(folder: Path, split: str, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _existing_shards(folder: Path, split: str, known: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The shards that lie there under their own names: each is whole."""
     hashes = {shard["file"]: shard["sha256"] for shard in known}
     shards: list[dict[str, Any]] = []

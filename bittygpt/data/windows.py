@@ -1,27 +1,14 @@
 """Where the windows of a split begin: the stretches of T tokens that the model is trained on and evaluated on.
 
-Either the split is cut every T tokens, wherever that falls, or a window begins where a document begins. The first
-wastes nothing. The second lets every document be read from its beginning: what is said there (a hero's name) can
-be learned to be kept from the first steps on, where after a blind cut it often cannot be known.
+Either the split is cut every T tokens, wherever that falls, or a window begins where a document begins; both ways
+every token is the target of one window. The first wastes nothing. The second lets every document be read from its
+beginning: what is said there (a hero's name) can be learned to be kept from the first steps on, where after a blind
+cut it often cannot be known.
 """
 
 from bisect import bisect_right
-from typing import Protocol
 
 import numpy as np
-
-
-class Windows(Protocol):
-    """A way to cut a ring of tokens so that every token is the target of one window."""
-
-    count: int
-
-    def spans(self, numbers: np.ndarray, phase: int | None, /) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) windows -> position of each one's first input (N,), and how many targets follow it, up to T (N,).
-
-        Args:
-            phase: a number by which the cut differs from epoch to epoch; None: the plain cut, for evaluation.
-        """
 
 
 class StreamWindows:
@@ -31,8 +18,13 @@ class StreamWindows:
         self.num_targets, self.context_length = num_targets, context_length
         self.count = -(-num_targets // context_length)
 
-    def spans(self, numbers: np.ndarray, phase: int | None, /) -> tuple[np.ndarray, np.ndarray]:
-        """See `Windows.spans`. The phase moves every cut by so many tokens along the ring."""
+    def spans(self, numbers: np.ndarray, phase: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) windows -> position of each one's first input (N,), and how many targets follow it, up to T (N,).
+
+        Args:
+            phase: a number by which the cut differs from epoch to epoch: it moves every cut by so many tokens along
+                the ring. None: the plain cut, for evaluation.
+        """
         starts = numbers * self.context_length
         return (phase or 0) + starts, np.minimum(self.context_length, self.num_targets - starts)
 
@@ -61,8 +53,8 @@ class DocumentWindows:
         self.at_document = np.isin(self.starts, [-1, *borders])
         self.count = len(self.starts)
 
-    def spans(self, numbers: np.ndarray, phase: int | None, /) -> tuple[np.ndarray, np.ndarray]:
-        """See `Windows.spans`."""
+    def spans(self, numbers: np.ndarray, phase: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """As `StreamWindows.spans`; of the phase only its being odd or even counts."""
         starts, lengths = self.starts[numbers], self.lengths[numbers]
         if phase is None:
             return starts, lengths

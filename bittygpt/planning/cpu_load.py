@@ -15,18 +15,17 @@ IDLE = (3, 4)  # columns of its first line in which nobody works: idle, and wait
 NOTABLE = 0.3  # of a processor
 
 
-class OtherPrograms:
-    """Counts from when it is made."""
+def seconds_of_others() -> float:
+    """Processor seconds that other programs have worked since the machine was started, give or take a constant.
 
-    def __init__(self) -> None:
-        self._busy, self._own, self._since = _busy_seconds(), time.process_time(), time.perf_counter()
-
-    def processors(self) -> float:
-        """How many they have kept busy since, on average; 0 where the system does not tell."""
-        busy, wall = _busy_seconds(), time.perf_counter() - self._since
-        if busy is None or self._busy is None or wall <= 0:
-            return 0.0
-        return max(0.0, (busy - self._busy - (time.process_time() - self._own)) / wall)
+    Where the system does not tell, it does not grow.
+    """
+    try:
+        columns = [int(column) for column in PROC_STAT.read_text().splitlines()[0].split()[1:9]]
+    except (OSError, ValueError, IndexError):
+        return 0.0
+    busy = sum(ticks for number, ticks in enumerate(columns) if number not in IDLE)
+    return busy / os.sysconf("SC_CLK_TCK") - time.process_time() if columns else 0.0
 
 
 def busy_note(others: float) -> str:
@@ -39,12 +38,3 @@ def busy_note(others: float) -> str:
         f"other programs keep {others:.1f} of {processors} processors busy, which can slow a step many times over: "
         f"end them, or leave them theirs with OMP_NUM_THREADS={left}"
     )
-
-
-def _busy_seconds() -> float | None:
-    """Seconds that all processors together have worked since the machine was started."""
-    try:
-        columns = [int(column) for column in PROC_STAT.read_text().splitlines()[0].split()[1:9]]
-    except (OSError, ValueError, IndexError):
-        return None
-    return sum(ticks for number, ticks in enumerate(columns) if number not in IDLE) / os.sysconf("SC_CLK_TCK")

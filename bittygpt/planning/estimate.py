@@ -1,15 +1,15 @@
 """A step on N devices, planned without them: memory of a rank, bytes over the network, seconds by stated rates."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.core.choices import OPTIMIZERS
 from bittygpt.core.muon import NEWTON_SCHULZ_STEPS, Muon
 from bittygpt.errors import ConfigError
+from bittygpt.planning.measure import Measured
 from bittygpt.planning.network import (
     LINK_SHARE,
     MACHINE,
@@ -22,11 +22,7 @@ from bittygpt.planning.network import (
 )
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.device_table import DEVICES, data_sheet_of
-from bittygpt.training.devices.memory import FLOAT, StepMemory, estimate_memory, num_trained
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-    from bittygpt.planning.measure import Measured
+from bittygpt.training.devices.memory import FLOAT, StepMemory, estimate_memory, num_trainable
 
 SHARE_OF_PEAK = 0.4  # of the data sheet's FLOP/s that a step reaches, if nobody says otherwise
 USABLE = 0.9  # of a device's memory: the rest is for kernels' workspaces and the estimate's error
@@ -112,7 +108,7 @@ def check_batch(batch_size: int, world_size: int) -> None:
 
 
 def plan_ranks(
-    config: "RunConfig", model: TransformerLM, moments: int, on: Hardware, measured: "Measured | None"
+    config: RunConfig, model: TransformerLM, moments: int, on: Hardware, measured: Measured | None
 ) -> list[RankPlan]:
     """DDP and FSDP2 (one rank alone: neither), the one that `train.parallel` means first.
 
@@ -128,23 +124,25 @@ def plan_ranks(
 
 
 def _plan(
-    config: "RunConfig",
+    config: RunConfig,
     model: TransformerLM,
     moments: int,
     on: Hardware,
     parallel: str,
-    measured: "Measured | None",
+    measured: Measured | None,
 ) -> RankPlan:
     n, sequences = on.world_size, config.train.batch_size // on.world_size
     sharded = parallel == "fsdp"
-    trained = FLOAT * num_trained(model)
+    trained = FLOAT * num_trainable(model)
     buffers = trained if parallel == "ddp" else 0  # DDP copies the gradients into buckets
     limit = USABLE * on.device.total_memory()
-    for size in _sizes(config, sequences):
+    fixed = config.train.micro_batch_size
+    divisors = [size for size in range(sequences, 0, -1) if sequences % size == 0]
+    for size in divisors if fixed == "auto" else [min(sequences, int(fixed))]:
         memory = estimate_memory(
             model,
             size,
-            moments / max(1, num_trained(model)),
+            moments / max(1, num_trainable(model)),
             on.device,
             shards=n if sharded else 1,
             accumulates=size < sequences,
@@ -169,22 +167,13 @@ def _plan(
     return RankPlan(parallel, memory, buffers, size, micro_batches, traffic, time, fits)
 
 
-def _sizes(config: "RunConfig", sequences: int) -> Iterator[int]:
-    """Micro-batches to choose among, the largest first."""
-    fixed = config.train.micro_batch_size
-    if fixed != "auto":
-        yield min(sequences, int(fixed))
-        return
-    yield from (size for size in range(sequences, 0, -1) if sequences % size == 0)
-
-
 def _seconds(
-    config: "RunConfig",
+    config: RunConfig,
     model: TransformerLM,
     moments: int,
     on: Hardware,
     size: int,
-    measured: "Measured | None",
+    measured: Measured | None,
 ) -> tuple[float, float]:
     """Of a micro-batch forward and backward, and of an update of all weights."""
     tokens = size * config.model.context_length
@@ -192,7 +181,7 @@ def _seconds(
         assert measured is not None  # who gives no device has one here
         return measured.micro_batch * size / measured.micro_batch_size, measured.update
     # read weight, gradient and moments, write weight and moments
-    update = FLOAT * (3 * num_trained(model) + 2 * moments) / (on.memory_rate or 1e12)
+    update = FLOAT * (3 * num_trainable(model) + 2 * moments) / (on.memory_rate or 1e12)
     if issubclass(OPTIMIZERS[config.optim.name], Muon):
         update += orthogonalizing_flops(model) / on.flops
     return tokens * model.flops_per_token() / on.flops, update

@@ -1,15 +1,12 @@
 """Why a planned run cannot work, and which key to change."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bittygpt.config import RunConfig
 from bittygpt.planning.estimate import Hardware, RankPlan
 from bittygpt.planning.plan import DiskPlan
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import StepMemory
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 
 def disk_faults(disk: DiskPlan, folder: Path, keep: int, steps_left: int) -> list[str]:
@@ -48,7 +45,7 @@ def memory_faults(memory: StepMemory, process: int, available: int, device: Devi
     ]
 
 
-def rank_fault(config: "RunConfig", first: RankPlan, other: RankPlan, on: Hardware) -> str:
+def rank_fault(config: RunConfig, first: RankPlan, other: RankPlan, on: Hardware) -> str:
     """Why the way in which `train.parallel` shares the work out does not fit its devices."""
     beginning = (
         f"memory: with {first.parallel} each of {on.world_size} devices needs about "

@@ -9,9 +9,9 @@ from statistics import fmean
 import torch
 
 from bittygpt.data.batches import Batch
-from bittygpt.planning.cpu_load import OtherPrograms
+from bittygpt.planning.cpu_load import seconds_of_others
 from bittygpt.training.devices.device import Device
-from bittygpt.training.distributed.parallel import copy_of
+from bittygpt.training.distributed.parallel import snapshot
 from bittygpt.training.evaluation import evaluate
 from bittygpt.training.executor import Executor
 from bittygpt.training.timing.process_clock import process_age
@@ -21,6 +21,7 @@ ENOUGH_SECONDS = 6.0  # of timed steps; more only where three take longer
 FEWEST_STEPS, MOST_STEPS = 3, 100
 PART_SECONDS = 1.5  # a step longer than this is timed by some of its micro-batches
 EVALUATION_SECONDS = 1.0
+TINY_LR = 1e-12  # leaves the weights, and so the speed of a step, as they are
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Measured:
 
 
 def measure(
-    executor: Executor, batch: Batch, vocab_size: int, lr: float, at_start: bool, say: Callable[[str], None]
+    executor: Executor, batch: Batch, vocab_size: int, at_start: bool, say: Callable[[str], None]
 ) -> Measured:
     """Warm up, then time steps and an evaluation. Model and optimizers are no good for a run afterwards.
 
@@ -55,17 +56,16 @@ def measure(
 
     Args:
         batch: of a whole step.
-        lr: so small a learning rate that the numbers stay what they are like.
         at_start: the run has no checkpoint yet, and holds a copy of its first weights to go back to.
 
     Raises:
         OutOfMemoryError: it does not fit.
     """
-    start_copy = copy_of(executor.model) if at_start else None  # held until all is measured, as the run does
+    start_copy = snapshot(executor.model) if at_start else None  # held until all is measured, as the run does
     executor.start(batch)
     size = executor.micro_batch_size
     accumulation = -(-len(batch.ids) // size)
-    first = _timed(executor, lambda: _step(executor, batch.rows(0, size), lr))
+    first = _timed(executor, lambda: _step(executor, batch.rows(0, size)))
     started = process_age()
     parts = min(accumulation, max(2, int(PART_SECONDS / max(first, 1e-6))))
     part = batch.rows(0, parts * size)
@@ -73,10 +73,10 @@ def measure(
     if is_slow:
         say(f"a micro-batch takes {first:,.0f} s; {parts} more, and an evaluation")
     else:
-        _step(executor, part, lr)  # on a GPU it is captured
-    others = OtherPrograms()
-    gradients, updates = _time_steps(executor, part, lr, 1 if is_slow else FEWEST_STEPS)
-    others_busy = others.processors()
+        _step(executor, part)  # on a GPU it is captured
+    worked_before, since = seconds_of_others(), time.perf_counter()
+    gradients, updates = _time_steps(executor, part, 1 if is_slow else FEWEST_STEPS)
+    others = max(0.0, (seconds_of_others() - worked_before) / (time.perf_counter() - since))
     whole_gradients = fmean(gradients) * accumulation / parts
     evaluation_size = evaluation_batch_size(executor.micro_batch_size, batch.ids.shape[1])
     evaluation = _time_evaluation(executor, batch, evaluation_size, vocab_size)
@@ -92,13 +92,13 @@ def measure(
         evaluation=evaluation,
         evaluation_size=evaluation_size,
         memory=round(executor.device.peak_memory_gb() * 1e9),
-        others=others_busy,
+        others=others,
     )
 
 
-def _step(executor: Executor, batch: Batch, lr: float) -> None:
+def _step(executor: Executor, batch: Batch) -> None:
     executor.gradients(batch, False)
-    executor.update(lr)
+    executor.update(TINY_LR)
 
 
 def _timed(executor: Executor, action: Callable[[], object]) -> float:
@@ -109,7 +109,7 @@ def _timed(executor: Executor, action: Callable[[], object]) -> float:
     return time.perf_counter() - since
 
 
-def _time_steps(executor: Executor, batch: Batch, lr: float, fewest: int) -> tuple[list[float], list[float]]:
+def _time_steps(executor: Executor, batch: Batch, fewest: int) -> tuple[list[float], list[float]]:
     """Seconds that gradients and updates took, step by step."""
     gradients: list[float] = []
     updates: list[float] = []
@@ -117,7 +117,7 @@ def _time_steps(executor: Executor, batch: Batch, lr: float, fewest: int) -> tup
         len(gradients) < fewest or sum(gradients) + sum(updates) < ENOUGH_SECONDS
     ):
         gradients.append(_timed(executor, lambda: (executor.gradients(batch, False), batch.hash())))
-        updates.append(_timed(executor, lambda: executor.update(lr)))
+        updates.append(_timed(executor, lambda: executor.update(TINY_LR)))
     return gradients, updates
 
 
@@ -135,13 +135,6 @@ def _time_evaluation(executor: Executor, batch: Batch, size: int, vocab_size: in
     while not seconds or (sum(seconds) < EVALUATION_SECONDS and len(seconds) < MOST_STEPS):
         seconds.append(_timed(executor, evaluate_it))
     return fmean(seconds)
-
-
-def synthetic_batch(batch_size: int, context_length: int, vocab_size: int) -> Batch:
-    """A batch of random tokens: what they say makes no step slower or faster."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(vocab_size, (batch_size, context_length + 1), generator=generator)
-    return Batch(ids[:, :-1].clone(), ids[:, 1:].clone())
 
 
 def current_memory() -> int:

@@ -12,19 +12,19 @@ MACHINE = 8  # devices in a machine
 MUON_GATHERS = 10.4  # counted, with PyTorch 2.13: 7.3 gathered and 1.54 summed, in Muon's precision
 
 
-def gathered(size: float, devices: int) -> float:
+def all_gather_bytes(size: float, devices: int) -> float:
     """Bytes that a device sends so that all have the `size` bytes that they share out; also to sum and share out."""
     return size * (devices - 1) / devices
 
 
-def summed(size: float, devices: int) -> float:
+def all_reduce_bytes(size: float, devices: int) -> float:
     """Bytes that a device sends so that all have the sum of `size` bytes."""
-    return 2 * gathered(size, devices)
+    return 2 * all_gather_bytes(size, devices)
 
 
 def ddp_traffic(gradients: int, devices: int) -> int:
     """Bytes that a device sends in a step of DDP: the gradients are summed once, however many micro-batches it has."""
-    return round(summed(gradients, devices))
+    return round(all_reduce_bytes(gradients, devices))
 
 
 def fsdp_traffic(layers: int, around: int, gradients: int, devices: int, micro_batches: int) -> int:
@@ -33,8 +33,8 @@ def fsdp_traffic(layers: int, around: int, gradients: int, devices: int, micro_b
     In every micro-batch the layers' weights (`layers` bytes) are gathered twice, forward and backward, as they are let
     go of in between, and those `around` them once. The gradients are summed and shared out once.
     """
-    each = 2 * gathered(layers, devices) + gathered(around, devices)
-    return round(micro_batches * each + gathered(gradients, devices))
+    each = 2 * all_gather_bytes(layers, devices) + all_gather_bytes(around, devices)
+    return round(micro_batches * each + all_gather_bytes(gradients, devices))
 
 
 def muon_traffic(matrices: int, devices: int) -> int:
@@ -42,7 +42,7 @@ def muon_traffic(matrices: int, devices: int) -> int:
 
     Each Newton-Schulz step gathers a stack of matrices, and sums products where these are cut the other way.
     """
-    return round(gathered(MUON_GATHERS * matrices, devices))
+    return round(all_gather_bytes(MUON_GATHERS * matrices, devices))
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,17 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from bittygpt.config import OptimSection
 from bittygpt.core import TransformerLM
 from bittygpt.training.checkpoints.checkpoint import optimizer_tensors
 from bittygpt.training.devices.memory import FLOAT
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
-
-if TYPE_CHECKING:
-    from bittygpt.config.sections import OptimSection
 
 Shapes = Mapping[str, tuple[int, ...]]
 FORWARD_SHARE = (
@@ -60,7 +57,7 @@ def flops_by_part(model: TransformerLM) -> dict[str, int]:
     }
 
 
-def shapes_in_checkpoint(model: TransformerLM, optim: "OptimSection") -> dict[str, Shapes]:
+def shapes_in_checkpoint(model: TransformerLM, optim: OptimSection) -> dict[str, Shapes]:
     """The tensors in both files of a checkpoint by name, as their shapes.
 
     What the optimizers keep follows from their own code: they take a step on a small model of the same layers, and what
@@ -68,7 +65,7 @@ def shapes_in_checkpoint(model: TransformerLM, optim: "OptimSection") -> dict[st
     """
     config = model.config
     small = replace(config, vocab_size=2, d_model=2 * config.num_heads, d_ff=2, context_length=1)
-    copy = model_without_numbers(small, "cpu")
+    copy = uninitialized_model(small, "cpu")
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     for mine, theirs in zip(copy.parameters(), model.parameters(), strict=True):
         mine.requires_grad_(theirs.requires_grad)

@@ -1,28 +1,24 @@
-"""A run before it is run: how long it will take, what it holds in memory, and what it leaves on the disk."""
+"""What a run will take: time, memory and disk space."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bittygpt.core import TransformerLM
+from bittygpt.config import RunConfig
 from bittygpt.data.preparation.expected_tokens import ExpectedTokens
 from bittygpt.planning.estimate import Hardware, RankPlan
 from bittygpt.planning.measure import Measured
 from bittygpt.training.checkpoints.checkpoint_folder import list_checkpoints
-from bittygpt.training.checkpoints.disk_space import free_bytes
+from bittygpt.training.checkpoints.saving import free_bytes
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.memory import FLOAT, StepMemory, num_trained
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
+from bittygpt.training.devices.memory import StepMemory
 
 SAVED_PER_SECOND = 300e6  # bytes of a checkpoint: written, flushed to the disk, read again for its hash
 SAVING = 0.1  # seconds of a checkpoint besides
-DRAWING, LAST_DRAWING, DRAW_EVERY = 0.5, 1.5, 30.0  # seconds of loss.png, at an evaluation and at the end
-DRAWING_BYTES = 40e6  # of main memory, once it has been drawn
+PLOT, LAST_PLOT, PLOT_EVERY = 0.5, 1.5, 30.0  # seconds of loss.png, at an evaluation and at the end
+PLOT_BYTES = 40e6  # of main memory, once it has been drawn
 PAGES_READ = 1 << 16  # bytes of a file of tokens that come into memory with a sequence
-PAPER_START = 60.0  # seconds of a run on devices that are not here, before its first step
+START_ELSEWHERE = 60.0  # seconds of a run on devices that are not here, before its first step
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class DiskPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of it. `step`: where the run stands. `measured` None: it was planned on paper, or does not fit.
+    """All of it. `step`: where the run stands. `measured` None: it was estimated for other devices, or does not fit.
 
     `memory` and `peak` are bytes of one device (of the process, on a CPU); `process`: of these the program's own.
     """
@@ -125,13 +121,13 @@ class Plan:
 
 
 def due(after: int, last: int, every: int) -> int:
-    """How often something is done in the steps after `after` up to `last`: each multiple of `every`, and the last."""
+    """How many of the steps after `after` up to `last` are a multiple of `every`, or the last."""
     if last <= after:
         return 0
     return last // every - after // every + (last % every != 0)
 
 
-def evaluation_windows(config: "RunConfig", tokens: ExpectedTokens) -> int:
+def evaluation_windows(config: RunConfig, tokens: ExpectedTokens) -> int:
     """How many windows an evaluation goes over; 0 where nothing is validated on, or nothing tells how much."""
     val, windows, limit = tokens.val or 0, tokens.val_windows or 0, config.train.eval_tokens
     if tokens.val is None and limit is not None:
@@ -143,7 +139,7 @@ def evaluation_windows(config: "RunConfig", tokens: ExpectedTokens) -> int:
     return max(1, round(limit / (val - 1) * windows))
 
 
-def last_step(config: "RunConfig") -> int:
+def last_step(config: RunConfig) -> int:
     """The number of the last one; a plan for a time budget has worked it out and put it into the config."""
     assert config.train.max_steps is not None
     return config.train.max_steps
@@ -155,7 +151,7 @@ def save_seconds(checkpoint: int) -> float:
 
 
 def plan_time(
-    config: "RunConfig",
+    config: RunConfig,
     step: int,
     start: float,
     step_seconds: float,
@@ -170,7 +166,7 @@ def plan_time(
     """
     last = last_step(config)
     evaluations = due(step, last, config.train.eval_every) if evaluation else 0
-    pictures = min(evaluations, (last - step) * step_seconds / DRAW_EVERY)
+    pictures = min(evaluations, (last - step) * step_seconds / PLOT_EVERY)
     return TimePlan(
         start=start,
         steps_left=max(0, last - step),
@@ -179,11 +175,11 @@ def plan_time(
         evaluation=evaluation,
         saves=due(step, last, config.train.save_every),
         save=save_seconds(checkpoint),
-        end=LAST_DRAWING + DRAWING * pictures if last > step else 0.0,
+        end=LAST_PLOT + PLOT * pictures if last > step else 0.0,
     )
 
 
-def plan_disk(config: "RunConfig", folder: Path, step: int, checkpoint: int, validates: bool) -> DiskPlan:
+def plan_disk(config: RunConfig, folder: Path, step: int, checkpoint: int, validates: bool) -> DiskPlan:
     """What the checkpoints take below a folder: the newest `keep`, and the best one, which may be none of these.
 
     A run that begins at step 0 finds none: with `--fresh`, those in the folder are kept beside it.
@@ -192,21 +188,3 @@ def plan_disk(config: "RunConfig", folder: Path, step: int, checkpoint: int, val
     made = due(step, last_step(config), config.train.save_every)
     kept = min(config.train.keep + validates, there + made)
     return DiskPlan(checkpoint, there, kept, free_bytes(folder))
-
-
-def mapped_tokens(config: "RunConfig", tokens: ExpectedTokens, steps_left: int) -> int:
-    """Bytes of the token files that a process on a CPU comes to hold: all, unless it reads only some of them."""
-    return min(tokens.bytes_on_disk, steps_left * config.train.batch_size * PAGES_READ)
-
-
-def copy_bytes(model: TransformerLM, step: int) -> int:
-    """Until its first checkpoint a run keeps a copy of its first weights in main memory."""
-    return 0 if step else FLOAT * model.num_parameters()
-
-
-def frozen_note(model: TransformerLM) -> tuple[str, ...]:
-    """What is not counted off where weights are frozen."""
-    frozen = model.num_parameters() - num_trained(model)
-    if not frozen:
-        return ()
-    return (f"{frozen:,} weights are frozen; the operations of their gradients are counted all the same",)

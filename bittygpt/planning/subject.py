@@ -1,26 +1,21 @@
-"""What is planned: a config, its tokens, and where its run stands; and the steps of it that are measured."""
+"""The input of a plan (a config, its tokens, how far its run is), and the measured steps of that run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
-from bittygpt.data.preparation.expected_tokens import ExpectedTokens
-from bittygpt.planning.measure import Measured, measure, synthetic_batch
+from bittygpt.data.preparation.expected_tokens import ExpectedTokens, first_shard
+from bittygpt.planning.measure import Measured, measure
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
-TOO_SMALL_A_RATE = 1e-12  # a learning rate that leaves the weights as they are
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,7 @@ class Subject:
     the start.
     """
 
-    config: "RunConfig"
+    config: RunConfig
     config_bytes: int
     run: RunFolder
     tokens: ExpectedTokens
@@ -54,9 +49,9 @@ class Subject:
         """Of the model."""
         return ModelConfig(vocab_size=self.tokens.vocab_size, **self.config.model.model_dump())
 
-    def paper_model(self) -> TransformerLM:
+    def shape_only_model(self) -> TransformerLM:
         """A model of the run's shape without numbers, frozen where the run's is."""
-        model = model_without_numbers(self.shape)
+        model = uninitialized_model(self.shape)
         freeze_all_but(model, self.config.train.trainable)
         return model
 
@@ -77,29 +72,21 @@ def measure_steps(subject: Subject, device: Device) -> Measured:
     freeze_all_but(model, config.train.trainable)
     executor = Executor(config, model, device, Ranks())
     if subject.micro_batch_size is not None:
-        executor.keep_size(subject.micro_batch_size)
+        executor.fix_micro_batch_size(subject.micro_batch_size)
     if executor.compile_it:
         subject.say("compiling the model, as the run would")
-    return measure(
-        executor,
-        _batch(subject),
-        subject.tokens.vocab_size,
-        TOO_SMALL_A_RATE,
-        at_start=subject.step == 0,
-        say=subject.say,
-    )
+    batch, vocab_size = _batch(subject), subject.tokens.vocab_size
+    return measure(executor, batch, vocab_size, at_start=subject.step == 0, say=subject.say)
 
 
 def _batch(subject: Subject) -> Batch:
     """The next one of the run; of random tokens where there are no others yet."""
-    config, first = subject.config, subject.tokens.first_shard()
-    if first is None:
-        return synthetic_batch(
-            config.train.batch_size, config.model.context_length, subject.tokens.vocab_size
-        )
-    assert subject.tokens.on_disk is not None
-    end = subject.tokens.on_disk.tokenizer.end_of_text_id if config.data.windows == "documents" else None
-    batches = TrainingBatches(
-        first, config.model.context_length, config.train.batch_size, config.run.seed, document_end=end
-    )
+    config, tokens = subject.config, subject.tokens.on_disk
+    size, length = config.train.batch_size, config.model.context_length
+    if tokens is None:
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(subject.tokens.vocab_size, (size, length + 1), generator=generator)
+        return Batch(ids[:, :-1].clone(), ids[:, 1:].clone())
+    end = tokens.tokenizer.end_of_text_id if config.data.windows == "documents" else None
+    batches = TrainingBatches(first_shard(tokens, "train"), length, size, config.run.seed, document_end=end)
     return batches.batch(subject.step + 1)

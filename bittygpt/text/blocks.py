@@ -66,8 +66,8 @@ def _lines(source: Source, text: OpenText, begin: Position) -> Iterator[Block]:
         if not data or (cut and len(buffer) >= BLOCK_BYTES):
             end = Position(begin.source, begin.offset + cut, begin.line + buffer.count(b"\n", 0, cut))
             if cut:
-                held = _held(source, text, begin, buffer, cut)
-                yield Block(begin, end, text.file.tell(), source.name, "jsonl", held)
+                content = _block_data(source, text, begin, buffer, cut)
+                yield Block(begin, end, text.file.tell(), source.name, "jsonl", content)
             del buffer[:cut]
             begin, searched = end, 0
         if not data:
@@ -94,8 +94,8 @@ def _txt(source: Source, text: OpenText, begin: Position, separator: bytes, spoo
             cut = len(buffer)
         if cut and (not data or cut >= BLOCK_BYTES or is_long):
             end = Position(begin.source, begin.offset + cut)
-            held = _held(source, text, begin, buffer, cut)
-            yield Block(begin, end, text.file.tell(), source.name, "txt", held)
+            content = _block_data(source, text, begin, buffer, cut)
+            yield Block(begin, end, text.file.tell(), source.name, "txt", content)
             del buffer[:cut]
             begin, cut, searched = end, 0, searched - cut
         if is_long:
@@ -107,7 +107,9 @@ def _txt(source: Source, text: OpenText, begin: Position, separator: bytes, spoo
             return
 
 
-def _held(source: Source, text: OpenText, begin: Position, buffer: bytearray, cut: int) -> bytes | FileRange:
+def _block_data(
+    source: Source, text: OpenText, begin: Position, buffer: bytearray, cut: int
+) -> bytes | FileRange:
     """The beginning of the buffer; of a plain file only where it stands."""
     if source.path is not None and text.stream is text.file:
         return FileRange(source.path, begin.offset, cut)
@@ -188,15 +190,11 @@ def _rows(source: Source, table: Any, begin: Position, column: str) -> Iterator[
 
 def _texts_of(column: Any) -> list[str | None]:
     """The values of a column; None for what is no text."""
-    try:
-        values = column.to_pylist()
-    except UnicodeDecodeError:
-        values = [_text_or_none(value) for value in column]
-    return [value if isinstance(value, str) else None for value in values]
-
-
-def _text_or_none(value: Any) -> Any:
-    try:
-        return value.as_py()
-    except UnicodeDecodeError:
-        return None
+    texts: list[str | None] = []
+    for value in column:
+        try:
+            text = value.as_py()
+        except UnicodeDecodeError:
+            text = None
+        texts.append(text if isinstance(text, str) else None)
+    return texts

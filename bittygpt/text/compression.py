@@ -56,11 +56,8 @@ class _ZstdReader:
     """Reads all frames of a .zst file, and says so where the last is cut short (zstandard's own reader is silent)."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._ready, self._decoder = (
-            file,
-            bytearray(),
-            zstandard.ZstdDecompressor().decompressobj(),
-        )
+        self._file, self._ready = file, bytearray()
+        self._decoder = zstandard.ZstdDecompressor().decompressobj()
         self._fresh = True  # at the start of a frame
 
     def read(self, size: int) -> bytes:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bittygpt.text.blocks import Found, read_source
-from bittygpt.text.documents import ReadOptions, documents_of, not_utf8, validation_test
+from bittygpt.text.documents import ReadOptions, documents_of, is_validation, not_utf8
 from bittygpt.text.long_document import LongDocument
 from bittygpt.text.pieces import Block, Piece, Position
 from bittygpt.text.sources import Source
@@ -74,7 +74,7 @@ class Corpus:
                 yield _only_bad(1, *found[1:], self.sources[place].name)
             else:
                 document, first, end, read = found
-                is_val = held_out or validation_test(self.val_fraction)(document.digest)
+                is_val = held_out or is_validation(document.digest, self.val_fraction)
                 if first.offset == begin.offset:
                     first = begin  # with the stretches that are done
                 yield from document.stretches(first, end, read, "val" if is_val else "train")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from bittygpt.errors import BadRecordError
@@ -109,10 +108,9 @@ def digest_of(text: str) -> int:
     return int.from_bytes(digest.digest(), "little")
 
 
-def validation_test(fraction: float) -> Callable[[int], bool]:
-    """Whether a document of a digest belongs to the validation split of this share.
+def is_validation(digest: int, fraction: float) -> bool:
+    """Whether the document of a digest belongs to the validation split, which is to have this share of all.
 
     A document's own hash decides, so it stays where it is when others come or go or are put in another order.
     """
-    limit = int(fraction * 2**DIGEST_BITS)
-    return lambda digest: digest < limit
+    return digest < int(fraction * 2**DIGEST_BITS)

@@ -1,4 +1,4 @@
-"""A document too long to be held in memory: put on disk once, then handed on in stretches."""
+"""A document too long for memory: written to a temporary file once, then read in stretches."""
 
 import codecs
 import tempfile
@@ -18,7 +18,7 @@ Split = Literal["train", "val"]
 
 
 class LongDocument:
-    """The bytes of one document in a file without a name, which is gone when nobody holds it any more.
+    """The bytes of one document in an anonymous temporary file, which is deleted when the object is.
 
     Attributes:
         characters: how many it has.
@@ -32,7 +32,7 @@ class LongDocument:
             folder: where there is room for the document.
         """
         self._folder = folder
-        with self._room():
+        with self._disk_errors_named():
             folder.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
@@ -55,7 +55,7 @@ class LongDocument:
 
     def append(self, data: bytes | bytearray) -> None:
         """Add bytes at the end."""
-        with self._room():
+        with self._disk_errors_named():
             self._file.write(data)
         self._hash.update(data)
         self._check(data, final=False)
@@ -63,13 +63,13 @@ class LongDocument:
 
     def finish(self) -> None:
         """Nothing more will come."""
-        with self._room():
+        with self._disk_errors_named():
             self._file.flush()
         self._check(b"", final=True)
         self.digest = int.from_bytes(self._hash.digest(), "little")
 
     @contextmanager
-    def _room(self) -> Iterator[None]:
+    def _disk_errors_named(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -94,19 +94,19 @@ class LongDocument:
             cut: the characters from here on are another document, of the validation split.
         """
         labelled = _in_two(self._texts(), cut, split)
-        held = next(labelled, None)
-        number, is_first = 0, True
-        while held is not None:
-            name, text = held
-            held = next(labelled, None)
-            is_last = held is None or held[0] != name
-            after = end if held is None else Position(begin.source, begin.offset, begin.line, number + 1)
+        following = next(labelled, None)
+        number = 0
+        while following is not None:
+            name, text = following
+            following = next(labelled, None)
+            is_last = following is None or following[0] != name
+            after = end if following is None else Position(begin.source, begin.offset, begin.line, number + 1)
             before = Position(begin.source, begin.offset, begin.line, number)
             if number >= begin.stretch:
                 # The second part is no copy of the first: a digest of its own keeps it from being counted as one.
                 digest = self.digest if name == split else ~self.digest & (1 << 64) - 1
-                yield Stretch(before, after, read, text, name, is_first, is_last, digest)
-            number, is_first = number + 1, is_last
+                yield Stretch(before, after, read, text, name, is_last, digest)
+            number += 1
 
     def _texts(self) -> Iterator[str]:
         self._file.seek(0)

@@ -1,6 +1,6 @@
-"""What the corpus is handed on in: blocks of whole documents, and stretches of documents too long for one block.
+"""The pieces that a corpus is read in: blocks of whole documents, and stretches of documents too long for one block.
 
-Neither cuts a character, a word or a separator, so that what is made of them does not depend on where they end.
+Neither cuts a character, a word or a separator, so the tokens do not depend on where pieces end.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Position:
 
 @dataclass(frozen=True)
 class FileRange:
-    """Bytes of a plain file, which whoever needs them reads: a worker, without a way through another process."""
+    """A range of bytes of a plain file. The worker that needs them reads them, so they need not be sent to it."""
 
     path: Path
     offset: int
@@ -56,14 +56,14 @@ class Block:
     """Bytes of the source's file read so far."""
     name: str
     kind: Literal["txt", "jsonl", "texts"]
-    held: "bytes | FileRange | list[str | None]"
+    data: "bytes | FileRange | list[str | None]"
     split: Literal["train", "val"] | None = None
     """None: each document's hash decides."""
 
     @property
     def content(self) -> bytes | list[str | None]:
         """The bytes of the file; the texts themselves where they come from a .parquet file or the builtin corpus."""
-        return self.held.read() if isinstance(self.held, FileRange) else self.held
+        return self.data.read() if isinstance(self.data, FileRange) else self.data
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,6 @@ class Stretch:
     read: int
     text: str
     split: Literal["train", "val"]
-    is_first: bool
     is_last: bool
     digest: int
     """The digest of the whole document, turned over for a tail that was cut off for validation."""

@@ -13,6 +13,9 @@ from bittygpt.files import sha256_of
 from bittygpt.text.builtin.stories import NUM_STORIES, story
 from bittygpt.text.compression import COMPRESSED
 
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
+
 BUILTIN = "builtin:stories"
 KINDS: tuple[Literal["txt", "jsonl", "parquet"], ...] = ("txt", "jsonl", "parquet")
 SUFFIXES = tuple(f".{kind}{packed}" for packed in ("", *COMPRESSED) for kind in KINDS)
@@ -58,7 +61,7 @@ class Source:
 
 
 def find_sources(
-    entries: Iterable[str], key: str, on_progress: Callable[[str, int, int], None], may_download: bool = True
+    entries: Iterable[str], key: str, on_progress: Progress, may_download: bool = True
 ) -> list[Source]:
     """The files that the entries of `data.train` or `data.val` (named by `key`) stand for; globs in sorted order.
 
@@ -73,10 +76,8 @@ def find_sources(
                 raise DataError(f"{key}: there is no {entry!r}; the builtin corpus is {BUILTIN}")
             sources.append(Source(BUILTIN, None))
         elif entry.startswith(("http://", "https://")):
-            from bittygpt.text.download import (
-                cached_path,
-                fetch,
-            )  # http and ssl: only who has a URL waits for them
+            # http and ssl: only who has a URL waits for them
+            from bittygpt.text.download import cached_path, fetch
 
             if not may_download and not cached_path(entry).exists():
                 raise SourceMissingError(f"{key}: {entry} has not been downloaded")

@@ -21,7 +21,7 @@ def train_bpe(
     special_tokens: Sequence[str],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[bytes]:
-    """Learns a vocabulary of at most `vocab_size` entries from the counts of `word_counts.count_words`.
+    """Learns a vocabulary of at most `vocab_size` entries from the counts of a text's words (pre-tokens).
 
     Each merge takes the pair of neighbouring tokens that is most frequent, of equally frequent ones the greater
     as a tuple of two byte strings, and ends where the best pair occurs once only. Occurrences may overlap: in "aaa"
@@ -115,19 +115,10 @@ class _PairCounts:
                 continue
             words[index] = merged.join(parts)
             frequency = self._frequencies[index]
-            if len(parts) == 2:  # the usual case, without the generality of the seams
-                before, after = parts
-                if before:
-                    counts[before[-1] + left] -= frequency
-                    words_with_merged[before[-1] + merged].append(index)
-                if after:
-                    counts[right + after[0]] -= frequency
-                    words_with_merged[merged + after[0]].append(index)
-            else:
-                for old_pair in _pairs_at_seams(parts, left, right):
-                    counts[old_pair] -= frequency
-                for new_pair in _pairs_at_seams(parts, merged, merged):
-                    words_with_merged[new_pair].append(index)
+            for old_pair in _pairs_at_seams(parts, left, right):
+                counts[old_pair] -= frequency
+            for new_pair in _pairs_at_seams(parts, merged, merged):
+                words_with_merged[new_pair].append(index)
         del counts[pair]
         words_with.update(words_with_merged)
         for new_pair, indices in words_with_merged.items():

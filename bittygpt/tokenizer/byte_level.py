@@ -5,7 +5,6 @@ by merging a token's bytes with the merges before it.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 
 
@@ -14,31 +13,28 @@ class UnderivableError(ValueError):
     special token is spelled as another token is there; or it merges in an order of its own."""
 
 
-@cache
-def byte_characters() -> list[str]:
-    """The printable character that stands for each byte in GPT-2's files (Radford et al. 2019).
-
-    Bytes that are printable in Latin-1 stand for themselves; the others, in order, for U+0100 and on.
-    """
+def _byte_characters() -> list[str]:
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = (chr(0x100 + number) for number in range(256))
     return [chr(byte) if byte in printable else next(others) for byte in range(256)]
 
 
-@cache
-def _bytes_of_characters() -> dict[str, int]:
-    return {character: byte for byte, character in enumerate(byte_characters())}
+BYTE_CHARACTERS = _byte_characters()
+"""The printable character that stands for each byte in GPT-2's files (Radford et al. 2019).
+
+Bytes that are printable in Latin-1 stand for themselves; the others, in order, for U+0100 and on.
+"""
+_BYTES = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
 
 
 def spell(token: bytes) -> str:
     """A token in these characters, which is how `tokenizer.json` and GGUF write it."""
-    characters = byte_characters()
-    return "".join(characters[byte] for byte in token)
+    return token.decode("latin-1").translate(BYTE_CHARACTERS)
 
 
 def unspell(spelled: str) -> bytes:
     """The token that is spelled so. Raises KeyError for a character that stands for no byte."""
-    return bytes(_bytes_of_characters()[character] for character in spelled)
+    return bytes(_BYTES[character] for character in spelled)
 
 
 def merges_of(vocabulary: Sequence[bytes], first_merged: int) -> list[tuple[bytes, bytes]]:

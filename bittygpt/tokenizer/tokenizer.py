@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -164,6 +164,15 @@ class Tokenizer:
         lengths = np.array([len(token) for token in self.vocabulary], dtype=np.int32)
         lengths[: len(self.special_tokens)] = 0
         return lengths
+
+    def description(self) -> dict[str, Any]:
+        """What `manifest.json` says of it."""
+        return {
+            "hash": self.hash(),
+            "encoding": self.encoding,
+            "vocab_size": self.vocab_size,
+            "special_tokens": self.special_tokens,
+        }
 
     def hash(self) -> str:
         """SHA-256, in hexadecimal, of the vocabulary, the special tokens and the encoding.

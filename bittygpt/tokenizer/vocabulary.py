@@ -135,18 +135,17 @@ def check_vocabulary(
         source: where the vocabulary comes from, for the message.
     """
     check_special_tokens(special_tokens)
-    for token_id, special_token in enumerate(special_tokens):
-        if token_id >= len(vocabulary) or vocabulary[token_id] != special_token.encode("utf-8"):
-            raise DataError(
-                f"{source}: entry {token_id} is {_entry(vocabulary, token_id)}, not the special token "
-                f"{special_token!r}; give tokenizer.special_tokens as the file was trained with"
+    num_special = len(special_tokens)
+    for token_id, token in enumerate([*map(str.encode, special_tokens), *SINGLE_BYTES]):
+        if token_id >= len(vocabulary) or vocabulary[token_id] != token:
+            expected = (
+                f"the special token {special_tokens[token_id]!r}"
+                if token_id < num_special
+                else f"{token!r}: the 256 single bytes must follow the {num_special} special tokens"
             )
-    for token_id, byte in enumerate(SINGLE_BYTES, start=len(special_tokens)):
-        if token_id >= len(vocabulary) or vocabulary[token_id] != byte:
             raise DataError(
-                f"{source}: entry {token_id} is {_entry(vocabulary, token_id)}, not {byte!r}: the 256 single "
-                f"bytes must follow the {len(special_tokens)} special tokens; give tokenizer.special_tokens "
-                "as the file was trained with"
+                f"{source}: entry {token_id} is {_entry(vocabulary, token_id)}, not {expected}; give "
+                "tokenizer.special_tokens as the file was trained with"
             )
     first_id: dict[bytes, int] = {}
     for token_id, token in enumerate(vocabulary):

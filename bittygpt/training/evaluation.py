@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.micro_batch import runs
+from bittygpt.training.devices.memory import fits_in_memory
 from bittygpt.training.distributed.parallel import is_sharded, reshard
 from bittygpt.training.distributed.ranks import Ranks
 
@@ -27,7 +27,7 @@ class Evaluation:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the weights still say anything."""
+        """Whether the loss is a finite number."""
         return abs(self.loss) < float("inf")
 
 
@@ -97,7 +97,7 @@ def _token_losses(
 
     if not may_halve:
         attempt()
-    elif not runs(attempt) and not (make_room() and runs(attempt)):
+    elif not fits_in_memory(attempt) and not (make_room() and fits_in_memory(attempt)):
         if len(batch.ids) == 1:
             attempt()  # for what it raises
             return done[0]

@@ -1,4 +1,4 @@
-"""What a training loop tells: steps, evaluations, checkpoints, trouble, and how it ended."""
+"""The reports that a training loop yields: steps, evaluations, checkpoints, trouble, and how it ended."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from bittygpt.training.divergence import Rewind
 
 @dataclass(frozen=True)
 class Report:
-    """Any of them."""
+    """The base class of all reports."""
 
 
 @dataclass(frozen=True)

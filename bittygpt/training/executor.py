@@ -1,10 +1,9 @@
 """Model and optimizers on their devices: gradients of a batch, with as much of it at once as fits, and updates."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import Batch
 from bittygpt.engine.accelerate import accelerate, prepare_for_compile
@@ -14,12 +13,14 @@ from bittygpt.training.devices.compiling import compiling_pays
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import (
     estimate_memory,
+    fits_in_memory,
+    largest_that_fits,
     micro_batch_sizes,
-    num_trained,
+    next_smaller,
+    num_trainable,
     out_of_memory,
     usable_memory,
 )
-from bittygpt.training.devices.micro_batch import largest_that_fits, next_smaller, runs
 from bittygpt.training.distributed.parallel import no_sync, shard_model, wrap_in_ddp
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.optimizers import build_optimizers, moments_per_weight
@@ -32,14 +33,11 @@ from bittygpt.training.step import (
     update_weights,
 )
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 
 class Executor:
-    """What computes. `model` is the bare model: its names are those of the checkpoints, whatever wraps it."""
+    """Runs the model. `model` is the unwrapped one: its parameter names are those of the checkpoints."""
 
-    def __init__(self, config: "RunConfig", model: TransformerLM, device: Device, ranks: Ranks) -> None:
+    def __init__(self, config: RunConfig, model: TransformerLM, device: Device, ranks: Ranks) -> None:
         train = config.train
         self.model, self.device, self.ranks = accelerate(model), device, ranks
         self.grad_clip = config.optim.grad_clip
@@ -71,9 +69,8 @@ class Executor:
             shard_model(model, ranks, device, self.compile_it)
         else:
             model.to(device.torch_device)
-            prepare_for_compile(
-                model
-            )  # where its weights are: RoPE's table follows them before anything is compiled
+            # where its weights are: RoPE's table follows them before anything is compiled
+            prepare_for_compile(model)
         self.optimizers = build_optimizers(model, config.optim, device.precision)
         self._trained: nn.Module = model
         self._graphs = self._new_graphs()
@@ -84,8 +81,8 @@ class Executor:
         one = estimate_memory(self.model, 1, self.moments, self.device)
         return one.total > usable_memory(self.device)
 
-    def keep_size(self, micro_batch_size: int) -> None:
-        """Go on with the size that was found before, if one was to be found: another one would round differently."""
+    def fix_micro_batch_size(self, micro_batch_size: int) -> None:
+        """Use the size of the checkpoint, unless the config fixes one: another size would round differently."""
         if self.is_auto:
             self.sizes, self.micro_batch_size = [micro_batch_size], micro_batch_size
 
@@ -96,7 +93,7 @@ class Executor:
         model: nn.Module = torch.compile(self.model) if whole_graph else self.model  # type: ignore[assignment]
         self._trained = wrap_in_ddp(model, self.ranks)
         if self.ranks.world_size > 1 and self.shards == 1:
-            self._let_buckets_settle(batch)
+            self._warm_up_ddp_buckets(batch)
         if self.device.refuses_memory and self.shards == 1:  # ranks that share a model cannot try alone
             self.micro_batch_size = largest_that_fits(
                 self.sizes,
@@ -106,7 +103,7 @@ class Executor:
         self._graphs = self._new_graphs()
 
     def _new_graphs(self) -> CudaGraphs:
-        """Those of the steps from now on; on one GPU alone is anything captured."""
+        """The CUDA graphs of the steps from now on; nothing is captured on a CPU or with several ranks."""
 
         def loss(ids: Tensor, targets: Tensor) -> Tensor:
             return micro_batch_loss(self._trained, Batch(ids, targets), self.device)
@@ -124,11 +121,11 @@ class Executor:
         self.model.zero_grad(set_to_none=True)  # gradients hold captured memory
         return self._graphs.forget()
 
-    def _let_buckets_settle(self, batch: Batch) -> None:
-        """A pass whose gradients are dropped.
+    def _warm_up_ddp_buckets(self, batch: Batch) -> None:
+        """Run one pass and drop its gradients.
 
-        DDP sums in another order from the second exchange on, so else the first step of a resumed process would round
-        differently from the same step of one that went on.
+        DDP rebuilds its buckets after the first exchange and sums in another order from then on. Without this pass,
+        the first step after a resume would round differently from the same step of a run that was not stopped.
         """
         micro = batch.rows(*self.ranks.rows(len(batch.ids))).rows(0, 1)
         micro_batch_loss(self._trained, micro, self.device).backward()
@@ -136,7 +133,7 @@ class Executor:
 
     def _try(self, batch: Batch, size: int) -> None:
         """Passes forward and backward as in a step, with the room taken that the optimizer will want."""
-        moments = torch.empty(self.moments * num_trained(self.model), device=self.device.torch_device)
+        moments = torch.empty(self.moments * num_trainable(self.model), device=self.device.torch_device)
         own = batch.rows(*self.ranks.rows(len(batch.ids)))
         with no_sync(self._trained, local=True):
             # Twice, if a step has several: beside the second lie the gradients of the first.
@@ -171,7 +168,7 @@ class Executor:
                 )
             )
 
-        while not runs(attempt):
+        while not fits_in_memory(attempt):
             self.model.zero_grad(set_to_none=True)
             if self._graphs.end():
                 continue  # which leaves more memory

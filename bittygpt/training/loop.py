@@ -4,17 +4,22 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 
 import torch
 
+from bittygpt.data.batches import Batch
 from bittygpt.training.devices.memory import memory_explained
+from bittygpt.training.divergence import MOST_REWINDS, TEXT_TOKENS, WITHIN_STEPS
 from bittygpt.training.events import (
+    DivergedReport,
     EvalReport,
     InterruptedReport,
     OutOfTimeReport,
     Report,
+    RewindReport,
+    SampleDueReport,
     SmallerMicroBatchReport,
 )
-from bittygpt.training.rewinding import give_up, rewind
 from bittygpt.training.state import TrainingState
-from bittygpt.training.timing.sample_times import due_samples
+from bittygpt.training.step import StepResult
+from bittygpt.training.timing.throughput import ThroughputMeter
 
 
 class Trainer(TrainingState):
@@ -65,7 +70,7 @@ class Trainer(TrainingState):
             return (yield from self._stop())
         with self.meter.waiting():
             number = self.guard.batch_number(step)
-            batch = self.ahead.batch(number)
+            batch = self.prefetcher.batch(number)
         try:
             result = self.executor.gradients(batch, stop_asked(), broadcast)
         except Exception:
@@ -76,7 +81,7 @@ class Trainer(TrainingState):
             yield SmallerMicroBatchReport(step, self.executor.micro_batch_size)
         if reason := self.guard.fault(result):
             with self.timer.pause("rewind"):
-                return (yield from rewind(self, number, batch, result, reason))
+                return (yield from self._rewind(number, batch, result, reason))
 
         lr = self.progress.take_step(step, result.broadcast.progress)
         self.executor.update(lr)
@@ -98,16 +103,47 @@ class Trainer(TrainingState):
     def _evaluate(self, stop_asked: Callable[[], bool]) -> Generator[Report, None, bool]:
         """Evaluate, and let go of the checkpoint that was the best until now; True: the run ends here."""
         with self.timer.pause("evaluation"):
-            result = self.validation.run(self.executor, lambda: stop_asked() or self.progress.is_late())
+            result = self.validation.run(
+                self.executor, lambda: stop_asked() or self.progress.is_past_deadline()
+            )
             if result is not None and not result.is_finite:
-                return (yield from give_up(self, result.loss))
+                self.saver.quarantine(self.step)  # the update before it has ruined the weights
+                yield DivergedReport(self.step, f"the validation loss is {result.loss:.4g}")
+                return True
             if result is not None:
                 self.val_losses[self.step] = result.loss
                 self.saver.remove_old(self.val_losses)
                 yield EvalReport(self.step, result.loss, result.bits_per_byte, self.elapsed())
         if result is None:
-            is_late = self.ranks.broadcast(self.progress.is_late())
-            return (yield from self._stop(OutOfTimeReport(self.step, "evaluation") if is_late else None))
+            is_past_deadline = self.ranks.broadcast(self.progress.is_past_deadline())
+            return (
+                yield from self._stop(OutOfTimeReport(self.step, "evaluation") if is_past_deadline else None)
+            )
+        self.meter.restart(self.step)
+        return False
+
+    def _rewind(
+        self, number: int, batch: Batch, result: StepResult, reason: str
+    ) -> Generator[Report, None, bool]:
+        """Leave out the batch that diverged, or go further back; True: give up.
+
+        No update was made, so the weights are still good; unless other data has diverged in the same step. Then the
+        run goes back to the last checkpoint, or to the start, and all that it has read since is left out.
+        """
+        step, guard = self.step + 1, self.guard
+        if not guard.may_rewind(step):
+            yield DivergedReport(
+                step, f"{reason}, after {MOST_REWINDS} rewinds within {WITHIN_STEPS:,} steps"
+            )
+            return True
+        if guard.state_is_suspect(step):
+            rewinds = guard.rewinds
+            self.load_state(self.saver.go_back(before=self.step))
+            guard.rewinds = rewinds
+        text = self.tokenizer.decode(batch.ids[0, :TEXT_TOKENS].tolist())
+        made = guard.leave_out(step, self.step, number, result, reason, batch, text)
+        self.val_losses = {step: loss for step, loss in self.val_losses.items() if step <= self.step}
+        yield RewindReport(made)
         self.meter.restart(self.step)
         return False
 
@@ -129,3 +165,15 @@ class Trainer(TrainingState):
         }
         with self.timer.pause("save"):
             yield from self.saver.save(self.step, state, self.val_losses, can_wait=can_wait)
+
+
+def due_samples(
+    step: int, is_last: bool, every: int | None, meter: ThroughputMeter
+) -> Iterator[SampleDueReport]:
+    """A report every `every` steps and after the last; None: never. The time of the text itself counts for no rate.
+
+    It comes before the checkpoint of the same step, so that a run resumed there has the text in its log.
+    """
+    if every is not None and (is_last or step % every == 0):
+        yield SampleDueReport(step)
+        meter.restart(step)

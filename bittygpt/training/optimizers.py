@@ -3,11 +3,12 @@
 import inspect
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
+from bittygpt.config import OptimSection
 from bittygpt.core import (
     SGD,
     AdamW,
@@ -23,13 +24,10 @@ from bittygpt.core import (
 from bittygpt.core.choices import OPTIMIZERS
 from bittygpt.engine.optimizers import fused
 
-if TYPE_CHECKING:
-    from bittygpt.config.sections import OptimSection
-
 DEFAULT_WARMUP, LONGEST_WARMUP = 0.05, 0.25  # of a run whose number of steps is not known
 
 
-def build_optimizers(model: TransformerLM, optim: "OptimSection", precision: str = "fp32") -> list[Optimizer]:
+def build_optimizers(model: TransformerLM, optim: OptimSection, precision: str = "fp32") -> list[Optimizer]:
     """The optimizers that together update every trainable parameter once.
 
     Weight decay shrinks matrices alone: a gain of RMSNorm has its right size near 1, not near 0. Muon takes the
@@ -59,7 +57,7 @@ def build_optimizers(model: TransformerLM, optim: "OptimSection", precision: str
     return [_make(kind, inner, optim, precision), *optimizers] if inner else optimizers
 
 
-def _make(kind: type[Optimizer], params: Sequence[Any], optim: "OptimSection", precision: str) -> Optimizer:
+def _make(kind: type[Optimizer], params: Sequence[Any], optim: OptimSection, precision: str) -> Optimizer:
     """An optimizer by its fast path, if it has one, with those of the settings that it takes."""
     settings: dict[str, Any] = {
         "lr": optim.lr,
@@ -85,7 +83,7 @@ def embedding_lr_scale(model: TransformerLM) -> float:
     return 1.0 if config.tie_embeddings else math.sqrt(config.d_model)
 
 
-def moments_per_weight(optim: "OptimSection") -> int:
+def moments_per_weight(optim: OptimSection) -> int:
     """How many numbers an optimizer keeps for each weight, at most: it takes a step on a small one."""
     kind = OPTIMIZERS[optim.name]
     counts = []
@@ -99,7 +97,7 @@ def moments_per_weight(optim: "OptimSection") -> int:
     return max(counts)
 
 
-def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:
+def learning_rate(step: int, optim: OptimSection, total_steps: int) -> float:
     """The learning rate of a step, counted from 1, by `optim.schedule`."""
     assert optim.warmup_steps is not None
     if optim.schedule == "constant":
@@ -111,7 +109,7 @@ def learning_rate(step: int, optim: "OptimSection", total_steps: int) -> float:
 
 
 def learning_rate_of_progress(
-    step: int, progress: float, warm_at: float, optim: "OptimSection"
+    step: int, progress: float, warm_at: float, optim: OptimSection
 ) -> tuple[float, bool]:
     """The learning rate of a step of a run that a clock ends, and whether the warm-up is behind it.
 

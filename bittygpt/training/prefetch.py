@@ -1,4 +1,4 @@
-"""The next batch, made while this one is trained on: a step never waits for its data."""
+"""Prefetching: a step never waits for its data."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,7 +8,7 @@ from bittygpt.engine.capture import PINNING
 
 
 class Prefetcher:
-    """One batch ahead of who asks, in a thread of its own.
+    """Makes the next batch in a thread, while the current one is trained on.
 
     Args:
         make: the batch of a number; a pure function, as it is called ahead of time.

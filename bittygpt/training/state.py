@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.core import TransformerLM
 from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.shards import TokenSplit
@@ -19,21 +20,19 @@ from bittygpt.training.divergence import NOTHING_YET, DivergenceGuard
 from bittygpt.training.executor import Executor
 from bittygpt.training.prefetch import Prefetcher
 from bittygpt.training.timing.process_clock import process_age
-from bittygpt.training.timing.progress import RunProgress, progress_of
+from bittygpt.training.timing.progress import StepProgress
 from bittygpt.training.timing.step_timer import StepTimer
 from bittygpt.training.timing.throughput import ThroughputMeter
+from bittygpt.training.timing.time_budget import BudgetProgress
 from bittygpt.training.validation import Validation
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 
 class TrainingState:
-    """What computes, what it reads, and how far it is."""
+    """The executor, the data, the checkpoints and the counters of a run."""
 
     def __init__(
         self,
-        config: "RunConfig",
+        config: RunConfig,
         model: TransformerLM,
         tokenizer: Tokenizer,
         train_tokens: TokenSplit,
@@ -56,13 +55,17 @@ class TrainingState:
         self.batches = TrainingBatches(
             train_tokens, context, train.batch_size, config.run.seed, ignored, document_end=end
         )
-        self.ahead = Prefetcher(self.batches.batch, pin=device.is_cuda)
+        self.prefetcher = Prefetcher(self.batches.batch, pin=device.is_cuda)
         token_bytes = torch.from_numpy(tokenizer.token_bytes())
         self.validation = Validation(config, val_tokens, token_bytes, ignored, document_end=end)
         self.val_losses: dict[int, float] = {}
         self.meter = ThroughputMeter(device, self.tokens_per_step, model.flops_per_token(), ranks.world_size)
         self.timer = StepTimer(clock, cold=CAPTURED if device.is_cuda else 1)
-        self.progress: RunProgress = progress_of(config, self.timer, clock, ranks.is_main)
+        self.progress: StepProgress | BudgetProgress = (
+            StepProgress(config, self.timer)
+            if train.time_budget is None
+            else BudgetProgress(config, self.timer, clock, ranks.is_main)
+        )
         self.step = 0
         self._elapsed_before, self._started = 0.0, time.perf_counter()
 
@@ -87,9 +90,9 @@ class TrainingState:
         self._elapsed_before = state["elapsed"]
         self.progress.restore(state)
         if state["world_size"] == self.ranks.world_size:
-            self.executor.keep_size(state["micro_batch_size"])
+            self.executor.fix_micro_batch_size(state["micro_batch_size"])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Be where a checkpoint's state says."""
+        """Set the counters to those of a checkpoint."""
         self.step = state["step"]
         self.guard.restore(state.get("divergence", NOTHING_YET))

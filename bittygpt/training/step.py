@@ -19,7 +19,7 @@ from bittygpt.training.distributed.ranks import Ranks
 
 
 class Broadcast(NamedTuple):
-    """What rank 0 says of a step: the share of the run that it completes, and whether there is time for a pause then.
+    """What rank 0 decides for a step: the run's progress after it, and whether there is time for a pause then.
 
     The last step (progress 1) is followed by a checkpoint and an evaluation, whatever `may_pause` says.
     """

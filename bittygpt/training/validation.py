@@ -3,17 +3,14 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import torch
 
+from bittygpt.config import RunConfig
 from bittygpt.data.batches import Batch, evaluation_batches
 from bittygpt.data.shards import TokenSplit
 from bittygpt.training.evaluation import Evaluation, evaluate
 from bittygpt.training.executor import Executor
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 MOST_TOKENS = 8192  # that one pass evaluates: activations of more would fill a small memory
 
@@ -28,7 +25,7 @@ class Validation:
 
     def __init__(
         self,
-        config: "RunConfig",
+        config: RunConfig,
         tokens: TokenSplit,
         token_bytes: torch.Tensor,
         ignored: tuple[int, ...],
@@ -64,15 +61,12 @@ class Validation:
         return seconds / max(1, tokens) * min(self.train.eval_tokens or math.inf, self.tokens.num_tokens)
 
     def _batches(self, executor: Executor) -> Iterator[Batch]:
-        size = evaluation_batch_size(executor.micro_batch_size, self.context_length)
-        return evaluation_batches(
-            self.tokens,
+        size, length = (
+            evaluation_batch_size(executor.micro_batch_size, self.context_length),
             self.context_length,
-            size,
-            self.train.eval_tokens,
-            self.ignored,
-            self.document_end,
         )
+        limit = self.train.eval_tokens
+        return evaluation_batches(self.tokens, length, size, limit, self.ignored, self.document_end)
 
     def _evaluate(
         self, executor: Executor, batches: Iterable[Batch], stop_asked: Callable[[], bool] = lambda: False

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import Tokenizer
 from tests.commands.run_at_hand import saved_run
+from tests.words import count_words
 
 CONFIG = """
 data: {train: [text.txt], val_fraction: 0.1}

@@ -4,6 +4,8 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bittygpt.data import shards
 from bittygpt.data.batches import TrainingBatches, evaluation_batches
@@ -104,7 +106,7 @@ def test_a_writer_goes_on_behind_what_an_earlier_one_left(tmp_path, saved, reach
         killed.close()
     else:
         killed.sync()
-        killed.leave()
+        killed.release()
     again = ShardWriter(tmp_path, "train", dtype, saved, killed.shards[:1])
     for token in tokens[saved:]:
         again.write(np.array([token]))
@@ -119,7 +121,7 @@ def test_finished_shards_are_not_touched_again(tmp_path):
     killed = ShardWriter(tmp_path, "train", np.dtype(np.uint16))
     killed.write(np.arange(25))
     killed.sync()
-    killed.leave()
+    killed.release()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("train-*")}
     again = ShardWriter(tmp_path, "train", np.dtype(np.uint16), 5)
     again.write(np.arange(5, 28))
@@ -131,7 +133,17 @@ def test_finished_shards_are_not_touched_again(tmp_path):
 def test_tokens_that_were_counted_but_are_gone_are_named(tmp_path):
     killed = ShardWriter(tmp_path, "train", np.dtype(np.uint16))
     killed.write(np.arange(7))
-    killed.leave()
+    killed.release()
     (tmp_path / ".train-00000.npy.part").unlink()
     with pytest.raises(DataError, match=r"\.train-00000\.npy\.part is missing or cut short"):
         ShardWriter(tmp_path, "train", np.dtype(np.uint16), 7)
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(1, 20), st.integers(0, 59))
+def test_single_tokens_in_any_order(tokens, size, shift):
+    split = TokenSplit.__new__(TokenSplit)
+    array = np.asarray(tokens, np.uint16)
+    split._arrays = [array[first : first + size] for first in range(0, len(array), size)]
+    split._ends = np.cumsum([len(piece) for piece in split._arrays])
+    wanted = np.roll(np.arange(len(array))[::-1], shift)
+    assert split.at(wanted).tolist() == array[wanted].tolist()

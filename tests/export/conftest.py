@@ -2,9 +2,9 @@
 
 import pytest
 
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import Tokenizer
+from tests.words import count_words
 
 TEXT = (
     "The quick brown fox didn't jump over 123 lazy dogs; the foxes jumped over the lazier dogs' houses. " * 20

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bittygpt.planning import cpu_load
-from bittygpt.planning.cpu_load import OtherPrograms, busy_note
+from bittygpt.planning.cpu_load import busy_note, seconds_of_others
 
 
 def stat(tmp_path, monkeypatch, text):
@@ -21,34 +21,31 @@ def stat(tmp_path, monkeypatch, text):
 def test_what_this_process_does_itself_is_not_counted(tmp_path, monkeypatch):
     file = stat(tmp_path, monkeypatch, "cpu  100 0 100 5000 70 0 0 0 0 0\ncpu0 1 2 3\n")
     monkeypatch.setattr(cpu_load.os, "sysconf", lambda _: 100)
-    clocks = {"process_time": 10.0, "perf_counter": 50.0}
-    for name in clocks:
-        monkeypatch.setattr(cpu_load.time, name, lambda name=name: clocks[name])
-    others = OtherPrograms()
-    clocks.update(process_time=12.0, perf_counter=54.0)  # 2 s of work in 4 s
-    file.write_text("cpu  500 0 300 9000 90 0 0 0 0 0\n")  # 6 s of work of all
-    assert others.processors() == pytest.approx((6 - 2) / 4)
+    computed = [10.0, 12.0]
+    monkeypatch.setattr(cpu_load.time, "process_time", lambda: computed.pop(0))
+    before = seconds_of_others()
+    file.write_text("cpu  500 0 300 9000 90 0 0 0 0 0\n")  # 6 s of work of all, 2 of them ours
+    assert seconds_of_others() - before == pytest.approx(6 - 2)
 
 
 @pytest.mark.parametrize("text", ["", "cpu\n", "cpu x y\n"])
 def test_a_system_that_does_not_tell_has_no_other_programs(tmp_path, monkeypatch, text):
     stat(tmp_path, monkeypatch, text)
-    others = OtherPrograms()
-    assert others.processors() == 0.0
+    assert seconds_of_others() == 0.0
 
 
 def test_no_file_to_read_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(cpu_load, "PROC_STAT", tmp_path / "none")
-    assert OtherPrograms().processors() == 0.0
+    assert seconds_of_others() == 0.0
 
 
 @pytest.mark.skipif(not cpu_load.PROC_STAT.exists(), reason="the system has no /proc/stat")
 def test_a_program_at_work_is_seen():
-    others = OtherPrograms()
+    before = seconds_of_others()
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
         time.sleep(1.0)
         process.kill()
-    assert others.processors() > 0.2
+    assert seconds_of_others() - before > 0.2
 
 
 @pytest.mark.parametrize(

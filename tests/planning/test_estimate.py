@@ -17,9 +17,9 @@ from bittygpt.planning.estimate import (
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.device_table import DEVICES, data_sheet_of
 from bittygpt.training.devices.memory import estimate_memory
-from bittygpt.training.devices.saved_tensors import model_without_numbers
+from bittygpt.training.devices.saved_tensors import uninitialized_model
 
-MODEL = model_without_numbers(ModelConfig(1000, 64, 32, 6, 4, d_ff=64))
+MODEL = uninitialized_model(ModelConfig(1000, 64, 32, 6, 4, d_ff=64))
 LAYER = 4 * (4 * 32 * 32 + 3 * 32 * 64 + 2 * 32)  # bytes
 AROUND = 4 * (2 * 1000 * 32 + 32)
 WEIGHTS = 6 * LAYER + AROUND
@@ -111,6 +111,6 @@ def test_rows_are_found_by_whole_words():
 
 
 def test_muons_products():
-    model = model_without_numbers(ModelConfig(10, 8, 4, 1, 2, d_ff=8))
+    model = uninitialized_model(ModelConfig(10, 8, 4, 1, 2, d_ff=8))
     square, oblong = 4 * 4**3 + 2 * 4**3, 4 * 4 * 4 * 8 + 2 * 4**3
     assert orthogonalizing_flops(model) == 5 * (4 * square + 3 * oblong)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from bittygpt.planning.network import (
+    all_gather_bytes,
+    all_reduce_bytes,
     ddp_time,
     ddp_traffic,
     fsdp_time,
     fsdp_traffic,
-    gathered,
-    summed,
 )
 
 
@@ -38,8 +38,8 @@ def ring(chunks: list[list[int]]) -> tuple[int, list[list[int]]]:
 def test_a_ring_sends_what_the_formula_says(n):
     sent, held = ring([[10 * i + j for j in range(n)] for i in range(n)])
     assert all(row == held[0] == [sum(10 * i + j for i in range(n)) for j in range(n)] for row in held)
-    assert summed(n, n) == sent  # of n chunks of one byte
-    assert gathered(n, n) == sent / 2
+    assert all_reduce_bytes(n, n) == sent  # of n chunks of one byte
+    assert all_gather_bytes(n, n) == sent / 2
 
 
 def test_traffic_of_a_step():
@@ -67,5 +67,5 @@ def test_fsdp_sends_what_the_formula_says():
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
     weights = seen["layers"] + seen["around"]
-    sent = gathered(seen["allgather_base"], 4) + gathered(seen["reduce_scatter_base"], 4)
+    sent = all_gather_bytes(seen["allgather_base"], 4) + all_gather_bytes(seen["reduce_scatter_base"], 4)
     assert fsdp_traffic(seen["layers"], seen["around"], weights, 4, 3) == sent

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from functools import partial
 
 import pyarrow as arrow
 import pytest
@@ -15,7 +16,7 @@ from bittygpt.errors import DataError
 from bittygpt.text import blocks, long_document
 from bittygpt.text.builtin.stories import story
 from bittygpt.text.corpus import Corpus
-from bittygpt.text.documents import ReadOptions, digest_of, documents_of, validation_test
+from bittygpt.text.documents import ReadOptions, digest_of, documents_of, is_validation
 from bittygpt.text.pieces import Block, Position
 from bittygpt.text.sources import BUILTIN, Source
 
@@ -48,7 +49,6 @@ def documents(pieces, options):
             assert not held
             found += [(piece.split, text) for text in documents_of(piece, options)[0]]
             continue
-        assert piece.is_first == (not held)
         held += piece.text
         if piece.is_last:
             found.append((piece.split, held))
@@ -140,7 +140,7 @@ def flat(pieces, options):
             found += texts
             skipped += bad
         else:
-            found.append((piece.text, piece.split, piece.is_first, piece.is_last, piece.digest))
+            found.append((piece.text, piece.split, piece.is_last, piece.digest))
     return found, skipped
 
 
@@ -204,7 +204,7 @@ def test_validation_sources_can_be_gone_on_with(tmp_path, monkeypatch):
         assert list(source.pieces(piece.end)) == pieces[number + 1 :]
         assert source.bytes_read(piece) <= source.total_bytes()
     splits = [(piece.begin.source, piece.split) for piece in pieces if not isinstance(piece, Block)]
-    is_val = validation_test(0.0)(digest_of("two " * 60))
+    is_val = is_validation(digest_of("two " * 60), 0.0)
     assert set(splits) == {(0, "val" if is_val else "train"), (1, "val"), (2, "val")}
 
 
@@ -222,7 +222,7 @@ def test_a_long_document_carries_the_digest_and_the_split_of_the_whole(tmp_path,
     pieces = [piece for piece in source.pieces(Position()) if not isinstance(piece, Block)]
     lasts = [piece for piece in pieces if piece.is_last]
     assert [piece.digest for piece in lasts] == [digest_of(text) for text in texts]
-    is_val = validation_test(0.5)
+    is_val = partial(is_validation, fraction=0.5)
     assert [piece.split for piece in lasts] == ["val" if is_val(digest_of(t)) else "train" for t in texts]
     assert all(len(piece.text) < 80 for piece in pieces)
 

@@ -1,11 +1,12 @@
 """From blocks to documents: broken records are named or counted; a document's hash decides its split."""
 
 import json
+from functools import partial
 
 import pytest
 
 from bittygpt.errors import DataError
-from bittygpt.text.documents import ReadOptions, digest_of, documents_of, new_digest, validation_test
+from bittygpt.text.documents import ReadOptions, digest_of, documents_of, is_validation, new_digest
 from bittygpt.text.pieces import Block, Position
 
 END = "<|endoftext|>"
@@ -65,7 +66,7 @@ def test_rows_without_a_text_are_named_or_counted():
 
 def test_validation_documents_are_chosen_by_their_own_hash():
     digests = [digest_of(f"document {i}") for i in range(4000)]
-    tenth, fifth, none = (validation_test(fraction) for fraction in (0.1, 0.2, 0.0))
+    tenth, fifth, none = (partial(is_validation, fraction=fraction) for fraction in (0.1, 0.2, 0.0))
     assert 300 < sum(map(tenth, digests)) < 500
     assert all(fifth(digest) for digest in digests if tenth(digest))
     assert not any(map(none, digests))

@@ -60,7 +60,6 @@ def test_the_stretches_are_the_document_and_cut_no_word(folder, text, characters
     for split, half in halves.items():
         parts = [stretch for stretch in found if stretch.split == split]
         assert "".join(part.text for part in parts) == half
-        assert [part.is_first for part in parts] == [number == 0 for number in range(len(parts))]
         assert [part.is_last for part in parts] == [number == len(parts) - 1 for number in range(len(parts))]
     if cut is None:
         assert [word for part in found for word in WORD.findall(part.text)] == WORD.findall(text)

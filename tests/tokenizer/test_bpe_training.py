@@ -15,10 +15,10 @@ from bitty.train import GPT_2_PATTERN
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.errors import DataError
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.vocabulary import write_vocabulary
+from tests.words import count_words
 
 END_OF_TEXT = "<|endoftext|>"
 BYTES = [bytes([value]) for value in range(256)]

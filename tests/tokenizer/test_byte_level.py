@@ -2,11 +2,11 @@
 
 import pytest
 
-from bittygpt.tokenizer.byte_level import UnderivableError, byte_characters, merges_of, spell, unspell
+from bittygpt.tokenizer.byte_level import BYTE_CHARACTERS, UnderivableError, merges_of, spell, unspell
 
 
 def test_byte_characters_are_gpt2s():
-    characters = byte_characters()
+    characters = BYTE_CHARACTERS
     assert len(set(characters)) == 256
     assert (characters[ord(" ")], characters[ord("\n")], characters[ord("A")], characters[0xAD]) == (
         "Ġ",

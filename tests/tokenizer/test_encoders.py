@@ -11,10 +11,10 @@ from bitty.train import GPT_2_PATTERN
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.tokenizer import encoders
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.encoders import LeftToRightEncoder, RankOrderEncoder
+from tests.words import count_words
 
 END_OF_TEXT = "<|endoftext|>"
 PYTHON_SOURCE = Path(argparse.__file__).read_text(encoding="utf-8")

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.errors import DataError
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import END_OF_TEXT, StreamingDecoder, Tokenizer
+from tests.words import count_words
 
 SOURCE = inspect.getsource(argparse)[:30_000] + " naïve 中文 🙂" * 9
 SPECIAL_TOKENS = [END_OF_TEXT, "<|pad|>"]

@@ -6,7 +6,7 @@ from bittygpt.errors import OutOfMemoryError
 from bittygpt.training import executor as executor_module
 from bittygpt.training import step as step_module
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.micro_batch import largest_that_fits, next_smaller
+from bittygpt.training.devices.memory import largest_that_fits, next_smaller
 from bittygpt.training.distributed.ranks import Ranks
 
 OUT_OF_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")

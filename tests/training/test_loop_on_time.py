@@ -11,10 +11,10 @@ from bittygpt.training.checkpoints.checkpoint_folder import newest_good
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.step import Broadcast
 from bittygpt.training.timing.progress import has_ended
-from bittygpt.training.timing.time_budget import CLOSING_SECONDS, DRAWING_SECONDS
+from bittygpt.training.timing.time_budget import DRAWING_SECONDS, SHUTDOWN_SECONDS
 
 BUDGET = 60
-ENDING = DRAWING_SECONDS + CLOSING_SECONDS
+ENDING = DRAWING_SECONDS + SHUTDOWN_SECONDS
 ON_TIME = (
     f"train.time_budget={BUDGET}",
     *("train.max_steps=null", "train.eval_every=40", "train.save_every=20", "optim.warmup_steps=null"),

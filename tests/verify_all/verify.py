@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 from bittygpt.commands.export import export
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.export.comparison import HARD_TEXTS, greedy_text, with_special_tokens
 from bittygpt.export.huggingface.tokenizer import encode_with_special_tokens
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import Tokenizer
 from bittygpt.training.checkpoints.checkpoint import load_checkpoint
 from tests.commands.run_at_hand import saved_run
+from tests.words import count_words
 
 HERE = Path(__file__).resolve().parent
 PACKAGES = HERE.parent.parent / ".verify"

@@ -1,5 +1,7 @@
 """Windows, targets, ignored tokens, and the way from text to tokens and back."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -7,16 +9,18 @@ from bittygpt.checks.finding import Finding, NotChecked, check, counted
 from bittygpt.checks.subject import Subject
 from bittygpt.core import IGNORE_INDEX
 from bittygpt.data.batches import Batch, TrainingBatches, evaluation_batches
+from bittygpt.data.shards import TokenSplit
 
 LONGEST, WINDOWS = 64, 21  # tokens of a window here, at most, and about how many windows there are
 SOME_TOKENS = 1 << 20  # of the run's own that are looked at
 TEXT = "Once upon a time,\n\n\tthere was a naïve 狐 — “ok?” 🦊 \x00 it's 3.14159  <|endoftext|> the end.\r\n"
 
 
-class Ring:
+class Ring(TokenSplit):
     """Tokens that are their own positions, so that every mistake shows, in documents of all lengths."""
 
     def __init__(self, num_tokens: int, context_length: int) -> None:
+        super().__init__(Path(), [])
         self.num_tokens = num_tokens
         lengths = np.arange(1, num_tokens) % (context_length + 3) + 1  # some longer than a window
         ends = np.cumsum(lengths) - 1
@@ -25,9 +29,6 @@ class Ring:
     def read(self, start: int, length: int) -> np.ndarray:
         """`length` positions from `start` on, around the ring."""
         return (start + np.arange(length)) % self.num_tokens
-
-    def check(self, tokens: np.ndarray) -> None:
-        """Any position is one."""
 
     def positions_of(self, token: int) -> np.ndarray:  # noqa: ARG002
         """Where documents end."""

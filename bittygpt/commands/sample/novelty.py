@@ -6,10 +6,8 @@ from typing import Any
 
 from bittygpt.config import RunConfig
 from bittygpt.data.analysis.novelty import Novelty, measure_novelty
-from bittygpt.data.analysis.shingle_index import open_index
 from bittygpt.data.prepared import PreparedTokens, read_manifest
 from bittygpt.errors import UsageError
-from bittygpt.terminal.preparation import PreparationProgress
 from bittygpt.training.checkpoints.checkpoint import read_state
 
 SHOWN_CHARACTERS = 200
@@ -19,8 +17,7 @@ class NoveltyMeter:
     """Measures the samples of a checkpoint against the tokens that it was trained on."""
 
     def __init__(self, config: RunConfig, checkpoint: Path) -> None:
-        """Make the index, if it is not there.
-
+        """
         Raises:
             UsageError: the tokens are not in the run's data.dir, or are others now.
         """
@@ -37,9 +34,7 @@ class NoveltyMeter:
                 f"--novelty compares with the training tokens, and {folder} holds others than {checkpoint} was "
                 "trained on; make them again with `bittygpt tokenize`"
             )
-        self.tokenizer = prepared.tokenizer
-        with PreparationProgress() as progress:
-            self.index = open_index(folder, prepared.split("train"), prepared.hash(), progress)
+        self.tokenizer, self.training_tokens = prepared.tokenizer, prepared.split("train")
 
     def fields(self, token_ids: Sequence[int]) -> dict[str, Any]:
         """What a sample's JSON record says of its generated tokens."""
@@ -60,6 +55,6 @@ class NoveltyMeter:
         return f"novelty: {novelty.seen:.0%} of the 8-grams are in the training data, and {copied}: {shown!r}"
 
     def _measure(self, token_ids: Sequence[int]) -> tuple[Novelty, str]:
-        novelty = measure_novelty(list(token_ids), self.index)
+        novelty = measure_novelty(list(token_ids), self.training_tokens)
         copied = token_ids[novelty.first : novelty.first + novelty.longest]
         return novelty, self.tokenizer.decode(list(copied))

@@ -13,10 +13,9 @@ compressor (LZMA), on the text of the validation tokens alone.
 
 import lzma
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +28,6 @@ _RUNS = 8
 _XZ_BYTES = 1 << 19
 
 Ids = npt.NDArray[np.int64]
-Counts = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
@@ -43,57 +41,36 @@ class Baseline:
     bits_per_byte: float | None
 
 
-@dataclass(frozen=True)
-class NGramCounts:
-    """What the training tokens say of each target w and its context h of n - 1 tokens; all (targets,).
+def baselines_of(
+    train: TokenSplit,
+    val: TokenSplit,
+    vocabulary: Sequence[bytes],
+    end_id: int,
+    on_done: Callable[[int], None],
+) -> list[Baseline]:
+    """What each model loses on the validation tokens, or on the first 262,144 of them.
 
-    Attributes:
-        together: c(h w), how often the target stands behind the context.
-        context: c(h), how often anything does.
-        types: T(h), how many different tokens do.
-    """
-
-    together: Counts
-    context: Counts
-    types: Counts
-
-    def interpolated(self, shorter: Floats) -> Floats:
-        """p(w | h) from p(w | h')."""
-        probability = (self.together + self.types * shorter) / np.maximum(self.context + self.types, 1)
-        return np.where(self.context > 0, probability, shorter)
-
-
-@dataclass(frozen=True)
-class BaselineJob:
-    """The two halves of the baselines, one at a call, so that two threads can share them out.
-
-    Attributes:
-        shards: of each split, as in the manifest.
+    Args:
         vocabulary: the bytes of each token; empty for the special ones.
+        on_done: called with the number of models that are done.
     """
+    targets = val.read(0, min(val.num_tokens, MOST_VALIDATION_TOKENS))
+    text = b"".join([vocabulary[token] for token in targets.tolist()])
+    with ThreadPoolExecutor(1) as thread:  # beside the counting: lzma lets go of the interpreter
+        compressed = thread.submit(_xz_losses, text)
+        losses = ngram_losses(_sample(train), targets, len(vocabulary), end_id)
+        on_done(len(losses))
+        losses |= compressed.result()
+        on_done(len(losses))
+    return [
+        Baseline(name, nats / len(targets), nats / math.log(2) / len(text) if text else None)
+        for name, nats in losses.items()
+    ]
 
-    folder: Path
-    shards: Mapping[str, Sequence[dict[str, Any]]]
-    vocabulary: Sequence[bytes]
-    end_id: int
 
-    def __call__(self, half: str) -> list[Baseline]:
-        """`half` is "n-grams" or "xz"."""
-        val = TokenSplit(self.folder, self.shards["val"])
-        targets = val.read(0, min(val.num_tokens, MOST_VALIDATION_TOKENS))
-        if half == "xz":
-            text = b"".join([self.vocabulary[token] for token in targets.tolist()])
-            part = text[:_XZ_BYTES]
-            bits = 8 * len(lzma.compress(part)) / max(1, len(part))
-            losses = {"xz": bits * len(text) * math.log(2)} if text else {}
-        else:
-            train = _sample(TokenSplit(self.folder, self.shards["train"]))
-            losses = ngram_losses(train, targets, len(self.vocabulary), self.end_id)
-        num_bytes = int(np.array([len(token) for token in self.vocabulary])[targets].sum())
-        return [
-            Baseline(name, nats / len(targets), nats / math.log(2) / num_bytes if num_bytes else None)
-            for name, nats in losses.items()
-        ]
+def _xz_losses(text: bytes) -> dict[str, float]:
+    part = text[:_XZ_BYTES]
+    return {"xz": 8 * len(lzma.compress(part)) / len(part) * len(text) * math.log(2)} if text else {}
 
 
 def _sample(train: TokenSplit) -> Ids:
@@ -115,8 +92,7 @@ def ngram_losses(train: Ids, targets: Ids, vocab_size: int, end_id: int) -> dict
     probability = np.full(len(targets), 1 / vocab_size)
     losses = {"uniform": -np.log(probability).sum()}
     for n, name in ((1, "unigram"), (2, "bigram"), (3, "trigram")):
-        counts = _count(keys, context[3 - n :], n, vocab_size)
-        probability = counts.interpolated(probability)
+        probability = _interpolated(keys, context[3 - n :], n, vocab_size, probability)
         losses[name] = -np.log(probability).sum()
     return {name: float(nats) for name, nats in losses.items()}
 
@@ -131,8 +107,8 @@ def _trigrams(tokens: Ids, vocab_size: int) -> Keys:
     return keys
 
 
-def _count(keys: Keys, stream: Ids, n: int, vocab_size: int) -> NGramCounts:
-    """The counts behind the first n - 1 tokens of each run of n in `stream`.
+def _interpolated(keys: Keys, stream: Ids, n: int, vocab_size: int, shorter: Floats) -> Floats:
+    """p(w | h) of the last token w of each run of n in `stream`, from `shorter`, which is p(w | h').
 
     In the sorted trigrams, all that begin with the same tokens lie between two places.
     """
@@ -151,4 +127,8 @@ def _count(keys: Keys, stream: Ids, n: int, vocab_size: int) -> NGramCounts:
     is_new[1:] = prefixes[1:] != prefixes[:-1]
     new_before = np.concatenate([[0], np.cumsum(is_new)])
     types = new_before[context_after] - new_before[context_first]
-    return NGramCounts((after - first)[places], (context_after - context_first)[places], types[places])
+    together = (after - first)[places]  # c(h w)
+    seen = (context_after - context_first)[places]  # c(h)
+    types = types[places]  # T(h)
+    probability = (together + types * shorter) / np.maximum(seen + types, 1)
+    return np.where(seen > 0, probability, shorter)

@@ -3,12 +3,11 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from bittygpt.errors import DataError
+from bittygpt.data.shards import reopen
 
 AT_ONCE = 1 << 22  # digests in memory
 _BYTES = 8
@@ -28,14 +27,7 @@ class DigestFile:
             DataError: the file does not hold that many.
         """
         self.path = folder / f".{split}-digests.bin"
-        if documents and (not self.path.exists() or self.path.stat().st_size < documents * _BYTES):
-            raise DataError(
-                f"{self.path} is missing or cut short, and the tokens cannot go on; delete {folder} and run the same "
-                "command again"
-            )
-        self._file: IO[bytes] = open(self.path, "r+b" if self.path.exists() else "w+b", buffering=0)
-        self._file.truncate(documents * _BYTES)
-        self._file.seek(0, os.SEEK_END)
+        self._file = reopen(self.path, documents * _BYTES)
 
     def write(self, digests: Digests) -> None:
         """Append the digests of more documents."""
@@ -87,11 +79,5 @@ def _part(digests: Digests, part: int, num_parts: int) -> Digests:
     if num_parts == 1:
         return np.asarray(digests)
     shift = np.uint64(64 - (num_parts.bit_length() - 1))
-    return np.concatenate(
-        [
-            piece[piece >> shift == part]
-            for piece in (
-                digests[start : start + AT_ONCE] for start in range(0, max(1, len(digests)), AT_ONCE)
-            )
-        ]
-    )
+    pieces = (digests[start : start + AT_ONCE] for start in range(0, max(1, len(digests)), AT_ONCE))
+    return np.concatenate([piece[piece >> shift == part] for piece in pieces])

@@ -4,9 +4,9 @@ Broder 1997, "On the resemblance and containment of documents". A document is th
 tokens in it; the share of all shingles of two documents that both have is their resemblance (Jaccard). Of each
 document the smallest hashes of its shingles are kept, from which the resemblance of two can be estimated.
 
-The sample is taken by the smallest hash of all, which two documents share with a probability that is their
-resemblance: documents that are almost the same are then in the sample together or not at all, so that a sample tells
-how many of all documents have such a twin. A sample of the documents one by one would tear the twins apart.
+A document is sampled by its smallest hash. Two documents share that hash with a probability that is their
+resemblance, so near duplicates are in the sample together or not at all, and the share of them in the sample is that
+in the corpus. Sampling each document on its own would separate them.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ RESEMBLANCE = 0.8
 MOST_DOCUMENTS = 1 << 14
 _SAMPLE_BYTES = 1 << 23
 _EMPTY = np.uint64(2**64 - 1)
-_MOST_PATTERNS = 16
+_MOST_ORIGINALS = 16
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -58,7 +58,6 @@ def sample_for(num_bytes: int) -> int:
 
 
 def _is_sampled(smallest: Hashes, one_in: int) -> npt.NDArray[np.bool_]:
-    # not the low bits alone: those of a smallest hash are as even as those of any other
     return (smallest & np.uint64(one_in - 1)) == 0
 
 
@@ -112,8 +111,7 @@ def resemblance(a: Hashes, b: Hashes) -> float:
     """The estimated Jaccard resemblance of two documents, from their sketches."""
     union = np.union1d(a, b)[:SKETCH]
     union = union[union != _EMPTY]
-    both = np.intersect1d(a, b, assume_unique=False)
-    return float(np.isin(union, both).sum() / len(union))
+    return float(np.isin(union, np.intersect1d(a, b)).sum() / len(union))
 
 
 @dataclass(frozen=True)
@@ -134,16 +132,16 @@ def find_near_duplicates(train: Sketches, val: Sketches) -> NearDuplicates:
     starts = np.flatnonzero(np.diff(hashes[order, 0], prepend=_EMPTY)).tolist()
     repeated = leaked = 0
     for first, after in pairwise([*starts, len(order)]):
-        patterns: list[int] = []  # documents of the group that repeat none before them
+        originals: list[int] = []  # documents of the group that repeat none before them
         seen: set[int] = set()
         for index in order[first:after]:
             if int(digests[index]) in seen:
                 continue
             seen.add(int(digests[index]))
-            twin = next((p for p in patterns if resemblance(hashes[p], hashes[index]) >= RESEMBLANCE), None)
-            if twin is not None:
+            match = next((p for p in originals if resemblance(hashes[p], hashes[index]) >= RESEMBLANCE), None)
+            if match is not None:
                 repeated += 1
-                leaked += int(index >= len(train.digests) > twin)
-            elif len(patterns) < _MOST_PATTERNS:
-                patterns.append(index)
+                leaked += int(index >= len(train.digests) > match)
+            elif len(originals) < _MOST_ORIGINALS:
+                originals.append(index)
     return NearDuplicates(len(order), repeated, leaked)

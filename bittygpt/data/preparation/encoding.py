@@ -1,4 +1,4 @@
-"""From pieces of text to tokens, with what the data report needs to know of them: the work of one worker."""
+"""From pieces of text to tokens, with the counts for the data report: what one worker does."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bittygpt.data.analysis.near_duplicates import Sketches, sketch_documents
-from bittygpt.text.documents import ReadOptions, digest_of, documents_of, validation_test
+from bittygpt.text.documents import ReadOptions, digest_of, documents_of, is_validation
 from bittygpt.text.pieces import Piece, Position, Stretch
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
@@ -46,54 +46,45 @@ class EncodedPiece:
     splits: dict[str, EncodedDocuments]
 
 
+@dataclass(frozen=True)
 class EncodingJob:
-    """Encodes pieces, one call a piece, in whatever process."""
+    """Encodes pieces, one call a piece, in any process.
 
-    def __init__(
-        self, tokenizer: Tokenizer, options: ReadOptions, val_fraction: float, sample_one_in: int
-    ) -> None:
-        """
-        Args:
-            sample_one_in: how many documents stand behind one that is compared with others.
-        """
-        self._tokenizer, self._options, self._sample_one_in = tokenizer, options, sample_one_in
-        self._val_fraction = val_fraction
-        self._end = tokenizer.end_of_text_id
+    `sample_one_in`: one in so many documents is sketched, to be compared with others (see `near_duplicates.py`).
+    """
+
+    tokenizer: Tokenizer
+    options: ReadOptions
+    val_fraction: float
+    sample_one_in: int
 
     def __call__(self, task: tuple[Piece, int]) -> EncodedPiece:
         """Encode a piece; the number beside it is how much of the corpus is read with it."""
         piece, bytes_read = task
         if isinstance(piece, Stretch):
             return EncodedPiece(piece.end, bytes_read, 0, {piece.split: self._stretch(piece)})
-        texts, skipped = documents_of(piece, self._options)
-        digests = [digest_of(text) for text in texts]
-        if piece.split is not None:
-            return EncodedPiece(
-                piece.end, bytes_read, skipped, {piece.split: self._documents(texts, digests)}
-            )
-        is_val = list(map(validation_test(self._val_fraction), digests))
-        splits = {}
-        for name, wanted in (("train", False), ("val", True)):
-            if wanted in is_val:
-                splits[name] = self._documents(
-                    [text for text, val in zip(texts, is_val, strict=True) if val is wanted],
-                    [digest for digest, val in zip(digests, is_val, strict=True) if val is wanted],
-                )
+        texts, skipped = documents_of(piece, self.options)
+        documents: dict[str, list[tuple[str, int]]] = {}
+        for text in texts:
+            digest = digest_of(text)
+            split = piece.split or ("val" if is_validation(digest, self.val_fraction) else "train")
+            documents.setdefault(split, []).append((text, digest))
+        splits = {split: self._documents(*zip(*found, strict=True)) for split, found in documents.items()}
         return EncodedPiece(piece.end, bytes_read, skipped, splits)
 
     def _documents(self, texts: Sequence[str], digests: Sequence[int]) -> EncodedDocuments:
-        array = self._tokenizer.encode_documents(texts)
-        lengths = np.diff(np.flatnonzero(array == self._end), prepend=-1)
+        array = self.tokenizer.encode_documents(texts)
+        lengths = np.diff(np.flatnonzero(array == self.tokenizer.end_of_text_id), prepend=-1)
         names = np.array(digests, dtype=np.uint64)
         num_bytes = sum(len(text.encode()) for text in texts)
-        sketches = sketch_documents(array, lengths, names, self._sample_one_in)
+        sketches = sketch_documents(array, lengths, names, self.sample_one_in)
         return EncodedDocuments(array, lengths, 0, names, self._count(array), num_bytes, sketches)
 
     def _count(self, tokens: npt.NDArray[np.unsignedinteger]) -> npt.NDArray[np.int64]:
-        return np.bincount(tokens, minlength=self._tokenizer.vocab_size)
+        return np.bincount(tokens, minlength=self.tokenizer.vocab_size)
 
     def _stretch(self, stretch: Stretch) -> EncodedDocuments:
-        tokens = self._tokenizer.encode_documents([stretch.text])
+        tokens = self.tokenizer.encode_documents([stretch.text])
         tokens = tokens if stretch.is_last else tokens[:-1]
         return EncodedDocuments(
             tokens,

@@ -4,20 +4,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from bittygpt.config import RunConfig
 from bittygpt.data.batches import TrainingBatches
 from bittygpt.data.preparation.prepare import settings_of
-from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, refuse_others
+from bittygpt.data.prepared import VOCABULARY, PreparedTokens, read_manifest, require_same_inputs
 from bittygpt.data.shards import TokenSplit
 from bittygpt.errors import SourceMissingError
 from bittygpt.text.sources import BUILTIN, Source, find_sources
 from bittygpt.tokenizer.tokenizer import Tokenizer
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 NUM_BYTES = 256
 BYTES_PER_ENTRY = 24  # of vocab.json, about
@@ -62,17 +60,13 @@ class ExpectedTokens:
     on_disk: PreparedTokens | None
     note: str
 
-    def first_shard(self) -> TokenSplit | None:
-        """The first of the training tokens, as many as one file holds: enough to make a batch of."""
-        return None if self.on_disk is None else _first_shard(self.on_disk, "train")
-
     @property
     def bytes_on_disk(self) -> int:
         """How much of the tokens a process may come to map into its memory, about."""
         return (2 if self.vocab_size <= 1 << 16 else 4) * ((self.train or 0) + (self.val or 0))
 
 
-def expect_tokens(config: "RunConfig") -> ExpectedTokens:
+def expect_tokens(config: RunConfig) -> ExpectedTokens:
     """Read what is known of a config's tokens. Nothing is written, fetched or tokenized; large texts are not read.
 
     Raises:
@@ -82,7 +76,7 @@ def expect_tokens(config: "RunConfig") -> ExpectedTokens:
     manifest = read_manifest(folder)
     if manifest is None:
         return _estimate(config)
-    refuse_others(folder, manifest, settings_of(config), manifest["sources"], "the tokens")
+    require_same_inputs(folder, manifest, settings_of(config), manifest["sources"], "the tokens")
     tokens = PreparedTokens(folder, manifest)
     counts = {name: split["tokens"] for name, split in manifest["splits"].items()}
     return ExpectedTokens(
@@ -97,7 +91,7 @@ def expect_tokens(config: "RunConfig") -> ExpectedTokens:
     )
 
 
-def _changed_since(config: "RunConfig", manifest: dict[str, Any]) -> str:
+def _changed_since(config: RunConfig, manifest: dict[str, Any]) -> str:
     """A word on a source that is not as it was by name, size and time; only reading it would tell for certain."""
     known = [(entry["name"], entry["bytes"], entry["mtime_ns"]) for entry in manifest["sources"]]
     try:
@@ -110,23 +104,24 @@ def _changed_since(config: "RunConfig", manifest: dict[str, Any]) -> str:
     return ""
 
 
-def _first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
+def first_shard(tokens: PreparedTokens, name: str) -> TokenSplit:
+    """As many of a split's tokens as one file holds: enough to make a batch of."""
     shards = tokens.manifest["splits"][name]["shards"][:1]
     return TokenSplit(tokens.folder, shards, tokens.tokenizer.vocab_size)
 
 
-def _windows(config: "RunConfig", tokens: PreparedTokens, name: str, count: int) -> int:
+def _windows(config: RunConfig, tokens: PreparedTokens, name: str, count: int) -> int:
     """Windows in a pass; where they begin with documents, those of the first shard stand for the others."""
     if count < 2:
         return 0
     if config.data.windows == "stream":
         return -(-count // config.model.context_length)
-    first, end = _first_shard(tokens, name), tokens.tokenizer.end_of_text_id
+    first, end = first_shard(tokens, name), tokens.tokenizer.end_of_text_id
     batches = TrainingBatches(first, config.model.context_length, 1, 0, document_end=end)
     return round(batches.windows_per_epoch * count / first.num_tokens)
 
 
-def _estimate(config: "RunConfig") -> ExpectedTokens:
+def _estimate(config: RunConfig) -> ExpectedTokens:
     tokenizer = config.tokenizer
     if tokenizer.vocab is not None:
         path = Path(tokenizer.vocab).expanduser()
@@ -136,15 +131,17 @@ def _estimate(config: "RunConfig") -> ExpectedTokens:
         assert tokenizer.vocab_size is not None  # `fill_derived` has seen to it
         vocab_size, vocabulary_bytes = tokenizer.vocab_size, BYTES_PER_ENTRY * tokenizer.vocab_size
     merges = vocab_size - NUM_BYTES - len(tokenizer.special_tokens)
-    text, val_text = (_expected_text(config, name, merges) for name in ("train", "val"))
     train = val = None
     what = "its size is not known before it is downloaded"
-    if text is not None:
+    if (text := _sources(config, "train")) is not None:
+        tokens = _expected_count(text, merges)
         fraction = 0.0 if config.data.val else config.data.val_fraction
-        train, val = round(text.tokens * (1 - fraction)), round(text.tokens * fraction)
-        what = f"at {text.num_bytes / max(1.0, text.tokens):.1f} bytes a token"
+        train, val = round(tokens * (1 - fraction)), round(tokens * fraction)
+        num_bytes = sum(source.expected_bytes() for source in text)
+        what = f"at {num_bytes / max(1.0, tokens):.1f} bytes a token"
     if config.data.val:
-        val = None if val_text is None else round(val_text.tokens)
+        val_text = _sources(config, "val")
+        val = None if val_text is None else round(_expected_count(val_text, merges))
     context = config.model.context_length
     return ExpectedTokens(
         vocab_size,
@@ -158,26 +155,16 @@ def _estimate(config: "RunConfig") -> ExpectedTokens:
     )
 
 
-class ExpectedText(NamedTuple):
-    """About how much text a split has, and how many tokens it will be."""
-
-    num_bytes: int
-    tokens: float
-
-
-def _expected_text(config: "RunConfig", name: str, merges: int) -> ExpectedText | None:
-    """Of a split, encoded with so many merges; None where a source has not been downloaded."""
-    sources = _sources(config, name)
-    if sources is None:
-        return None
-    sizes = [(source.expected_bytes(), source.name == BUILTIN) for source in sources]
-    tokens = sum(
-        size / bytes_per_token(merges, OF_STORIES if is_builtin else OF_ENGLISH) for size, is_builtin in sizes
+def _expected_count(sources: Sequence[Source], merges: int) -> float:
+    """About how many tokens a text will be, encoded with so many merges."""
+    return sum(
+        source.expected_bytes()
+        / bytes_per_token(merges, OF_STORIES if source.name == BUILTIN else OF_ENGLISH)
+        for source in sources
     )
-    return ExpectedText(sum(size for size, _ in sizes), tokens)
 
 
-def _sources(config: "RunConfig", name: str) -> list[Source] | None:
+def _sources(config: RunConfig, name: str) -> list[Source] | None:
     """The files of `data.train` or `data.val` as they lie; None where one has not been downloaded."""
     found: list[Source] = []
     for entry in config.data.train if name == "train" else config.data.val:

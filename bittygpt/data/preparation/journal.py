@@ -1,8 +1,8 @@
-"""How far an unfinished call has come, on disk, so that the next one goes on from there.
+"""The journal: how far an unfinished call has come, on disk, so that the next one goes on from there.
 
-The tokens themselves lie in shards that only grow. The journal names a place between two pieces of the corpus, and
-holds what had been counted by then; whatever was written later is cut off or passed over (see `ShardWriter`). It is
-one file, replaced in one move.
+The tokens themselves are in shards that only grow. The journal holds a position between two pieces of the corpus, and
+what had been counted by then; tokens written after it are cut off or skipped (see `ShardWriter`). It is one file,
+replaced atomically.
 """
 
 import json
@@ -25,8 +25,8 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A state of the work between two pieces.
+class EncodingProgress:
+    """What has been counted up to a position between two pieces.
 
     Attributes:
         position: where the next piece begins.
@@ -38,18 +38,18 @@ class Progress:
     splits: dict[str, SplitStatistics]
 
     @classmethod
-    def start(cls, vocab_size: int, sample_one_in: int) -> "Progress":
-        """Nothing done yet."""
+    def start(cls, vocab_size: int, sample_one_in: int) -> "EncodingProgress":
+        """Nothing counted yet."""
         splits = {name: SplitStatistics.start(vocab_size, sample_one_in) for name in SPLITS}
         return cls(Position(), 0, splits)
 
-    def plus(self, piece: EncodedPiece) -> "Progress":
+    def plus(self, piece: EncodedPiece) -> "EncodingProgress":
         """With one more piece."""
         splits = {
             name: split.plus(piece.splits[name]) if name in piece.splits else split
             for name, split in self.splits.items()
         }
-        return Progress(piece.end, self.skipped + piece.skipped, splits)
+        return EncodingProgress(piece.end, self.skipped + piece.skipped, splits)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Journal:
     """An unfinished call's settings and sources, as in the manifest, and how far it came."""
 
     identity: dict[str, Any]
-    progress: Progress
+    progress: EncodingProgress
     shards: Mapping[str, Sequence[dict[str, Any]]]
 
 
@@ -102,5 +102,5 @@ def read_journal(folder: Path) -> Journal | None:
         raise DataError(
             f"{path} is damaged or of another version ({error}); delete {folder} and run the same command again"
         ) from None
-    progress = Progress(Position(**header["position"]), header["skipped"], splits)
+    progress = EncodingProgress(Position(**header["position"]), header["skipped"], splits)
     return Journal(header["identity"], progress, header["shards"])

@@ -1,10 +1,10 @@
 """Text -> tokens on disk: the vocabulary, the shards of both splits and the manifest that says what they are."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bittygpt.config import RunConfig
 from bittygpt.data.preparation.journal import JOURNAL, Journal, read_journal, write_journal
 from bittygpt.data.preparation.vocabulary_of_corpus import make_vocabulary, save_vocabulary
 from bittygpt.data.preparation.workers import Workers, available_cores
@@ -16,7 +16,7 @@ from bittygpt.data.prepared import (
     PreparedTokens,
     describe_source,
     read_manifest,
-    refuse_others,
+    require_same_inputs,
 )
 from bittygpt.errors import DataError, SourceMissingError
 from bittygpt.file_lock import NAME as LOCK
@@ -24,18 +24,13 @@ from bittygpt.file_lock import file_lock
 from bittygpt.files import make_folder, named, write_json
 from bittygpt.text.corpus import Corpus
 from bittygpt.text.documents import ReadOptions
-from bittygpt.text.sources import Source, find_sources
+from bittygpt.text.sources import Progress, Source, find_sources
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-
 BYTES_PER_WORKER = 4 << 20  # less is done before another process has started
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
 
 
-def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[PreparedTokens, bool]:
+def prepare_tokens(config: RunConfig, on_progress: Progress) -> tuple[PreparedTokens, bool]:
     """Make the tokens of a config, unless they are there already; go on where a call before stopped.
 
     One process makes them at a time; others wait for it, and take what it has made.
@@ -57,46 +52,58 @@ def prepare_tokens(config: "RunConfig", on_progress: Progress) -> tuple[Prepared
         with named(folder), file_lock(folder / LOCK, lambda: on_progress(waiting, 0, 0)):
             known = read_manifest(folder)  # by now they may have been made
             if known is None:
-                return _make(config, train, val, folder, settings, on_progress), True
+                return _make(config, train, val, folder, on_progress), True
     try:
         train, val = _sources(config, on_progress, may_download=False)
     except SourceMissingError:
-        refuse_others(folder, known, settings, known["sources"], "the tokens")
+        require_same_inputs(folder, known, settings, known["sources"], "the tokens")
         return PreparedTokens(folder, known), False  # tokens that were made elsewhere need no text
-    refuse_others(folder, known, settings, _describe(train, val, known, on_progress), "the tokens")
+    require_same_inputs(folder, known, settings, _describe(train, val, known, on_progress), "the tokens")
     return PreparedTokens(folder, known), False
 
 
 def _sources(
-    config: "RunConfig", on_progress: Progress, *, may_download: bool
+    config: RunConfig, on_progress: Progress, *, may_download: bool
 ) -> tuple[list[Source], list[Source]]:
     """Those of the training and of the validation split."""
     train = find_sources(config.data.train, "data.train", on_progress, may_download=may_download)
     return train, find_sources(config.data.val, "data.val", on_progress, may_download=may_download)
 
 
+def _describe(
+    train: list[Source], val: list[Source], earlier: dict[str, Any] | None, on_progress: Progress
+) -> list[dict[str, Any]]:
+    """The sources as they stand in the manifest, with their hashes."""
+    labelled = [("train", source) for source in train] + [("val", source) for source in val]
+    return [describe_source(source, split, earlier, on_progress) for split, source in labelled]
+
+
 def _make(
-    config: "RunConfig",
-    train: list[Source],
-    val: list[Source],
-    folder: Path,
-    settings: dict[str, Any],
-    on_progress: Progress,
+    config: RunConfig, train: list[Source], val: list[Source], folder: Path, on_progress: Progress
 ) -> PreparedTokens:
-    """Make the tokens, or those that a call before has not come to."""
+    """Make the tokens, or the rest of those that an earlier call began."""
     journal = read_journal(folder)
-    earlier = journal.identity if journal else None
     options = ReadOptions(config.data.separator, config.data.text_key, config.data.on_bad_record == "skip")
     val_fraction = 0.0 if val else config.data.val_fraction
     corpus = Corpus(tuple(train), tuple(val), val_fraction, options, folder)
     had_vocabulary = (folder / VOCABULARY).exists()
-    with Workers(_number_of_workers(config, corpus)) as workers:  # they start while the sources are hashed
-        sources = _describe(train, val, earlier, on_progress)
+    number = config.data.workers
+    if number is None:
+        expected = sum(source.expected_bytes() for source in corpus.sources)
+        number = min(available_cores(), expected // BYTES_PER_WORKER)
+    with Workers(number) as workers:  # they start while the sources are hashed
+        settings = settings_of(config)
+        sources = _describe(train, val, journal.identity if journal else None, on_progress)
         if journal is None:
-            journal, tokenizer = _begin(config, corpus, folder, settings, sources, workers, on_progress)
+            _refuse_shards(folder)
+            tokenizer = make_vocabulary(config, corpus, workers, on_progress)
+            save_vocabulary(tokenizer, folder / VOCABULARY)
+            identity = {"tokenizer": tokenizer.description(), "settings": settings, "sources": sources}
+            journal = CorpusWriter.beginning(corpus, tokenizer, identity)
+            write_journal(folder, journal)
         else:
             unfinished = journal.identity | {"skipped_records": journal.progress.skipped}
-            refuse_others(folder, unfinished, settings, sources, "unfinished tokens")
+            require_same_inputs(folder, unfinished, settings, sources, "unfinished tokens")
             journal = replace(journal, identity=journal.identity | {"settings": settings, "sources": sources})
             tokenizer = PreparedTokens(folder, journal.identity).tokenizer
         try:
@@ -108,56 +115,19 @@ def _make(
     return PreparedTokens(folder, manifest, tokenizer)
 
 
-def _describe(
-    train: list[Source], val: list[Source], earlier: dict[str, Any] | None, on_progress: Progress
-) -> list[dict[str, Any]]:
-    """The sources as they stand in the manifest, with their hashes."""
-    named = [("train", source) for source in train] + [("val", source) for source in val]
-    return [describe_source(source, split, earlier, on_progress) for split, source in named]
-
-
-def _number_of_workers(config: "RunConfig", corpus: Corpus) -> int:
-    if config.data.workers is not None:
-        return config.data.workers
-    expected = sum(source.expected_bytes() for source in corpus.sources)
-    return min(available_cores(), expected // BYTES_PER_WORKER)
-
-
-def _begin(
-    config: "RunConfig",
-    corpus: Corpus,
-    folder: Path,
-    settings: dict[str, Any],
-    sources: list[dict[str, Any]],
-    workers: Workers,
-    on_progress: Progress,
-) -> tuple[Journal, Tokenizer]:
-    """Make the vocabulary and begin the journal."""
-    for name in ("train", "val"):
-        if shards := sorted(folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].npy")):
-            raise DataError(
-                f"{shards[0]} is there, but nothing that says what it was made of; set data.dir to another folder, "
-                "or delete the file"
-            )
-    tokenizer = make_vocabulary(config, corpus, workers, on_progress)
-    save_vocabulary(tokenizer, folder / VOCABULARY)
-    identity = {
-        "tokenizer": {
-            "hash": tokenizer.hash(),
-            "encoding": tokenizer.encoding,
-            "vocab_size": tokenizer.vocab_size,
-            "special_tokens": tokenizer.special_tokens,
-        },
-        "settings": settings,
-        "sources": sources,
-    }
-    journal = CorpusWriter.beginning(corpus, tokenizer, identity)
-    write_journal(folder, journal)
-    return journal, tokenizer
+def _refuse_shards(folder: Path) -> None:
+    """Raise DataError where there are shards without a manifest or a journal, which nothing is known of."""
+    if shards := sorted(
+        path for name in ("train", "val") for path in folder.glob(f"{name}-[0-9][0-9][0-9][0-9][0-9].npy")
+    ):
+        raise DataError(
+            f"{shards[0]} is there, but nothing that says what it was made of; set data.dir to another folder, or "
+            "delete the file"
+        )
 
 
 def _encode(
-    config: "RunConfig",
+    config: RunConfig,
     corpus: Corpus,
     tokenizer: Tokenizer,
     folder: Path,
@@ -187,7 +157,7 @@ def _encode(
     return manifest
 
 
-def read_prepared(config: "RunConfig") -> PreparedTokens:
+def read_prepared(config: RunConfig) -> PreparedTokens:
     """The finished tokens of a config as they lie, for a rank that another one has prepared them for.
 
     Raises:
@@ -200,7 +170,7 @@ def read_prepared(config: "RunConfig") -> PreparedTokens:
     return PreparedTokens(folder, manifest)
 
 
-def settings_of(config: "RunConfig") -> dict[str, Any]:
+def settings_of(config: RunConfig) -> dict[str, Any]:
     """All of the config that the tokens depend on besides the text itself."""
     data, tokenizer = config.data, config.tokenizer
     return {

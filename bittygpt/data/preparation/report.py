@@ -52,7 +52,7 @@ def data_report(
 
 
 def _near_duplicates(statistics: dict[str, SplitStatistics]) -> dict[str, Any]:
-    """Both splits' samples must be of one coarseness, or twins could be torn apart."""
+    """Both splits are sampled at the same rate, or a document could be in the sample without its near duplicate."""
     one_in = max(split.sample_one_in for split in statistics.values())
     samples = [statistics[name].sketches.sampled(one_in) for name in ("train", "val")]
     return {**asdict(find_near_duplicates(*samples)), "resemblance": RESEMBLANCE, "one_in": one_in}
@@ -60,21 +60,27 @@ def _near_duplicates(statistics: dict[str, SplitStatistics]) -> dict[str, Any]:
 
 def describe_report(report: dict[str, Any], splits: dict[str, dict[str, Any]]) -> list[str]:
     """The report for a person, a line a fact."""
-    return [
-        *(_lengths(name, split) for name, split in report["splits"].items()),
-        *_repetitions(report, splits),
-        *_unused(report["unused_entries"]),
-        *_epochs(report["epochs"]),
-        *_baselines(report["baselines"]),
-    ]
-
-
-def _lengths(name: str, split: dict[str, Any]) -> str:
-    of = split["document_tokens"]
-    return (
-        f"{name}: tokens in a document: mean {of['mean']:,}, median {of['p50']:,}, "
-        f"a tenth under {of['p10']:,}, a tenth over {of['p90']:,}, the longest {of['max']:,}"
-    )
+    lines = []
+    for name, split in report["splits"].items():
+        of = split["document_tokens"]
+        lines.append(
+            f"{name}: tokens in a document: mean {of['mean']:,}, median {of['p50']:,}, "
+            f"a tenth under {of['p10']:,}, a tenth over {of['p90']:,}, the longest {of['max']:,}"
+        )
+    lines += _repetitions(report, splits)
+    number, first = report["unused_entries"]["number"], report["unused_entries"]["first"][:5]
+    if number:
+        entries = "1 entry" if number == 1 else f"{number:,} entries"
+        more = " …" if number > len(first) else ""
+        lines.append(f"{entries} of the vocabulary never {_verb(number, 'occur')}: {' '.join(first)}{more}")
+    if report["epochs"] is not None:
+        lines.append(f"the run's config goes through the training tokens {report['epochs']:,.2f} times")
+    if report["baselines"]:
+        lines.append("what simple models make of the validation tokens:")
+    for model in report["baselines"]:
+        bits = "" if model["bits_per_byte"] is None else f"{model['bits_per_byte']:8.3f} bits per byte"
+        lines.append(f"  {model['name']:8}{model['loss']:8.4f} nats per token{bits}")
+    return lines
 
 
 def _repetitions(report: dict[str, Any], splits: dict[str, dict[str, Any]]) -> list[str]:
@@ -107,29 +113,3 @@ def _documents(number: int, noun: str = "document") -> str:
 
 def _verb(number: int, verb: str) -> str:
     return f"{verb}{'s' * (number == 1)}"
-
-
-def _unused(unused: dict[str, Any]) -> list[str]:
-    if not unused["number"]:
-        return []
-    more = " …" if unused["number"] > len(unused["first"][:5]) else ""
-    return [
-        f"{unused['number']:,} {'entry' if unused['number'] == 1 else 'entries'} of the vocabulary never "
-        f"{_verb(unused['number'], 'occur')}: {' '.join(unused['first'][:5])}{more}"
-    ]
-
-
-def _epochs(epochs: float | None) -> list[str]:
-    return (
-        [] if epochs is None else [f"the run's config goes through the training tokens {epochs:,.2f} times"]
-    )
-
-
-def _baselines(baselines: Sequence[dict[str, Any]]) -> list[str]:
-    if not baselines:
-        return []
-    lines = ["what simple models make of the validation tokens:"]
-    for baseline in baselines:
-        bits = "" if baseline["bits_per_byte"] is None else f"{baseline['bits_per_byte']:8.3f} bits per byte"
-        lines.append(f"  {baseline['name']:8}{baseline['loss']:8.4f} nats per token{bits}")
-    return lines

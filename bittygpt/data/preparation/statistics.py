@@ -35,8 +35,8 @@ _CLASSES = int(length_class(np.array([_MOST_TOKENS]))[0]) + 1
 
 @dataclass(frozen=True)
 class SplitStatistics:
-    """Of all documents of a split so far. It is never changed: `plus` gives a new one, so that whoever holds one
-    holds a state between two pieces, whenever a signal comes.
+    """Counts over all documents of a split so far. Immutable: `plus` gives a new one, so that a signal at any moment
+    finds the state between two pieces.
 
     Attributes:
         token_counts: (V,), how often each entry of the vocabulary stands in the split.

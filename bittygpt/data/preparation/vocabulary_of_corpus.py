@@ -1,52 +1,39 @@
 """The vocabulary of a config: a given one, or one that is trained on the corpus."""
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bittygpt.config import RunConfig
 from bittygpt.data.preparation.word_counts import CountingJob
 from bittygpt.data.preparation.workers import Workers
 from bittygpt.errors import DataError
 from bittygpt.text.corpus import Corpus
+from bittygpt.text.sources import Progress
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
-Progress = Callable[[str, int, int], None]
-
-
-def make_vocabulary(
-    config: "RunConfig", corpus: Corpus, workers: Workers, on_progress: Progress
-) -> Tokenizer:
+def make_vocabulary(config: RunConfig, corpus: Corpus, workers: Workers, on_progress: Progress) -> Tokenizer:
     """The given vocabulary, or one trained on the text of `data.train`, all of it or `tokenizer.train_bytes`.
 
     Raises:
         DataError: a source is broken, or `tokenizer.train_bytes` leaves nothing of it.
     """
     settings = config.tokenizer
-    if settings.vocab or settings.vocab_size is None:
-        assert settings.vocab is not None  # the config sees to it that one of the two is given
-        return Tokenizer.load(
-            Path(settings.vocab).expanduser(), list(settings.special_tokens), settings.encoding
-        )
+    special_tokens = list(settings.special_tokens)
+    if settings.vocab is not None:
+        return Tokenizer.load(Path(settings.vocab).expanduser(), special_tokens, settings.encoding)
+    assert settings.vocab_size is not None  # the config sees to it that one of the two is given
     words: Counter[str] = Counter()
-    if settings.vocab_size > 256 + len(settings.special_tokens):  # else bytes alone: nothing to count
+    if settings.vocab_size > 256 + len(special_tokens):  # else bytes alone: nothing to count
         words = _count_words(config, corpus, workers, on_progress)
     vocabulary = train_bpe(
-        words,
-        settings.vocab_size,
-        settings.special_tokens,
-        lambda done, of: on_progress("merging pairs", done, of),
+        words, settings.vocab_size, special_tokens, lambda done, of: on_progress("merging pairs", done, of)
     )
-    return Tokenizer(vocabulary, list(settings.special_tokens), settings.encoding)
+    return Tokenizer(vocabulary, special_tokens, settings.encoding)
 
 
-def _count_words(
-    config: "RunConfig", corpus: Corpus, workers: Workers, on_progress: Progress
-) -> Counter[str]:
+def _count_words(config: RunConfig, corpus: Corpus, workers: Workers, on_progress: Progress) -> Counter[str]:
     settings = config.tokenizer
     expected = sum(source.expected_bytes() for source in corpus.train)
     total = sum(source.size() for source in corpus.train)

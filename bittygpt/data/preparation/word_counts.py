@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import regex
 
@@ -14,20 +14,8 @@ _MOST_CHUNKS = 1 << 18  # different ones held at a time
 _SAMPLE_CHARACTERS = 1 << 16
 
 
-def count_words(documents: Iterable[str], special_tokens: Sequence[str]) -> Counter[str]:
-    """Counts the pre-tokens of the documents.
-
-    The text of a special token divides a document and is counted nowhere. Counts of several calls can be added,
-    so that parts of a corpus can be counted apart.
-    """
-    counter = WordCounter(special_tokens)
-    for document in documents:
-        counter.add(document)
-    return counter.result()
-
-
 class WordCounter:
-    """Counts the words of one text after another.
+    """Counts the words of one text after another. The text of a special token divides a text and is counted nowhere.
 
     Most chunks of a text (a word with the white space in front of it and the marks behind it) occur again and
     again: the pattern that finds the words, which is slow, sees each but once.

@@ -11,19 +11,23 @@ import pickle
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from bittygpt.errors import BittyGPTError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Worker = tuple[subprocess.Popen[bytes], Connection]
 
 _SERVE = "import sys; sys.path[:] = {path!r}; from bittygpt.data.preparation.workers import serve; serve({descriptor})"
-_AHEAD = 3  # results per worker that may wait for an earlier one
+_AHEAD = 3  # tasks per worker that are under way, or done and waiting for an earlier one
 _TASKS_UNTIL_TRIM = 8
 
 
@@ -39,8 +43,8 @@ class Workers:
     """
 
     def __init__(self, number: int) -> None:
-        self._jobs: list[Callable[[Any], Any]] = []  # of this process
-        self._processes: list[tuple[subprocess.Popen[bytes], Connection]] = []
+        self._job: Any = None  # of this process
+        self._processes: list[Worker] = []
         for _ in range(number if number > 1 else 0):
             ours, theirs = Pipe()
             code = _SERVE.format(path=sys.path, descriptor=theirs.fileno())
@@ -48,16 +52,18 @@ class Workers:
             process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             self._processes.append((process, ours))
             theirs.close()
+        self._threads = ThreadPoolExecutor(max(1, number))  # one waits for each worker
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> None:
+        if kind is not None:
+            for process, _ in self._processes:
+                process.kill()  # its work is of no use any more
+        self._threads.shutdown(cancel_futures=True)
         for process, connection in self._processes:
             connection.close()
-            if kind is not None:
-                process.kill()  # its work is of no use any more
-        for process, _ in self._processes:
             process.wait()
 
     def map(self, job: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
@@ -69,91 +75,55 @@ class Workers:
             BittyGPTError: a worker has died.
         """
         if not self._processes:
-            self._jobs = [job]
+            self._job = job
             yield from map(job, tasks)
             return
-        for process, connection in self._processes:
-            self._send(process, connection, job)
-        yield from _InOrder(self, self._processes, iter(tasks))
+        for worker in self._processes:
+            _send(worker, job)
+        idle: SimpleQueue[Worker] = SimpleQueue()
+        for worker in self._processes:
+            idle.put(worker)
+
+        def do(task: Task) -> Result:
+            worker = idle.get()  # there is one: so many threads, so many workers
+            try:
+                result: Result = _ask(worker, (task,))
+            finally:
+                idle.put(worker)
+            return result
+
+        pending: deque[Future[Result]] = deque()
+        for task in tasks:
+            pending.append(self._threads.submit(do, task))
+            if len(pending) > _AHEAD * len(self._processes):
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
     def collect(self, method: str) -> list[Any]:
         """What this method of every worker's copy of the last job gives; call it after `map` is through."""
         if not self._processes:
-            return [getattr(job, method)() for job in self._jobs]
-        for process, connection in self._processes:
-            self._send(process, connection, method)
-        return [self.receive(process, connection) for process, connection in self._processes]
-
-    def _send(self, process: subprocess.Popen[bytes], connection: Connection, message: object) -> None:
-        try:
-            connection.send(message)
-        except OSError:
-            raise _death(process) from None
-
-    def submit(self, process: subprocess.Popen[bytes], connection: Connection, task: object) -> None:
-        """Hand a worker its next task."""
-        self._send(process, connection, (task,))
-
-    def receive(self, process: subprocess.Popen[bytes], connection: Connection) -> Any:
-        """A worker's answer; what it raised is raised here."""
-        try:
-            good, value = connection.recv()
-        except (OSError, EOFError):
-            raise _death(process) from None
-        if not good:
-            raise value
-        return value
+            return [getattr(self._job, method)()]
+        return [_ask(worker, method) for worker in self._processes]
 
 
-class _InOrder:
-    """The results of one `map`, put back into the order of the tasks. A worker has one task at a time, so that
-    neither side ever waits to write while the other does."""
+def _send(worker: Worker, message: object) -> None:
+    try:
+        worker[1].send(message)
+    except OSError:
+        raise _death(worker[0]) from None
 
-    def __init__(
-        self,
-        workers: Workers,
-        processes: list[tuple[subprocess.Popen[bytes], Connection]],
-        tasks: Iterator[Any],
-    ) -> None:
-        self._workers, self._tasks = workers, tasks
-        self._idle = list(processes)
-        self._busy: dict[Connection, tuple[subprocess.Popen[bytes], int]] = {}
-        self._results: dict[int, Any] = {}
-        self._submitted = self._delivered = 0
-        self._most = _AHEAD * len(processes)
-        self._exhausted = False
 
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            self._give_work()
-            if self._delivered in self._results:
-                result = self._results.pop(self._delivered)
-                self._delivered += 1
-                yield result
-                self._take_results(timeout=0)
-            elif self._busy:
-                self._take_results(timeout=None)
-            else:
-                return
-
-    def _give_work(self) -> None:
-        while self._idle and not self._exhausted and self._submitted - self._delivered < self._most:
-            try:
-                task = next(self._tasks)
-            except StopIteration:
-                self._exhausted = True
-                return
-            process, connection = self._idle.pop()
-            self._workers.submit(process, connection, task)
-            self._busy[connection] = process, self._submitted
-            self._submitted += 1
-
-    def _take_results(self, timeout: float | None) -> None:
-        for connection in wait(list(self._busy), timeout):
-            assert isinstance(connection, Connection)
-            process, number = self._busy.pop(connection)
-            self._results[number] = self._workers.receive(process, connection)
-            self._idle.append((process, connection))
+def _ask(worker: Worker, message: object) -> Any:
+    """A worker's answer; what it raised is raised here."""
+    _send(worker, message)
+    try:
+        good, value = worker[1].recv()
+    except (OSError, EOFError):
+        raise _death(worker[0]) from None
+    if not good:
+        raise value
+    return value
 
 
 def _death(process: subprocess.Popen[bytes]) -> BittyGPTError:

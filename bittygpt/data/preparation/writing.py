@@ -1,28 +1,26 @@
 """The corpus to shards: pieces go out to the workers, tokens come back in order, and the journal says how far it is."""
 
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bittygpt.data.analysis.baselines import BaselineJob
+from bittygpt.data.analysis.baselines import baselines_of
 from bittygpt.data.analysis.duplicates import DigestFile, count_duplicates
 from bittygpt.data.analysis.near_duplicates import sample_for
 from bittygpt.data.preparation.encoding import SPLITS, EncodingJob
-from bittygpt.data.preparation.journal import JOURNAL, Journal, Progress, write_journal
+from bittygpt.data.preparation.journal import JOURNAL, EncodingProgress, Journal, write_journal
 from bittygpt.data.preparation.report import data_report
 from bittygpt.data.preparation.workers import Workers
-from bittygpt.data.shards import ShardWriter
+from bittygpt.data.shards import ShardWriter, TokenSplit
 from bittygpt.errors import DataError
 from bittygpt.files import remove_leftovers
 from bittygpt.text.corpus import Corpus
+from bittygpt.text.sources import Progress
 from bittygpt.tokenizer.tokenizer import Tokenizer
 
 SAVE_EVERY = 2.0  # seconds
-OnProgress = Callable[[str, int, int], None]
 
 
 class CorpusWriter:
@@ -52,16 +50,16 @@ class CorpusWriter:
 
     def __exit__(self, *_: object) -> None:
         for name in SPLITS:
-            self._shards[name].leave()
+            self._shards[name].release()
             self._digests[name].close()
 
     @staticmethod
     def beginning(corpus: Corpus, tokenizer: Tokenizer, identity: dict[str, Any]) -> Journal:
         """The journal of a call that has done nothing yet."""
         one_in = sample_for(sum(source.expected_bytes() for source in corpus.sources))
-        return Journal(identity, Progress.start(tokenizer.vocab_size, one_in), {})
+        return Journal(identity, EncodingProgress.start(tokenizer.vocab_size, one_in), {})
 
-    def write(self, workers: Workers, on_progress: OnProgress) -> None:
+    def write(self, workers: Workers, on_progress: Progress) -> None:
         """Encode what is left. However this ends, the next call goes on from there.
 
         Raises:
@@ -129,7 +127,7 @@ class CorpusWriter:
             for name, split in self.progress.splits.items()
         }
 
-    def report(self, tokens_of_the_run: int, on_progress: OnProgress) -> dict[str, Any]:
+    def report(self, tokens_of_the_run: int, on_progress: Progress) -> dict[str, Any]:
         """The data report of what was written.
 
         Args:
@@ -139,25 +137,20 @@ class CorpusWriter:
         train, val = (self._digests[name].read() for name in SPLITS)
         duplicates = count_duplicates(train, val)
         statistics = self.progress.splits
+        vocabulary, num_special = self.tokenizer.vocabulary, len(self.tokenizer.special_tokens)
         baselines = []
         if statistics["val"].tokens:
-            shards = {name: self._shards[name].shards for name in SPLITS}
-            token_texts = [
-                b"" if i < self._num_special else t for i, t in enumerate(self.tokenizer.vocabulary)
-            ]
-            job = BaselineJob(self.folder, shards, token_texts, self.tokenizer.end_of_text_id)
-            with ThreadPoolExecutor(2) as threads:  # numpy and lzma let go of the interpreter
-                for found in threads.map(job, ("n-grams", "xz")):
-                    baselines += found
-                    on_progress("counting n-grams", len(baselines), 5)
+            train_tokens, val_tokens = (TokenSplit(self.folder, self._shards[name].shards) for name in SPLITS)
+            texts = [b""] * num_special + vocabulary[num_special:]
+            baselines = baselines_of(
+                train_tokens,
+                val_tokens,
+                texts,
+                self.tokenizer.end_of_text_id,
+                lambda done: on_progress("counting n-grams", done, 5),
+            )
         epochs = tokens_of_the_run / statistics["train"].tokens
-        return data_report(
-            statistics, duplicates, baselines, self.tokenizer.vocabulary, self._num_special, epochs
-        )
-
-    @property
-    def _num_special(self) -> int:
-        return len(self.tokenizer.special_tokens)
+        return data_report(statistics, duplicates, baselines, vocabulary, num_special, epochs)
 
     def clean_up(self) -> None:
         """Remove what only an unfinished call needs."""

@@ -46,7 +46,11 @@ def draw_slots(plot: Plot, rng: random.Random) -> Slots:
     slots |= _row(pick(rng, tables()["HELPERS"]), slots, rng)
     for table in plot.tables:
         slots |= _row(pick(rng, table), slots, rng)
-    _draw_day(slots, rng)
+    skies = next(row["sky"] for row in tables()["SEASONS"] if row["season"] == slots["season"])
+    slots["sky"] = "quiet" if slots["hour"] == "evening" else expand(skies, slots, rng)
+    slots["weekday"] = expand("[Monday/Tuesday/Wednesday/Thursday/Friday/Saturday/Sunday]", slots, rng)
+    slots |= _row(pick(rng, tables()["DAYS"]), slots, rng)
+    slots["weather"] = expand(pick(rng, phrases()[f"weather {slots['season']}"]), slots, rng)
     return slots
 
 
@@ -76,27 +80,6 @@ def _draw_people(slots: Slots, is_animal: bool, rng: random.Random) -> None:
     slots |= _row(tables()["BELONGINGS"][0], slots, rng)
     for taste in ("food", "habit"):
         slots[taste] = expand(pick(rng, phrases()[taste]), slots, rng)
-
-
-def _draw_day(slots: Slots, rng: random.Random) -> None:
-    season, hour = slots["season"], slots["hour"]
-    skies = next(row["sky"] for row in tables()["SEASONS"] if row["season"] == season)
-    sky = "quiet" if hour == "evening" else expand(skies, slots, rng)
-    weekday = expand("[Monday/Tuesday/Wednesday/Thursday/Friday/Saturday/Sunday]", slots, rng)
-    day, slots["day_name"] = pick(
-        rng,
-        (
-            (f"one {sky} {season} {hour}", "day"),
-            (f"one {sky} {hour}", hour),
-            (f"one {season} {hour}", "day"),
-            (f"on a {sky} {hour} in {season}", "day"),
-            (f"one {weekday} {hour}", weekday),
-            (f"one {weekday} in {season}", weekday),
-            (f"one {hour}", hour),
-        ),
-    )
-    slots["day"] = day
-    slots["weather"] = expand(pick(rng, phrases()[f"weather {season}"]), slots, rng)
 
 
 def expand(text: str, slots: Slots, rng: random.Random) -> str:

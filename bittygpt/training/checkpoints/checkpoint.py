@@ -7,6 +7,7 @@ under another name and moved into place as a whole; `manifest.json` holds the ha
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from bittygpt.errors import CheckpointError
 from bittygpt.files import sha256_of, sync_folder, write_json, write_text
 from bittygpt.tokenizer.tokenizer import Tokenizer
 from bittygpt.training.checkpoints.checkpoint_folder import FILES, MANIFEST, checkpoint_path, find_checkpoint
-from bittygpt.training.distributed.parallel import is_sharded, like, local_shard
+from bittygpt.training.distributed.parallel import distribute_like, is_sharded, local_shard
 from bittygpt.training.distributed.ranks import Ranks
 
 NUMBERS: dict[str, type[float]] = {"int": int, "float": float, "bool": bool}  # in an optimizer's state
@@ -52,10 +53,9 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-NNNNNNNN`; it appears under that name only when every byte is on the disk.
 
-    `state` is what a resumed run needs besides the tensors, as JSON; the model's shape, the tokenizer's kind and core's
-    changed formulas are added: all that a model is rebuilt from. Rank 0 writes. Of a model that is shared out, every
-    rank writes its parts (the call is for all of them, then), which are put together on the disk: the files are the
-    same, and no rank ever holds the whole model. `begin_checkpoint` must have been called before.
+    `state` is what a resumed run needs besides the tensors, as JSON; what a model is rebuilt from (its shape, the
+    tokenizer's kind, core's changed formulas) is added. Rank 0 writes. All ranks must call this for a sharded model:
+    each writes its shards, which are joined on the disk. `begin_checkpoint` must have been called before.
     """
     target = checkpoint_path(folder, step)
     temporary = _temporary(folder, step)
@@ -120,10 +120,8 @@ def _save_shards(path: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> Non
 
 def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict[str, Tensor]:
     """All state of the optimizers as tensors `PARAMETER/KEY`; a count of steps as one float32 of shape (1,), any other
-    number as a float64 `PARAMETER/KEY:KIND`.
-    torch.distributed.checkpoint (2.13) puts sharded files together wrongly where a tensor has no dimension or is no
-    floating-point number.
-    """
+    number as a float64 `PARAMETER/KEY:KIND`: torch.distributed.checkpoint (2.13) joins sharded files wrongly where a
+    tensor has no dimension or is no floating-point number."""
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     tensors = {}
     for parameter, state in (item for optimizer in optimizers for item in optimizer.state.items()):
@@ -138,7 +136,7 @@ def optimizer_tensors(model: nn.Module, optimizers: Iterable[Optimizer]) -> dict
 def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
     """Put weights and moments of a checkpoint into model and optimizers; gives its `state.json` back.
 
-    One tensor is read at a time, and each rank keeps its part of it where the model is shared out.
+    One tensor is read at a time; of a sharded model each rank keeps its shard of it.
 
     Raises:
         CheckpointError: its tensors are not those of this model.
@@ -156,7 +154,9 @@ def restore(path: Path, model: TransformerLM, optimizers: Sequence[Optimizer]) -
             parameter, tensor = parameters[name], file.get_tensor(full_name)
             key, _, kind = key.partition(":")
             number = NUMBERS.get("int" if key == "step" and tensor.shape == (1,) else kind)
-            owners[parameter].state[parameter][key] = number(tensor) if number else like(parameter, tensor)
+            owners[parameter].state[parameter][key] = (
+                number(tensor) if number else distribute_like(parameter, tensor)
+            )
     return read_state(path)
 
 
@@ -180,7 +180,7 @@ def load_weights(path: Path, model: TransformerLM) -> None:
             if different := {name for name, _ in shapes.items() ^ expected.items()}:
                 raise CheckpointError(f"{source} does not hold this model: {min(different)} differs")
             for name, parameter in weights.items():
-                local_shard(parameter).copy_(local_shard(like(parameter, file.get_tensor(name))))
+                local_shard(parameter).copy_(local_shard(distribute_like(parameter, file.get_tensor(name))))
     except SafetensorError as error:
         raise CheckpointError(f"{source} does not hold this model: {error}") from None
 
@@ -214,7 +214,5 @@ def other_formulas(state: Mapping[str, Any], scored: bool = False) -> str:
 
 def load_model(path: str | Path, device: str = "cpu") -> tuple[TransformerLM, Tokenizer]:
     """What `bittygpt.load` does; damaged checkpoints are passed over with a warning."""
-    import warnings
-
     found = find_checkpoint(str(path), lambda message: warnings.warn(message, stacklevel=4), asked_by="path")
     return load_checkpoint(found, device)

@@ -124,7 +124,7 @@ def quarantine_diverged(folder: Path, before: int, every: int) -> None:
 
 
 def quarantine(path: Path, why: str) -> Path:
-    """Give a checkpoint a name by which no one finds it; gives its new path."""
+    """Rename a checkpoint so that it is not found any more; returns its new path."""
     aside = path.with_name(f"{why}-{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     os.rename(path, aside)

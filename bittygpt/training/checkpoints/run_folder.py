@@ -7,11 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bittygpt.files import remove_leftovers, write_json, write_text
+from bittygpt.files import write_json, write_text
 
-HISTORY = frozenset(
-    {"start", "resume", "interrupted", "diverged"}
-)  # events that have happened, whatever comes later
+# events that have happened, whatever comes later
+HISTORY = frozenset({"start", "resume", "interrupted", "diverged"})
 
 
 class RunFolder:
@@ -88,10 +87,6 @@ class RunFolder:
             return dict(json.loads(self.status.read_text("utf-8")))
         except (OSError, ValueError):
             return {}
-
-    def clean_up(self) -> None:
-        """Remove what a killed process had not finished writing."""
-        remove_leftovers(self.path)
 
     def move_to_backup(self) -> Path:
         """Move the folder to the first free of NAME.1, NAME.2, … for `--fresh`."""

@@ -28,7 +28,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 
     def refuse_in_the_end() -> None:
         if time.monotonic() > deadline:
-            raise RunInUseError(_who(path))
+            raise RunInUseError(_in_use_message(path))
 
     with file_lock(path, refuse_in_the_end) as file:
         holder = {
@@ -60,7 +60,7 @@ def lock_run(run: RunFolder, fresh: bool, say: Callable[[str], None]) -> Iterato
         yield
 
 
-def _who(path: Path) -> str:
+def _in_use_message(path: Path) -> str:
     try:
         holder = json.loads(path.read_text("utf-8"))
         by = f"process {holder['pid']} on {holder['host']} since {holder['since']}"

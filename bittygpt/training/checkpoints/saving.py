@@ -1,5 +1,6 @@
 """When a run's state goes to the disk, whether there is room for it, and which state a run can go back to."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bittygpt.core import TransformerLM
 from bittygpt.errors import CheckpointError, DiskFullError
 from bittygpt.files import is_disk_full
 from bittygpt.tokenizer.tokenizer import Tokenizer
@@ -19,13 +21,14 @@ from bittygpt.training.checkpoints.checkpoint_folder import (
     remove_old,
     to_be_removed,
 )
-from bittygpt.training.checkpoints.disk_space import checkpoint_bytes, free_bytes
-from bittygpt.training.distributed.parallel import copy_of, put_back
+from bittygpt.training.devices.memory import FLOAT, num_trainable
+from bittygpt.training.distributed.parallel import restore_snapshot, snapshot
 from bittygpt.training.divergence import NOTHING_YET
 from bittygpt.training.events import LowSpaceReport, Report, SavedReport
 from bittygpt.training.executor import Executor
 
 LOOK_EVERY = 30.0  # seconds between two looks at the free space
+BESIDE_TENSORS = 2_000_000  # bytes: vocabulary, config, state; and what other processes write meanwhile
 
 
 class Saver:
@@ -101,7 +104,7 @@ class Saver:
             yield LowSpaceReport(step, None, free_bytes(self.folder), self.needed)
 
     def _attempt(self, action: Callable[[], None]) -> Exception | None:
-        """Do it; the error, if the disk was full."""
+        """Run an action; returns its error where the disk was full."""
         try:
             action()
         except Exception as error:
@@ -117,20 +120,14 @@ class Saver:
             remove_old(self.folder, self.keep - 1, val_losses)  # what would go after it goes before it
 
     def _write(self, step: int, state: dict[str, Any], val_losses: Mapping[int, float]) -> None:
+        model, optimizers = self.executor.model, self.executor.optimizers
         save_checkpoint(
-            self.folder,
-            step,
-            self.executor.model,
-            self.executor.optimizers,
-            state,
-            self.config_yaml,
-            self.tokenizer,
-            self.ranks,
+            self.folder, step, model, optimizers, state, self.config_yaml, self.tokenizer, self.ranks
         )
         self.remove_old(val_losses)
 
     def remove_old(self, val_losses: Mapping[int, float]) -> None:
-        """Now that an evaluation has told which checkpoint is the best, let the others go."""
+        """Remove the checkpoints that are neither among the newest nor the best, after an evaluation."""
         if self.ranks.is_main:
             remove_old(self.folder, self.keep, val_losses)
 
@@ -144,7 +141,7 @@ class Saver:
     def keep_initial_state(self) -> None:
         """Keep a copy of the weights in main memory, to go back to as long as there is no checkpoint."""
         if self.saved_step is None:
-            self._start = copy_of(self.executor.model)
+            self._start = snapshot(self.executor.model)
 
     def go_back(self, before: int) -> dict[str, Any]:
         """Model and optimizers as they were at the last regular checkpoint of a step less than `before`.
@@ -160,22 +157,21 @@ class Saver:
             return self.restore(checkpoint)
         if self._start is None:
             raise CheckpointError(f"{self.folder} has no good checkpoint left that the run could go back to")
-        put_back(self.executor.model, self._start)
+        restore_snapshot(self.executor.model, self._start)
         for optimizer in self.executor.optimizers:
             optimizer.state.clear()
         self.executor.forget_graphs()
         return {"step": 0, "divergence": NOTHING_YET}
 
     def quarantine(self, step: int) -> None:
-        """Let no one go on from the checkpoint of a step: what it holds is ruined."""
+        """Rename the checkpoint of a step, so that nobody resumes from it: its weights are ruined."""
         if self.ranks.is_main and (path := checkpoint_path(self.folder, step)).exists():
             quarantine(path, "diverged")
 
     def _room(self, val_losses: Mapping[int, float]) -> int:
         doomed = to_be_removed(self.folder, self.keep - 1, val_losses)
-        return free_bytes(self.folder) + sum(
-            file.stat().st_size for path in doomed for file in path.iterdir()
-        )
+        freed = sum(file.stat().st_size for path in doomed for file in path.iterdir())
+        return free_bytes(self.folder) + freed
 
     def _message(self, beginning: str) -> str:
         free = free_bytes(self.folder)
@@ -184,3 +180,20 @@ class Saver:
             f"{self.folder}: {beginning} {self.needed / 1e6:,.0f} MB and {free / 1e6:,.0f} MB are free; {remedy} and "
             "run the same command: it goes on from the last checkpoint, if there is one"
         )
+
+
+def checkpoint_bytes(model: TransformerLM, moments: int, in_parts: bool = False) -> int:
+    """About what writing a checkpoint takes: the weights, and `moments` numbers for each that is trained.
+
+    Where ranks write `in_parts`, the parts of a file lie beside the whole until this is complete.
+    """
+    weights, trained = model.num_parameters(), num_trainable(model)
+    beside = max(weights, moments * trained) if in_parts else 0
+    return FLOAT * (weights + moments * trained + beside) + BESIDE_TENSORS
+
+
+def free_bytes(folder: Path) -> int:
+    """What may still be written below a folder, or below where it will be made."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -1,8 +1,9 @@
 """How much memory a training step takes, by part, and the largest micro-batch that fits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -43,7 +44,7 @@ class StepMemory:
         return ", ".join(f"{part} {getattr(self, part) / 1e9:.2f} GB" for part in parts)
 
 
-def num_trained(model: nn.Module) -> int:
+def num_trainable(model: nn.Module) -> int:
     """How many numbers of a model are not frozen."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
@@ -66,7 +67,7 @@ def estimate_memory(
     """
     config = model.config
     tokens = micro_batch_size * config.context_length
-    trained = FLOAT * num_trained(model)
+    trained = FLOAT * num_trainable(model)
     weights = FLOAT * model.num_parameters()
     layer = FLOAT * sum(p.numel() for p in model.layers[0].parameters())
     gathered = 0
@@ -124,7 +125,7 @@ def exceeds_memory(model: TransformerLM, moments: float, device: Device) -> bool
 
     A system promises more memory than it has, and kills a process that takes it at its word, with no time for a word.
     """
-    numbers = model.num_parameters() + (1 + moments) * num_trained(model)
+    numbers = model.num_parameters() + (1 + moments) * num_trainable(model)
     return not device.refuses_memory and FLOAT * numbers > device.total_memory()
 
 
@@ -162,3 +163,37 @@ def out_of_memory(
         f"out of memory on {device.torch_device}, which has {device.total_memory() / 1e9:.1f} GB; a step needs about "
         f"{parts.total / 1e9:.2f} GB: {parts.describe()}; {remedy}"
     )
+
+
+def largest_that_fits(
+    sizes: Sequence[int], try_it: Callable[[int], None], agree: Callable[[bool], bool]
+) -> int:
+    """The first of the sizes, ordered from the greatest, that `try_it` takes without running out of memory.
+
+    `agree` tells whether it went well on all ranks, and all go on to the next size otherwise. The last size is taken
+    untried: there is none after it.
+    """
+    for size in sizes[:-1]:
+        if agree(fits_in_memory(partial(try_it, size))):
+            return size
+        torch.compiler.reset()  # compiled again for the next size, not for any size
+    return sizes[-1]
+
+
+def fits_in_memory(action: Callable[[], None]) -> bool:
+    """Do it; False when memory ran out, with all given back that it took."""
+    try:
+        action()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    else:
+        return True
+    if torch.cuda.is_available():  # after the handler, as the error holds what its frames held
+        torch.cuda.empty_cache()
+    return False
+
+
+def next_smaller(size: int, sequences: int) -> int | None:
+    """The greatest divisor of `sequences` that is at most half of `size`; None when there is none."""
+    return next((half for half in range(size // 2, 0, -1) if sequences % half == 0), None)

@@ -81,7 +81,7 @@ def _weights_of_layer(config: ModelConfig) -> int:
 
 def _weigh(config: ModelConfig, depth: int, sequences: int, precision: str) -> int:
     """Bytes that a forward pass saves, besides the model's own tensors."""
-    model = accelerate(model_without_numbers(replace(config, num_layers=depth), "cpu"))
+    model = accelerate(uninitialized_model(replace(config, num_layers=depth), "cpu"))
     tables = (x for part in model.modules() for x in vars(part).values() if isinstance(x, Tensor))
     own = {x.untyped_storage()._cdata for x in (*model.parameters(), *model.buffers(), *tables)}
     kept: dict[int, Tensor] = {}
@@ -98,7 +98,7 @@ def _weigh(config: ModelConfig, depth: int, sequences: int, precision: str) -> i
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def model_without_numbers(config: ModelConfig, device: str = "meta") -> TransformerLM:
+def uninitialized_model(config: ModelConfig, device: str = "meta") -> TransformerLM:
     """A model of which only the shape is needed: its weights are not drawn; on "meta" they take no memory."""
     with _WeightsOn(device), patch.object(nn.init, "trunc_normal_", lambda tensor, **_: tensor):
         model = TransformerLM(config)

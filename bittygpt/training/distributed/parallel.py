@@ -6,7 +6,7 @@ when a model is sharded, as that takes a second.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,6 @@ from torch.nn.parallel import DistributedDataParallel
 from bittygpt.core import TransformerLM
 from bittygpt.training.devices.device import Device
 from bittygpt.training.distributed.ranks import Ranks
-
-if TYPE_CHECKING:
-    from torch.distributed.fsdp import FSDPModule
-    from torch.distributed.tensor import DTensor
 
 
 def shard_model(model: TransformerLM, ranks: Ranks, device: Device, compile_it: bool) -> None:
@@ -52,7 +48,7 @@ def wrap_in_ddp(model: nn.Module, ranks: Ranks) -> nn.Module:
 def no_sync(model: nn.Module, local: bool) -> Iterator[None]:
     """No exchange of gradients after the backward passes within, for all micro-batches but the last."""
     if is_sharded(model):
-        cast("FSDPModule", model).set_requires_gradient_sync(not local)
+        cast(Any, model).set_requires_gradient_sync(not local)
         yield
     elif local and isinstance(model, DistributedDataParallel):
         with model.no_sync():
@@ -62,48 +58,48 @@ def no_sync(model: nn.Module, local: bool) -> Iterator[None]:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether each rank holds a part of it alone."""
+    """Whether FSDP2 shards it: each rank holds a part of every parameter."""
     return hasattr(model, "set_requires_gradient_sync")
 
 
 def reshard(model: nn.Module) -> None:
-    """After a pass without gradients: what was gathered for it would go into the next one, and get no gradient."""
+    """Free the gathered parameters after a pass without gradients: the next pass would use them, and they get none."""
     if is_sharded(model):
-        cast("FSDPModule", model).reshard()
+        cast(Any, model).reshard()
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """A tensor of which the ranks hold parts, put together; all ranks must ask for it."""
-    return cast("DTensor", tensor).full_tensor() if _is_dtensor(tensor) else tensor
+    """The whole of a sharded tensor; all ranks must call this together."""
+    return cast(Any, tensor).full_tensor() if _is_dtensor(tensor) else tensor
 
 
 def local_shard(tensor: Tensor) -> Tensor:
-    """What this rank holds of a tensor: all, where it is not shared out."""
-    return cast("DTensor", tensor).to_local() if _is_dtensor(tensor) else tensor
+    """This rank's shard of a tensor; all of it where it is not sharded."""
+    return cast(Any, tensor).to_local() if _is_dtensor(tensor) else tensor
 
 
 def _is_dtensor(tensor: Tensor) -> bool:
     return hasattr(tensor, "full_tensor")
 
 
-def like(parameter: Tensor, value: Tensor) -> Tensor:
-    """A whole tensor, laid out and placed as a parameter is: on its device, and this rank's part where it is shared."""
+def distribute_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A whole tensor, moved to a parameter's device, and sharded as it is."""
     value = value.to(parameter.device)
     if not _is_dtensor(parameter):
         return value
     from torch.distributed.tensor import distribute_tensor
 
-    layout = cast("DTensor", parameter)
+    layout = cast(Any, parameter)
     return distribute_tensor(value, layout.device_mesh, layout.placements, src_data_rank=None)
 
 
-def copy_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy in main memory of what this rank holds of every parameter."""
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """A copy in main memory of this rank's shard of every parameter."""
     return {name: local_shard(p.detach()).cpu().clone() for name, p in model.named_parameters()}
 
 
 @torch.no_grad()
-def put_back(model: nn.Module, copy: dict[str, Tensor]) -> None:
-    """Undo what happened to the parameters since `copy_of`."""
+def restore_snapshot(model: nn.Module, copy: dict[str, Tensor]) -> None:
+    """Set the parameters back to a `snapshot`."""
     for name, parameter in model.named_parameters():
         local_shard(parameter).copy_(copy[name])

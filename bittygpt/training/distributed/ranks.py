@@ -1,4 +1,4 @@
-"""Several processes, one model: what `torchrun` says of this process, and the few words they exchange."""
+"""The ranks that train one model: what `torchrun` sets for this process, and small collectives."""
 
 import os
 import time
@@ -51,7 +51,7 @@ class Ranks:
         return bool(self.sum(torch.tensor(float(mine), device=device)).item() == self.world_size)
 
     def smallest(self, mine: int) -> int:
-        """The least of what the ranks have."""
+        """The minimum over all ranks."""
         if self.world_size == 1:
             return mine
         all_of_them = [mine] * self.world_size
@@ -59,9 +59,9 @@ class Ranks:
         return min(all_of_them)
 
     def broadcast(self, value: T) -> T:
-        """What rank 0 says; the others' own value counts for nothing.
+        """The value of rank 0, on every rank.
 
-        What the disk says is asked by rank 0 alone: another machine may see a shared file system a minute later.
+        Rank 0 alone looks at the disk: another machine may see a shared file system a minute later.
         """
         if self.world_size == 1:
             return value
@@ -70,7 +70,7 @@ class Ranks:
         return said[0]
 
     def wait(self) -> None:
-        """Go on when all ranks have come here."""
+        """A barrier."""
         if self.world_size > 1:
             dist.barrier()
 
@@ -95,7 +95,7 @@ def process_group(ranks: Ranks, device: torch.device) -> Iterator[dist.Store | N
         yield None
         return
     store, _, _ = next(dist.rendezvous("env://", timeout=TIMEOUT))
-    store = dist.PrefixStore(_meet(store, ranks), store)
+    store = dist.PrefixStore(_agree_on_prefix(store, ranks), store)
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         store=dist.PrefixStore("group", store),
@@ -112,20 +112,20 @@ def process_group(ranks: Ranks, device: torch.device) -> Iterator[dist.Store | N
     dist.destroy_process_group()  # not after other errors: it would wait for ranks that are gone
 
 
-def _meet(store: dist.Store, ranks: Ranks) -> str:
-    """A name for this meeting of processes, which all of them learn.
+def _agree_on_prefix(store: dist.Store, ranks: Ranks) -> str:
+    """A prefix for the keys of this process group, the same on all ranks and never used before.
 
-    After a restart `torchrun` gives out the store of the processes before, with their addresses still in it. So each
-    process asks with a number that nobody has used before; rank 0 answers, also those who are gone, until all have
-    thanked for this answer.
+    After a restart `torchrun` may hand out the store of the processes before, with their addresses still in it. So
+    each rank asks under a random id, and rank 0 answers every id that it finds, also those of processes that are gone,
+    until all ranks have acknowledged its own.
     """
     mine = uuid.uuid4().hex
     others = range(1, ranks.world_size)
     if not ranks.is_main:
         store.set(f"ask/{ranks.rank}", mine)
-        meeting = store.get(f"answer/{mine}").decode()
-        store.set(f"thanks/{meeting}/{ranks.rank}", "")
-        return meeting
+        prefix = store.get(f"answer/{mine}").decode()
+        store.set(f"thanks/{prefix}/{ranks.rank}", "")
+        return prefix
     answered: set[str] = set()
     deadline = time.monotonic() + TIMEOUT.total_seconds()
     while not all(store.check([f"thanks/{mine}/{rank}"]) for rank in others):

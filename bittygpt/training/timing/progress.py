@@ -1,22 +1,19 @@
-"""The way of a run from its first step to its last: how far it is, and the learning rate there."""
+"""The progress of a run of a known number of steps, and the learning rate at each."""
 
-from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
+from typing import Any
 
+from bittygpt.config import RunConfig
 from bittygpt.training.events import Report
 from bittygpt.training.optimizers import learning_rate
 from bittygpt.training.step import Broadcast
 from bittygpt.training.timing.step_timer import StepTimer
-from bittygpt.training.timing.time_budget import BudgetProgress
-
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
 
 
 class StepProgress:
-    """A run of a known number of steps. The same questions as to a `BudgetProgress`."""
+    """A run of a known number of steps; the same interface as `BudgetProgress`."""
 
-    def __init__(self, config: "RunConfig", timer: StepTimer) -> None:
+    def __init__(self, config: RunConfig, timer: StepTimer) -> None:
         assert config.train.max_steps is not None
         self.optim, self.total_steps, self.timer = config.optim, config.train.max_steps, timer
 
@@ -24,7 +21,7 @@ class StepProgress:
         """No deadline."""
         return None
 
-    def is_late(self) -> bool:
+    def is_past_deadline(self) -> bool:
         """Never."""
         return False
 
@@ -38,7 +35,7 @@ class StepProgress:
         return True
 
     def begin_step(self, step: int) -> Broadcast:
-        """What to say of the step."""
+        """What rank 0 broadcasts with the step."""
         self.timer.begin_step()
         return Broadcast(step / self.total_steps)
 
@@ -54,19 +51,7 @@ class StepProgress:
         """Nothing to do."""
 
 
-RunProgress = StepProgress | BudgetProgress
-
-
-def progress_of(
-    config: "RunConfig", timer: StepTimer, clock: Callable[[], float], is_main: bool
-) -> RunProgress:
-    """By the clock where the config has a time budget, else by the number of steps."""
-    if config.train.time_budget is None:
-        return StepProgress(config, timer)
-    return BudgetProgress(config, timer, clock, is_main)
-
-
-def has_ended(config: "RunConfig", state: dict[str, Any]) -> bool:
+def has_ended(config: RunConfig, state: dict[str, Any]) -> bool:
     """Whether a checkpoint's state is that after the last step."""
     is_last_step = config.train.max_steps is not None and state["step"] >= config.train.max_steps
     return is_last_step or state.get("time_budget", {}).get("progress", 0.0) >= 1

@@ -1,12 +1,13 @@
-"""How long steps take, and what comes between them: measured, and what the next ones will take by that."""
+"""Measures steps and the pauses between them (evaluations, saves), and predicts the next ones from that."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
 
-FEWEST, MOST = 20, 1000  # steps of late whose mean is the speed
+FEWEST, MOST = 20, 1000  # recent steps whose mean is the speed
 SETTLED = 3  # steps after which it means something; the first ones do not count, they find everything cold
 REMEMBERED = 3  # pauses of a kind whose mean is expected of the next
 MOST_SCALING = 4.0  # of them, for steps that have become slower
@@ -35,7 +36,7 @@ class StepTimer:
         self.clock, self.cold = clock, cold
         self.pauses: dict[str, Pause] = {}
         self.known_before: float | None = None  # seconds of a step, of the process that stopped
-        self.within = 0.0  # seconds that count as of late
+        self.recent_seconds = 0.0  # how far back steps count as recent
         self._steps: deque[float] = deque(maxlen=MOST)
         self._number = 0
         self._began: float | None = None
@@ -57,31 +58,28 @@ class StepTimer:
         return self._number > SETTLED or self.known_before is not None
 
     def step_seconds(self) -> float | None:
-        """Mean seconds of a step of late; None before there was one.
+        """Mean seconds of the recent steps; None before the first. A mean, as slow moments will come again."""
+        recent = self._recent()
+        return sum(recent) / len(recent) if recent else None
 
-        A mean, as moments at which the machine stands still will come again.
-        """
-        late = self._late()
-        return sum(late) / len(late) if late else None
-
-    def _late(self) -> list[float]:
-        """Of the steps of the last `within` seconds, of 20 at least, or one would be all."""
+    def _recent(self) -> list[float]:
+        """Seconds of each step of the last `recent_seconds`, and of the last 20 steps at least."""
         if self._number <= SETTLED and self.known_before is not None:
             return [self.known_before]
-        late: list[float] = []
+        recent: list[float] = []
         total = 0.0
         for seconds in reversed(self._steps):
-            if len(late) >= FEWEST and total >= self.within:
+            if len(recent) >= FEWEST and total >= self.recent_seconds:
                 break
-            late.append(seconds)
+            recent.append(seconds)
             total += seconds
-        return late
+        return recent
 
     def _usual_step(self) -> float | None:
-        return median(self._late() or [0.0]) or None
+        return median(self._recent() or [0.0]) or None
 
     def expect(self, kind: str, every: int, *, at_end: bool, seconds: float) -> None:
-        """Have pauses of a kind reckoned with: one every so many steps, and that they will take so long."""
+        """Expect a pause of a kind every so many steps, which takes so many seconds until one has been measured."""
         self.pauses[kind] = Pause(every, at_end, seconds)
 
     @contextmanager
@@ -116,14 +114,14 @@ class StepTimer:
         """What follows the last step."""
         return sum(self.pause_seconds(kind) for kind, pause in self.pauses.items() if pause.at_end)
 
-    def quiet_seconds(self) -> float:
-        """How long before the end no pause is made any more: the one at the end comes soon enough."""
+    def no_pause_seconds(self) -> float:
+        """Within so many seconds of the end no pause is made: the one at the end comes soon enough."""
         return 2 * sum(self.pause_seconds(kind) for kind in self.pauses)
 
     def steps_within(self, seconds: float, first_step: int, step_seconds: float) -> int:
         """The most steps, from `first_step` on, that fit into `seconds`, with the pauses between them."""
         between = [(pause.every, self.pause_seconds(kind)) for kind, pause in self.pauses.items()]
-        busy = max(0.0, seconds - self.quiet_seconds())
+        busy = max(0.0, seconds - self.no_pause_seconds())
         steps = steps_within(busy, first_step, step_seconds, between)
         rest = seconds - duration(steps, first_step, step_seconds, between)
         return steps + int(rest / max(step_seconds, SHORTEST))
@@ -144,9 +142,6 @@ def steps_within(
     seconds: float, first_step: int, step_seconds: float, pauses: Sequence[tuple[int, float]]
 ) -> int:
     """The most steps, from `first_step` on, whose `duration` is no more than `seconds`."""
-    fits, too_many = 0, int(seconds / max(step_seconds, SHORTEST)) + 1
-    while too_many - fits > 1:
-        middle = (fits + too_many) // 2
-        is_short = duration(middle, first_step, step_seconds, pauses) <= seconds
-        fits, too_many = (middle, too_many) if is_short else (fits, middle)
-    return fits
+    counts = range(int(seconds / max(step_seconds, SHORTEST)) + 1)
+    fit = bisect_right(counts, seconds, key=lambda count: duration(count, first_step, step_seconds, pauses))
+    return max(0, fit - 1)

@@ -10,8 +10,9 @@ Rank 0's clock decides for all: its progress travels with the loss of the step.
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bittygpt.config import RunConfig, TrainSection
 from bittygpt.training.checkpoints.saving import Saver
 from bittygpt.training.events import OutOfTimeReport, Report, SampleDueReport
 from bittygpt.training.executor import Executor
@@ -20,16 +21,12 @@ from bittygpt.training.step import NO_BROADCAST, Broadcast
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.validation import Validation
 
-if TYPE_CHECKING:
-    from bittygpt.config import RunConfig
-    from bittygpt.config.sections import TrainSection
-
-CLOSING_SECONDS = 0.3  # from the last pause to the end of the process: the last words
-WANDB_SECONDS = 2.0  # for Weights & Biases, after them, to send the rest and end its own process
+SHUTDOWN_SECONDS = 0.3  # from the last pause to the end of the process
+WANDB_SECONDS = 2.0  # for Weights & Biases to send the rest and end its own process, besides
 DRAWING_SECONDS = 0.5  # of loss.png and report.html, for as long as it was not measured
 NEVER = 10**12  # steps
 TOLERANCE = 0.01  # of the budget, after which an evaluation is broken off
-HORIZON = 0.1  # the speed is that of late: of a tenth of the time that is left
+HORIZON = 0.1  # the speed is measured over the last steps, as far back as this share of the time that is left
 MOST_OF_BUDGET = 1 / 3  # that an evaluation may take
 SAVED_A_SECOND = 200e6  # bytes, for as long as no checkpoint was measured
 MANY_STEPS = 2000  # for as long as nothing is known of the speed
@@ -42,12 +39,12 @@ class BudgetProgress:
     """
 
     def __init__(
-        self, config: "RunConfig", timer: StepTimer, clock: Callable[[], float], is_main: bool
+        self, config: RunConfig, timer: StepTimer, clock: Callable[[], float], is_main: bool
     ) -> None:
         assert config.train.time_budget is not None
         self.seconds, self.max_steps = config.train.time_budget, config.train.max_steps
         self.optim, self.timer, self.clock, self.is_main = config.optim, timer, clock, is_main
-        self.closing = closing_seconds(config.train)
+        self.shutdown = shutdown_seconds(config.train)
         self.progress, self.warm_at = 0.0, 0.0
         self.total_steps = self.max_steps
         self._used_before = 0.0
@@ -62,7 +59,7 @@ class BudgetProgress:
         """Until the deadline; None where the number of steps ends the run before it."""
         return max(0.0, self.seconds - self.used()) if self._clock_decides else None
 
-    def is_late(self) -> bool:
+    def is_past_deadline(self) -> bool:
         """Whether the time is up, and a little more: an evaluation is to be broken off."""
         return self.is_main and self.used() > self.seconds * (1 + TOLERANCE)
 
@@ -109,7 +106,7 @@ class BudgetProgress:
         return has_time or step == 0
 
     def begin_step(self, step: int) -> Broadcast:
-        """What to say of step `step`, about to be taken: its progress, 1 if it is to be the last one."""
+        """What rank 0 broadcasts with `step`: the progress after it, 1 if it is the last one."""
         self.timer.begin_step()
         if not self.is_main:
             return NO_BROADCAST
@@ -123,11 +120,11 @@ class BudgetProgress:
         self.total_steps = self.max_steps if each is None and count > 1 else step - 1 + count
         if count > 1 and not self.timer.is_settled:
             count = int(min(max(count, MANY_STEPS), most))
-        may_pause = left - (each or 0) >= self.timer.quiet_seconds()
+        may_pause = left - (each or 0) >= self.timer.no_pause_seconds()
         return Broadcast(self.progress + (1 - self.progress) / count, may_pause)
 
     def take_step(self, step: int, progress: float) -> float:
-        """The step is taken: the progress that rank 0 has told is made. Gives the learning rate."""
+        """Take over the progress that rank 0 has broadcast; gives the learning rate of the step."""
         self.progress = progress
         lr, is_warm = learning_rate_of_progress(step, progress, self.warm_at, self.optim)
         if not is_warm:
@@ -159,13 +156,13 @@ class BudgetProgress:
 
     def _seconds_for_steps(self) -> float:
         left = self.seconds - self.used()
-        self.timer.within = HORIZON * left
-        return left - self.timer.end_seconds() - self.closing
+        self.timer.recent_seconds = HORIZON * left
+        return left - self.timer.end_seconds() - self.shutdown
 
 
-def closing_seconds(train: "TrainSection") -> float:
+def shutdown_seconds(train: TrainSection) -> float:
     """From the last pause to the end of the process."""
-    return CLOSING_SECONDS + (0.0 if train.wandb is None else WANDB_SECONDS)
+    return SHUTDOWN_SECONDS + (0.0 if train.wandb is None else WANDB_SECONDS)
 
 
 def planned_steps(
@@ -173,7 +170,7 @@ def planned_steps(
     start_seconds: float,
     step_seconds: float,
     pauses: Mapping[str, Pause],
-    closing: float = CLOSING_SECONDS,
+    shutdown: float = SHUTDOWN_SECONDS,
 ) -> int:
     """How many steps a run with a budget of `seconds` takes whose start and whose every step takes so long.
 
@@ -181,5 +178,5 @@ def planned_steps(
     """
     timer = StepTimer(lambda: start_seconds)
     timer.pauses = dict(pauses)
-    left = seconds - start_seconds - timer.end_seconds() - DRAWING_SECONDS - closing
+    left = seconds - start_seconds - timer.end_seconds() - DRAWING_SECONDS - shutdown
     return max(1, timer.steps_within(left, 1, step_seconds) if left > 0 else 1)

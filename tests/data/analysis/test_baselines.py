@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bittygpt.data.analysis import baselines
-from bittygpt.data.analysis.baselines import BaselineJob, ngram_losses
+from bittygpt.data.analysis.baselines import baselines_of, ngram_losses
+from bittygpt.data.shards import TokenSplit
 
 END = 0
 
@@ -53,49 +54,58 @@ def test_probabilities_of_all_tokens_add_up_to_one():
     assert total == pytest.approx(1)
 
 
-def test_a_text_with_an_order_climbs_the_ladder():
+def test_a_text_with_an_order_is_better_predicted_from_longer_contexts():
     train = np.tile(np.array([1, 2, 3, 1, 3, 2]), 100)
     losses = ngram_losses(train, train[:300], 10, END)
     assert losses["uniform"] > losses["unigram"] > losses["bigram"] > losses["trigram"]
 
 
 @pytest.fixture
-def job(tmp_path):
+def measured(tmp_path):
     vocabulary = [b"", *(bytes([i]) for i in range(97, 107))]
     tokens = np.random.default_rng(1).integers(1, 11, 5000)
     for name, part in (("train", tokens), ("val", np.append(tokens[:999], END))):
         np.save(tmp_path / f"{name}.npy", part.astype(np.uint16))
-    shards = {
-        name: [{"file": f"{name}.npy", "tokens": size}] for name, size in (("train", 5000), ("val", 1000))
-    }
-    return BaselineJob(tmp_path, shards, vocabulary, END)
+
+    def measure():
+        train, val = (
+            TokenSplit(tmp_path, [{"file": f"{name}.npy", "tokens": size}])
+            for name, size in (("train", 5000), ("val", 1000))
+        )
+        done = []
+        found = baselines_of(train, val, vocabulary, END, done.append)
+        assert done[-1] == len(found)
+        return found
+
+    return measure
 
 
-def test_losses_are_per_token_and_bits_per_byte_of_their_text(job):
-    baselines = {baseline.name: baseline for baseline in job("n-grams")}
-    assert list(baselines) == ["uniform", "unigram", "bigram", "trigram"]
-    assert baselines["uniform"].loss == pytest.approx(math.log(11))
-    assert baselines["uniform"].bits_per_byte == pytest.approx(math.log2(11) * 1000 / 999)
-    (xz,) = job("xz")
-    text = bytes(np.load(job.folder / "val.npy")[:999].astype(np.uint8) + 96)
+def test_losses_are_per_token_and_bits_per_byte_of_their_text(measured, tmp_path):
+    models = {model.name: model for model in measured()}
+    assert list(models) == ["uniform", "unigram", "bigram", "trigram", "xz"]
+    assert models["uniform"].loss == pytest.approx(math.log(11))
+    assert models["uniform"].bits_per_byte == pytest.approx(math.log2(11) * 1000 / 999)
+    xz = models["xz"]
+    text = bytes(np.load(tmp_path / "val.npy")[:999].astype(np.uint8) + 96)
     assert xz.bits_per_byte == pytest.approx(8 * len(lzma.compress(text)) / 999)
     assert xz.loss == pytest.approx(xz.bits_per_byte * math.log(2) * 999 / 1000)
 
 
-def test_of_much_text_a_sample_from_all_over_it_is_counted(job, monkeypatch):
+def test_of_much_text_a_sample_from_all_over_it_is_counted(measured, tmp_path, monkeypatch):
     monkeypatch.setattr(baselines, "MOST_TRAINING_TOKENS", 800)
     monkeypatch.setattr(baselines, "MOST_VALIDATION_TOKENS", 100)
     seen = []
     monkeypatch.setattr(
         baselines, "ngram_losses", lambda train, targets, *_: seen.extend([train, targets]) or {}
     )
-    job("n-grams")
-    whole = np.load(job.folder / "train.npy")
+    measured()
+    whole = np.load(tmp_path / "train.npy")
     np.testing.assert_array_equal(seen[0], np.concatenate([whole[i * 625 : i * 625 + 100] for i in range(8)]))
     assert len(seen[1]) == 100
 
 
-def test_a_split_of_special_tokens_has_no_bits_per_byte(job):
-    np.save(job.folder / "val.npy", np.zeros(1000, np.uint16))
-    assert [baseline.bits_per_byte for baseline in job("n-grams")] == [None] * 4
-    assert job("xz") == []
+def test_a_split_of_special_tokens_has_no_bits_per_byte(measured, tmp_path):
+    np.save(tmp_path / "val.npy", np.zeros(1000, np.uint16))
+    assert [(model.name, model.bits_per_byte) for model in measured()] == [
+        (name, None) for name in ("uniform", "unigram", "bigram", "trigram")
+    ]

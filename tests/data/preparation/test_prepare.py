@@ -12,10 +12,10 @@ from bittygpt.config import load_config
 from bittygpt.data.preparation import prepare, vocabulary_of_corpus
 from bittygpt.data.preparation.prepare import prepare_tokens
 from bittygpt.data.preparation.report import describe_report
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.errors import DataError
 from bittygpt.file_lock import file_lock
 from bittygpt.tokenizer.bpe_training import train_bpe
+from tests.words import count_words
 
 END = "<|endoftext|>"
 TEXT = END.join(f"story {i}: the cat sat on the mat and the mat was flat" for i in range(200))

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bittygpt.data.preparation import word_counts
-from bittygpt.data.preparation.word_counts import CountingJob, WordCounter, count_words
+from bittygpt.data.preparation.word_counts import CountingJob, WordCounter
 from bittygpt.text.documents import ReadOptions
 from bittygpt.text.pieces import Block, Position
 from bittygpt.tokenizer.pretokenization import GPT_2_PATTERN
+from tests.words import count_words
 
 END = "<|endoftext|>"
 TEXTS = st.text("aab'st  \n\t\u00a0\u3000\x1c1½é中.,<|endoftext|>", max_size=60)

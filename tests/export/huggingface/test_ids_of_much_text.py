@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from bittygpt.core import ModelConfig, TransformerLM
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.export.gguf.file import write_gguf
 from bittygpt.export.gguf.llama_cpp import ask_llama_cpp
 from bittygpt.export.huggingface.tokenizer import encode_with_special_tokens, tokenizer_files
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.tokenizer import Tokenizer
+from tests.words import count_words
 
 SPECIAL = ["<|endoftext|>", "<|pad|>"]
 SHAKESPEARE = Path(__file__).resolve().parents[3] / "shared/data/tinyshakespeare.txt"

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bittygpt.data.preparation.word_counts import count_words
 from bittygpt.export.comparison import HARD_TEXTS
 from bittygpt.export.huggingface.tokenizer import derive_merges, encode_with_special_tokens, tokenizer_files
 from bittygpt.files import write_json
 from bittygpt.tokenizer.bpe_training import train_bpe
 from bittygpt.tokenizer.byte_level import UnderivableError
 from bittygpt.tokenizer.tokenizer import Tokenizer
+from tests.words import count_words
 
 transformers = pytest.importorskip("transformers")
 SPECIAL = ["<|endoftext|>", "<|pad|>", "<|pad|>ded"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bittygpt.files import remove_leftovers
 from bittygpt.training.checkpoints.run_folder import RunFolder
 
 
@@ -40,7 +41,7 @@ def test_starts_and_stops_are_not_forgotten_and_the_highest_step_is_told(run):
 
 def test_what_a_killed_process_left_half_written_goes(run):
     (run.path / ".status.json.12-34.tmp").write_text("{")
-    run.clean_up()
+    remove_leftovers(run.path)
     assert sorted(p.name for p in run.path.iterdir()) == ["metrics.jsonl", "status.json"]
 
 

@@ -10,7 +10,7 @@ from bittygpt.errors import DiskFullError
 from bittygpt.files import is_disk_full
 from bittygpt.training.checkpoints import saving
 from bittygpt.training.checkpoints.checkpoint_folder import find_fault, list_checkpoints, newest_good
-from bittygpt.training.checkpoints.disk_space import checkpoint_bytes, free_bytes
+from bittygpt.training.checkpoints.saving import checkpoint_bytes, free_bytes
 from bittygpt.training.events import LowSpaceReport, SavedReport, StepReport
 
 

@@ -7,7 +7,7 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.engine.accelerate import accelerate
-from bittygpt.training.devices.saved_tensors import model_without_numbers, saved_bytes
+from bittygpt.training.devices.saved_tensors import saved_bytes, uninitialized_model
 
 SHAPES = {
     "plain": {},
@@ -50,7 +50,7 @@ def test_it_is_what_a_deeper_model_saves_of_more_tokens(changes, precision):
 
 def test_a_model_without_numbers_has_the_shape_and_takes_no_memory():
     config = shape(qk_norm=True)
-    paper, real = model_without_numbers(config), TransformerLM(config)
+    paper, real = uninitialized_model(config), TransformerLM(config)
     assert all(p.is_meta for p in paper.parameters())
     assert [(n, p.shape) for n, p in paper.named_parameters()] == [
         (n, p.shape) for n, p in real.named_parameters()
@@ -59,7 +59,7 @@ def test_a_model_without_numbers_has_the_shape_and_takes_no_memory():
     torch.manual_seed(0)
     first = TransformerLM(config).lm_head.weight.clone()
     torch.manual_seed(0)
-    model_without_numbers(config)
+    uninitialized_model(config)
     assert first.equal(
         TransformerLM(config).lm_head.weight
     )  # no random number was drawn, and all is as it was

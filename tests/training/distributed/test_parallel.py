@@ -11,13 +11,13 @@ from bittygpt.data.batches import Batch
 from bittygpt.training.devices.device import Device
 from bittygpt.training.distributed import parallel
 from bittygpt.training.distributed.parallel import (
-    copy_of,
+    distribute_like,
     full_tensor,
     is_sharded,
-    like,
     local_shard,
-    put_back,
+    restore_snapshot,
     shard_model,
+    snapshot,
     wrap_in_ddp,
 )
 from bittygpt.training.distributed.ranks import Ranks
@@ -75,7 +75,7 @@ def test_a_rank_holds_its_part_alone(group):
     for p, q in zip(plain.parameters(), model.parameters(), strict=True):
         part = local_shard(q.detach())
         assert part.numel() == -(-len(p) // 2) * p[0].numel()
-        assert torch.equal(local_shard(like(q, p.detach())), p.detach()[: len(part)])
+        assert torch.equal(local_shard(distribute_like(q, p.detach())), p.detach()[: len(part)])
 
 
 def test_a_lone_process_has_the_whole():
@@ -85,10 +85,10 @@ def test_a_lone_process_has_the_whole():
     weight = model.lm_head.weight
     assert full_tensor(weight) is weight
     assert local_shard(weight) is weight
-    copy = copy_of(model)
+    copy = snapshot(model)
     with torch.no_grad():
         weight.add_(1)
-    put_back(model, copy)
+    restore_snapshot(model, copy)
     assert torch.equal(weight, copy["lm_head.weight"])
 
 

@@ -8,13 +8,13 @@ import torch.distributed as dist
 
 from bittygpt.errors import RankLostError
 from bittygpt.training.distributed import ranks as distributed
-from bittygpt.training.distributed.ranks import Ranks, _meet, ranks_from_environment
+from bittygpt.training.distributed.ranks import Ranks, _agree_on_prefix, ranks_from_environment
 
 
 def meet(store, size):
     names = {}
     threads = [
-        threading.Thread(target=lambda r=rank: names.update({r: _meet(store, Ranks(r, size))}))
+        threading.Thread(target=lambda r=rank: names.update({r: _agree_on_prefix(store, Ranks(r, size))}))
         for rank in reversed(range(size))
     ]
     for thread in threads:
@@ -41,11 +41,11 @@ def test_all_learn_the_same_name_and_another_one_each_time(store, size):
 def test_an_answer_to_a_process_that_is_gone_does_no_harm(store):
     store.set("ask/1", "one that was killed before it was answered")
     late = []
-    main = threading.Thread(target=lambda: late.append(_meet(store, Ranks(0, 2))))
+    main = threading.Thread(target=lambda: late.append(_agree_on_prefix(store, Ranks(0, 2))))
     main.start()
     main.join(timeout=0.3)
     assert main.is_alive(), "the dead cannot give thanks"
-    name = _meet(store, Ranks(1, 2))
+    name = _agree_on_prefix(store, Ranks(1, 2))
     main.join(timeout=10)
     assert late == [name]
 
@@ -53,7 +53,7 @@ def test_an_answer_to_a_process_that_is_gone_does_no_harm(store):
 def test_who_does_not_come_is_not_waited_for_for_ever(store, monkeypatch):
     monkeypatch.setattr(distributed, "TIMEOUT", timedelta(seconds=0.1))
     with pytest.raises(RankLostError, match="not all of the 3 ranks"):
-        _meet(store, Ranks(0, 3))
+        _agree_on_prefix(store, Ranks(0, 3))
 
 
 def test_the_environment_tells_the_rank(monkeypatch):

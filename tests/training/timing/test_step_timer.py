@@ -40,7 +40,7 @@ def test_the_first_step_does_not_count_once_there_are_others():
 def test_the_speed_is_that_of_late_but_not_of_a_moment():
     timer, _ = paced(*[1.0] * 100, *[2.0] * 30)
     assert timer.step_seconds() == 2
-    timer.within = 2 * 30 + 30
+    timer.recent_seconds = 2 * 30 + 30
     assert timer.step_seconds() == pytest.approx((30 * 2 + 30) / 60)
     one_stall, _ = paced(*[1.0] * 100, 41.0)
     assert one_stall.step_seconds() == pytest.approx((FEWEST - 1 + 41) / FEWEST)

@@ -11,15 +11,15 @@ from bittygpt.training.optimizers import learning_rate
 from bittygpt.training.timing.progress import has_ended
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.timing.time_budget import (
-    CLOSING_SECONDS,
     DRAWING_SECONDS,
+    SHUTDOWN_SECONDS,
     TOLERANCE,
     WANDB_SECONDS,
     BudgetProgress,
     planned_steps,
 )
 
-ENDING = DRAWING_SECONDS + CLOSING_SECONDS
+ENDING = DRAWING_SECONDS + SHUTDOWN_SECONDS
 
 
 def config_of(budget, **train):
@@ -253,7 +253,7 @@ def test_more_time_than_before_goes_on_from_the_same_learning_rate():
 def test_other_ranks_say_nothing():
     progress = BudgetProgress(config_of(300), StepTimer(lambda: 1e9), lambda: 1e9, is_main=False)
     assert progress.begin_step(1) == (0.0, True)
-    assert not progress.is_late()
+    assert not progress.is_past_deadline()
 
 
 @pytest.mark.parametrize("every", [40, 10**6])

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from bittygpt.training.events import SampleDueReport
-from bittygpt.training.timing.sample_times import due_samples
+from bittygpt.training.loop import due_samples
 
 
 @pytest.mark.parametrize(
