@@ -28,8 +28,9 @@ from bittygpt.training.checkpoints.run_lock import run_lock
 from bittygpt.training.devices.device import choose_device
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.loop import Trainer
-from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
+from bittygpt.training.timing.learning_rate import learning_rate
 
 BLOCK = 50
 

@@ -242,7 +242,7 @@ MUTATIONS = [
     changed("schedule-equals-closed-form", "schedule:cosine_decay", "0.5 * (max_lr", "(max_lr"),
     M(
         "schedule-equals-closed-form",
-        "training.optimizers:learning_rate",
+        "training.timing.learning_rate:learning_rate",
         "(step, optim.lr, optim.m",
         "(step - 1, optim.lr, optim.m",
     ),

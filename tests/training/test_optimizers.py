@@ -6,8 +6,9 @@ import torch
 from bittygpt.config.sections import OptimSection
 from bittygpt.core import AdamW, Muon
 from bittygpt.engine.optimizers import muon as muon_module
-from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
+from bittygpt.training.timing.learning_rate import learning_rate
 
 
 def scale(group):

@@ -15,8 +15,9 @@ from bittygpt.config import OptimSection
 from bittygpt.core import SGD, Adam, AdamW, Muon, Optimizer, clip_grad_norm
 from bittygpt.core.muon import NEWTON_SCHULZ, orthogonalize
 from bittygpt.engine.optimizers import fused, grad_clip
-from bittygpt.training.optimizers import build_optimizers, learning_rate
+from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
+from bittygpt.training.timing.learning_rate import learning_rate
 
 STEPS = 5
 LR, DECAY = 0.05, 0.2
@@ -152,7 +153,7 @@ def closed_form(optim: OptimSection, total: int, steps: np.ndarray) -> np.ndarra
     return np.where(steps <= optim.warmup_steps, rise, cosine)
 
 
-@check("the learning rate follows its schedule", look_in="training/optimizers.py")
+@check("the learning rate follows its schedule", look_in="training/timing/learning_rate.py")
 def schedule_equals_closed_form(subject: Subject) -> Finding:
     """The first step is lr / warmup_steps, the last of the warm-up lr, the very last min_lr: an off-by-one shows.
 

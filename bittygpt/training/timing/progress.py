@@ -5,8 +5,8 @@ from typing import Any
 
 from bittygpt.config import RunConfig
 from bittygpt.training.events import Report
-from bittygpt.training.optimizers import learning_rate
 from bittygpt.training.step import Broadcast
+from bittygpt.training.timing.learning_rate import learning_rate
 from bittygpt.training.timing.step_timer import StepTimer
 
 

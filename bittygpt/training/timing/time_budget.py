@@ -16,8 +16,8 @@ from bittygpt.config import RunConfig, TrainSection
 from bittygpt.training.checkpoints.saving import Saver
 from bittygpt.training.events import OutOfTimeReport, Report, SampleDueReport
 from bittygpt.training.executor import Executor
-from bittygpt.training.optimizers import learning_rate_of_progress
 from bittygpt.training.step import NO_BROADCAST, Broadcast
+from bittygpt.training.timing.learning_rate import learning_rate_of_progress
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.validation import Validation
 

@@ -7,7 +7,7 @@ import pytest
 
 from bittygpt.config import RunConfig
 from bittygpt.training.events import OutOfTimeReport
-from bittygpt.training.optimizers import learning_rate
+from bittygpt.training.timing.learning_rate import learning_rate
 from bittygpt.training.timing.progress import has_ended
 from bittygpt.training.timing.step_timer import Pause, StepTimer
 from bittygpt.training.timing.time_budget import (
