@@ -8,7 +8,7 @@ import pytest
 from tests.copies import Copy, run_in_copies
 
 NORM, GATE, SWIGLU = {"RMSNormFunction"}, {"SiLUGate"}, {"NormAndSwiGLU"}
-QKV, LOSS = {"QueriesKeysValues", "AddAttention"}, {"LinearCrossEntropy"}
+QKV, LOSS = {"NormAndAttention"}, {"LinearCrossEntropy"}
 SCORES = {"OrByTheFormula"}  # where they are apart from a half of the block
 OPTIMIZER = {"fused optimizer"}
 ALL = NORM | SWIGLU | QKV | LOSS | OPTIMIZER

@@ -177,7 +177,7 @@ MUTATIONS = [
     ),
     M(
         "fast-paths-equal-formulas",
-        "engine.layers.block_halves:QueriesKeysValues.gradients",
+        "engine.layers.block_halves:NormAndAttention.gradients",
         "addmm_(dv, wv)",
         "addmm_(dv, wk)",
         elsewhere=True,

@@ -18,7 +18,7 @@ def used(monkeypatch):
     for function in (
         rmsnorm.RMSNormFunction,
         feed_forward.SiLUGate,
-        block.QueriesKeysValues,
+        block.NormAndAttention,
         block.NormAndSwiGLU,
         loss.LinearCrossEntropy,
     ):

@@ -16,8 +16,8 @@ from bittygpt.core.rmsnorm import RMSNorm
 from bittygpt.core.transformer import TransformerBlock
 from bittygpt.engine.dispatch import is_intact, is_plain, runs_eagerly, weight_of
 from bittygpt.engine.formulas import Proof
-from bittygpt.engine.layers.attention import ATTEND, LAYER, causal_attention, heads_agree
-from bittygpt.engine.layers.block_halves import AddAttention, NormAndSwiGLU, QueriesKeysValues
+from bittygpt.engine.layers.attention import ATTEND, LAYER, heads_agree
+from bittygpt.engine.layers.block_halves import NormAndAttention, NormAndSwiGLU
 from bittygpt.engine.layers.feed_forward import SWIGLU
 from bittygpt.engine.layers.products import LINEAR
 from bittygpt.engine.layers.rmsnorm import RMS_NORM, is_number
@@ -40,21 +40,12 @@ class FusedTransformerBlock(TransformerBlock):
         first, second = attention_operands(self, x_BTD), feed_forward_operands(self, x_BTD)
         if first is None and second is None:  # with one of them, the sums are those that were proved
             return super().forward(x_BTD)
-        if first is None:
-            x_BTD = x_BTD + self.attn(self.ln1(x_BTD))
-        else:
-            *operands, output_weight = first
-            x_BTD, q_BHTd, k_BGTd, v_BGTd = QueriesKeysValues.apply(x_BTD, *operands)
-            attended_BHTd = causal_attention(q_BHTd, k_BGTd, v_BGTd)
-            x_BTD = AddAttention.apply(x_BTD, q_BHTd, k_BGTd, v_BGTd, attended_BHTd, output_weight)
-        if second is None:
-            return x_BTD + self.ffn(self.ln2(x_BTD))
-        result: Tensor = NormAndSwiGLU.apply(x_BTD, *second)
-        return result
+        x_BTD = x_BTD + self.attn(self.ln1(x_BTD)) if first is None else NormAndAttention.apply(x_BTD, *first)
+        return x_BTD + self.ffn(self.ln2(x_BTD)) if second is None else NormAndSwiGLU.apply(x_BTD, *second)
 
 
 def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:
-    """What `QueriesKeysValues` takes beside x, and the output projection's weight.
+    """What `NormAndAttention` takes beside x.
 
     None unless norm, projections, RoPE, attention and the sum are those that were proved, with plain float32 weights.
     """
@@ -83,7 +74,7 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
     ):
         return None  # the formula may spread out what is smaller
     cos_sin = None if rope is None else rope.cos_sin[: x_BTD.shape[1]]
-    return gain, wq, wk, wv, *(head_gains or (None, None)), cos_sin, sizes["head_dim"], norm.eps, output
+    return gain, wq, wk, wv, output, *(head_gains or (None, None)), cos_sin, sizes["head_dim"], norm.eps
 
 
 def feed_forward_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...] | None:

@@ -25,12 +25,13 @@ from bittygpt.engine.layers.products import in_precision, weight_gradient
 from bittygpt.engine.layers.rmsnorm import norm_gradients, normalized
 from bittygpt.engine.layers.rotary import rotate_heads
 
+# PyTorch's fused attention and its backward pass (Dao et al. 2022), which `F.scaled_dot_product_attention` takes, too
+FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+FLASH_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
-class QueriesKeysValues(FusedFunction):
-    """x -> x, q (B, H, T, d), k and v (B, G, T, d): norm, three products, norms of q and k, RoPE.
 
-    x is handed through, so that the gradient of the residual sum comes here and is added where it costs nothing.
-    """
+class NormAndAttention(FusedFunction):
+    """x + output projection of attention(norm(x)): with norms of q and k, and RoPE."""
 
     @staticmethod
     def formula(
@@ -39,30 +40,31 @@ class QueriesKeysValues(FusedFunction):
         wq: Tensor,
         wk: Tensor,
         wv: Tensor,
+        wo: Tensor,
         q_gain_d: Tensor | None,
         k_gain_d: Tensor | None,
         cos_sin: Tensor | None,
         head_dim: int,
         eps: float,
-    ) -> tuple[Tensor, ...]:
+    ) -> Tensor:
         h_BTD = rms_norm(x_BTD, gain_D, eps)
         heads = []
         for weight, gain_d, is_rotated in ((wq, q_gain_d, True), (wk, k_gain_d, True), (wv, None, False)):
             head = (h_BTD @ weight.T).unflatten(-1, (-1, head_dim))
             head = (head if gain_d is None else rms_norm(head, gain_d, eps)).transpose(1, 2)
             heads.append(apply_rotary(head, cos_sin) if is_rotated and cos_sin is not None else head)
-        return x_BTD, *heads
+        return x_BTD + attention_formula(*heads).transpose(1, 2).flatten(2) @ wo.T
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        x_BTD, gain_D, wq, wk, wv, q_gain_d, k_gain_d, cos_sin, head_dim, eps = inputs
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        x_BTD, gain_D, *weights, q_gain_d, k_gain_d, cos_sin, head_dim, eps = inputs
         dtype = product_dtype(x_BTD)
-        weights = in_precision(dtype, wq, wk, wv)
+        wq, wk, wv, wo = in_precision(dtype, *weights)
         x_ND = x_BTD.flatten(0, 1)
         h_ND, inverse_rms = normalized(x_ND, gain_D, eps, dtype)
         heads: list[Tensor] = []
         head_norms: list[Tensor | None] = []
-        for weight, gain_d in zip(weights, (q_gain_d, k_gain_d, None), strict=True):
+        for weight, gain_d in ((wq, q_gain_d), (wk, k_gain_d), (wv, None)):
             head = (h_ND @ weight.T).float().view(*x_BTD.shape[:2], -1, head_dim)
             if gain_d is not None:
                 head_norms.append(head)
@@ -72,18 +74,28 @@ class QueriesKeysValues(FusedFunction):
         if cos_sin is not None:
             for head in heads[:2]:
                 rotate_heads(head, cos_sin, out=head)
-        FusedFunction.save(ctx, inputs, inverse_rms, h_ND, *weights, *head_norms)
-        return x_BTD, *(head.transpose(1, 2) for head in heads)
+        q, k, v = (head.transpose(1, 2) for head in heads)
+        attended, logsumexp = FLASH(q, *shared(q, k, v), is_causal=True)
+        y_ND = attended.transpose(1, 2).flatten(2).flatten(0, 1).to(dtype)
+        rest = wq, wk, wv, wo, q, k, v, attended, logsumexp, y_ND
+        FusedFunction.save(ctx, inputs, inverse_rms, h_ND, *rest, *head_norms)
+        return added(x_BTD, y_ND, wo)
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, (inverse_rms, h_ND, wq, wk, wv, *head_norms) = FusedFunction.saved(ctx)
-        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, _, _ = inputs
-        x_ND = x_BTD.flatten(0, 1)
-        dx_BTD, *dheads = grads
+        inputs, (inverse_rms, h_ND, *rest) = FusedFunction.saved(ctx)
+        wq, wk, wv, wo, q, k, v, attended, logsumexp, y_ND, *head_norms = rest
+        x_BTD, gain_D, *_, q_gain_d, k_gain_d, cos_sin, head_dim, _ = inputs
+        x_ND, batch_and_length = x_BTD.flatten(0, 1), x_BTD.shape[:2]
+        dresult_ND = grads[0].reshape(x_ND.shape)
+        dproduct_ND = dresult_ND.to(h_ND.dtype)
+        dy = (dproduct_ND @ wo).float().view(*batch_and_length, -1, head_dim).transpose(1, 2)
+        dheads = FLASH_BACKWARD(dy, q, *shared(q, k, v), attended, logsumexp, 0.0, True)
         head_gains: list[Tensor | None] = []
         dprojected: list[Tensor] = []
-        for dhead_BHTd, gain_d in zip(dheads, (q_gain_d, k_gain_d, None), strict=True):
+        for dhead_BHTd, head, gain_d in zip(dheads, (q, k, v), (q_gain_d, k_gain_d, None), strict=True):
+            if dhead_BHTd.shape != head.shape:
+                dhead_BHTd = dhead_BHTd.unflatten(1, (head.shape[1], -1)).sum(2)
             dhead = dhead_BHTd.transpose(1, 2).contiguous()  # (B, T, H, d), as it mostly lies already
             if cos_sin is not None and len(dprojected) < 2:  # not the values
                 dhead = rotate_heads(dhead, cos_sin, back=True)
@@ -95,42 +107,30 @@ class QueriesKeysValues(FusedFunction):
             dprojected.append(dhead.view(h_ND.shape[0], -1).to(h_ND.dtype))
         dq, dk, dv = dprojected
         dh_ND = (dq @ wq).addmm_(dk, wk).addmm_(dv, wv)
-        dx_ND, dgain_D = norm_gradients(dh_ND, x_ND, inverse_rms, gain_D, beside=dx_BTD.reshape(x_ND.shape))
-        wanted = ctx.needs_input_grad[2:5]
-        dweights = (weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True))
-        return dx_ND.view(dx_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
+        dx_ND, dgain_D = norm_gradients(dh_ND, x_ND, inverse_rms, gain_D, beside=dresult_ND)
+        *wanted, output_wanted = ctx.needs_input_grad[2:6]
+        dweights = [weight_gradient(*each, h_ND) for each in zip(wanted, dprojected, strict=True)]
+        dweights.append(weight_gradient(output_wanted, dproduct_ND, y_ND))
+        return dx_ND.view(x_BTD.shape), dgain_D, *dweights, *head_gains[:2], None, None, None
 
 
-class AddAttention(FusedFunction):
-    """x + output projection of what attention has made of q, k and v: its own kernel's work, `attended` (B, H, T, d).
+def shared(q_BHTd: Tensor, *keys_or_values_BGTd: Tensor) -> list[Tensor]:
+    """Keys and values with a head for each of the queries' (the kernel knows no groups)."""
+    heads = q_BHTd.shape[1]
+    return [
+        x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], dim=1)
+        for x in keys_or_values_BGTd
+    ]
 
-    The gradient takes that kernel's way back to q, k and v; to be differentiated again, it goes through the formula.
-    """
 
-    @staticmethod
-    def formula(x_BTD: Tensor, q: Tensor, k: Tensor, v: Tensor, _: None, weight: Tensor) -> Tensor:
-        return x_BTD + attention_formula(q, k, v).transpose(1, 2).flatten(2) @ weight.T
-
-    @staticmethod
-    def forward(
-        ctx: Any, x_BTD: Tensor, q: Tensor, k: Tensor, v: Tensor, attended_BHTd: Tensor, weight: Tensor
-    ) -> Tensor:
-        inputs, dtype = (x_BTD, q, k, v, None, weight), product_dtype(x_BTD)
-        (weight,) = in_precision(dtype, weight)
-        y_ND = attended_BHTd.transpose(1, 2).flatten(2).flatten(0, 1).to(dtype)
-        FusedFunction.save(ctx, inputs, y_ND, weight)
-        if dtype != x_BTD.dtype:
-            return x_BTD + (y_ND @ weight.T).view_as(x_BTD)
-        return torch.addmm(x_BTD.flatten(0, 1), y_ND, weight.T).view_as(x_BTD)
-
-    @staticmethod
-    def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (_, q_BHTd, *_), (y_ND, weight) = FusedFunction.saved(ctx)
-        batch, heads, length, head_dim = q_BHTd.shape
-        dproduct_ND = grads[0].reshape(batch * length, -1).to(y_ND.dtype)
-        dy = (dproduct_ND @ weight).float().view(batch, length, heads, head_dim).transpose(1, 2)
-        dweight = weight_gradient(ctx.needs_input_grad[5], dproduct_ND, y_ND)
-        return grads[0], None, None, None, dy, dweight
+def added(x_BTD: Tensor, y_ND: Tensor, weight: Tensor) -> Tensor:
+    """x + y Wᵀ (B, T, D), in one product where all are of one precision."""
+    if y_ND.dtype != x_BTD.dtype:
+        return x_BTD + (y_ND @ weight.T).view_as(x_BTD)
+    # a tensor of its own: FSDP2 warns of a view as a layer's result. Dense, or `flatten` would give a copy of it
+    result = torch.empty_like(x_BTD, memory_format=torch.contiguous_format)
+    torch.addmm(x_BTD.flatten(0, 1), y_ND, weight.T, out=result.flatten(0, 1))
+    return result
 
 
 class NormAndSwiGLU(FusedFunction):
@@ -152,12 +152,7 @@ class NormAndSwiGLU(FusedFunction):
         gate_NF, up_NF = h_ND @ w1.T, h_ND @ w3.T
         y_NF = silu_gate(gate_NF, up_NF)
         FusedFunction.save(ctx, inputs, inverse_rms, h_ND, w1, w3, w2, gate_NF, up_NF, y_NF)
-        if dtype != x_BTD.dtype:
-            return x_BTD + (y_NF @ w2.T).view_as(x_BTD)
-        # a tensor of its own: FSDP2 warns of a view as a layer's result. Dense, or `flatten` would give a copy of it
-        result = torch.empty_like(x_BTD, memory_format=torch.contiguous_format)
-        torch.addmm(x_ND, y_NF, w2.T, out=result.flatten(0, 1))
-        return result
+        return added(x_BTD, y_NF, w2)
 
     @staticmethod
     def gradients(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -20,7 +20,7 @@ PARTS += [FIRST + name for name in ("attn", "ffn", "ln1", "ln2", "attn.rope", "a
 PARTS += [FIRST + name for name in ("attn.q_proj", "attn.k_proj", "attn.v_proj", "attn.output_proj")]
 PARTS += [FIRST + name for name in ("ffn.w1", "ffn.w2", "ffn.w3")]
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # ids have no gradient
-ALL_FAST = {"QueriesKeysValues": 2, "NormAndSwiGLU": 2, "causal_attention": 2, "RMSNormFunction": 1}
+ALL_FAST = {"NormAndAttention": 2, "NormAndSwiGLU": 2, "RMSNormFunction": 1}
 ALL_FAST |= {"LinearCrossEntropy": 1}
 
 
@@ -104,8 +104,8 @@ def test_the_siblings_of_what_is_hooked_stay_fast(used):
     used.clear()
     model.layers[1].attn.q_proj.register_forward_hook(lambda *_: None)
     of_model(model, *a_batch())
-    assert used["QueriesKeysValues"] == used["NormAndSwiGLU"] == 1
-    assert used["causal_attention"] == 2  # the scores are as ever
+    assert used["NormAndAttention"] == used["NormAndSwiGLU"] == 1
+    assert used["causal_attention"] == 1  # the layer's own fast path, for its scores
     assert (
         used["RMSNormFunction"] == 1 + 1 + 3
     )  # the last; ln2 of the first layer; ln1, q_norm, k_norm of the second

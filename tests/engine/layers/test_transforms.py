@@ -286,7 +286,7 @@ def test_copies_and_checkpoints_of_an_accelerated_model(used):
     for each in copies:
         used.clear()
         assert_same(of_model(each, *a_batch()), expected)
-        assert used["QueriesKeysValues"] == 2
+        assert used["NormAndAttention"] == 2
     assert_same(of_model(back, *a_batch()), expected)
     assert fast.state_dict().keys() == source.state_dict().keys()
     assert isinstance(fast, TransformerLM)
