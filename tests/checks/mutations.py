@@ -146,10 +146,16 @@ MUTATIONS = [
     M("no-look-ahead", f"core.{ATTENTION}:causal_mask", "- num_queries", "- num_queries + 1"),
     M(
         "no-look-ahead",
+        "engine.layers.block_halves:NormAndAttention.forward",
+        "is_causal=True",
+        "is_causal=False",
+        elsewhere=True,
+    ),
+    M(
+        "attention-layer",
         f"engine.layers.{ATTENTION}:causal_attention",
         "is_causal=from_the_start",
         "is_causal=False",
-        elsewhere=True,
     ),
     M("no-gradient-from-the-past", f"core.{ATTENTION}:causal_mask", ".tril(num_keys - num_queries)", ""),
     changed("model-equals-torch", f"{MODEL}.hidden_states", "self.ln_final(x_BTD)", "x_BTD"),
