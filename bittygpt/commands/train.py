@@ -23,7 +23,7 @@ from bittygpt.tracking.loggers import Loggers, check_loggers, open_loggers
 from bittygpt.tracking.run_log import RunLog
 from bittygpt.training.checkpoints.checkpoint_folder import newest_good
 from bittygpt.training.checkpoints.run_folder import RunFolder
-from bittygpt.training.checkpoints.run_lock import lock_run
+from bittygpt.training.checkpoints.run_lock import open_run
 from bittygpt.training.devices.device import choose_device
 from bittygpt.training.distributed.error_propagation import propagate_errors
 from bittygpt.training.distributed.ranks import Ranks, process_group, ranks_from_environment
@@ -52,7 +52,7 @@ def train(config_path: Path, overrides: Sequence[str], *, fresh: bool, as_json: 
     with (
         process_group(ranks, device.torch_device) as store,
         propagate_errors(store, ranks, _say_of(run)),
-        lock_run(run, fresh, log) if ranks.is_main else nullcontext(),
+        open_run(run, fresh, log) if ranks.is_main else nullcontext(),
     ):
         device = replace(device, memory=ranks.smallest(device.total_memory()))  # so that all decide alike
         tokens = prepare(config, ranks)

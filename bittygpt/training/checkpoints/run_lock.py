@@ -1,4 +1,4 @@
-"""One process per run: who holds a run's folder, and how a second one is told."""
+"""The lock of a run's folder: one process trains a run, and a second one is told which."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def lock_run(run: RunFolder, fresh: bool, say: Callable[[str], None]) -> Iterator[None]:
+def open_run(run: RunFolder, fresh: bool, say: Callable[[str], None]) -> Iterator[None]:
     """Make a run's folder and hold it; if it is to be a fresh one, the old one is kept beside it.
 
     Raises:

@@ -10,7 +10,7 @@ from bittygpt import file_lock
 from bittygpt.errors import RunInUseError
 from bittygpt.training.checkpoints import run_lock as module
 from bittygpt.training.checkpoints.run_folder import RunFolder
-from bittygpt.training.checkpoints.run_lock import lock_run, run_lock
+from bittygpt.training.checkpoints.run_lock import open_run, run_lock
 
 HOLD = """
 import sys, time
@@ -54,9 +54,9 @@ def test_a_killed_process_holds_nothing(holder, tmp_path, monkeypatch):
 
 def test_a_fresh_run_leaves_the_old_one_beside_it_unlocked(tmp_path):
     run, said = RunFolder(tmp_path / "run"), []
-    with lock_run(run, True, said.append):
+    with open_run(run, True, said.append):
         run.write_status(state="running")
-    with lock_run(run, True, said.append):
+    with open_run(run, True, said.append):
         assert run.read_status() == {}
         assert (run.path / ".lock").exists()
     assert len(said) == 1
@@ -65,7 +65,7 @@ def test_a_fresh_run_leaves_the_old_one_beside_it_unlocked(tmp_path):
 
 @pytest.mark.usefixtures("holder")
 def test_a_run_that_is_held_is_not_moved(tmp_path):
-    with pytest.raises(RunInUseError), lock_run(RunFolder(tmp_path), True, print):
+    with pytest.raises(RunInUseError), open_run(RunFolder(tmp_path), True, print):
         pass
     assert tmp_path.exists()
     assert not tmp_path.with_name(f"{tmp_path.name}.1").exists()
