@@ -8,7 +8,7 @@ import pytest
 
 import bittygpt as package
 from bittygpt.training.checkpoints.run_folder import RunFolder
-from bittygpt.training.checkpoints.run_lock import lock_run
+from bittygpt.training.checkpoints.run_lock import open_run
 
 
 def files_below(folder):
@@ -35,7 +35,7 @@ def edited(bittygpt, tmp_path):
 def test_all_is_right_on_the_runs_own_tokens_and_nothing_is_left_or_held(bittygpt):
     bittygpt("tokenize", "tiny.yaml")
     before = files_below(bittygpt.folder)
-    with lock_run(RunFolder(bittygpt.folder / "runs/tiny"), False, print):
+    with open_run(RunFolder(bittygpt.folder / "runs/tiny"), False, print):
         held = files_below(bittygpt.folder)
         done = bittygpt("train", "tiny.yaml", "--check", "--json")
         assert files_below(bittygpt.folder) == held
