@@ -94,13 +94,13 @@ def test_whatever_repeats_and_however_it_is_read(split_of, monkeypatch, kind, bl
     monkeypatch.setattr(novelty, "BLOCK", block)
     random = np.random.default_rng(0)
     tokens = {
-        "few letters": random.integers(0, 2, 700),
-        "one letter": np.full(700, 7),
-        "a loop": np.resize(np.arange(13), 700),
-        "many letters": random.integers(0, 60_000, 700),
+        "few letters": random.integers(0, 2, 300),
+        "one letter": np.full(300, 7),
+        "a loop": np.resize(np.arange(13), 300),
+        "many letters": random.integers(0, 60_000, 300),
     }[kind]
-    split = split_of(tokens, 300)
-    for first, length in ((0, 8), (295, 30), (692, 8), (3, 690)):
+    split = split_of(tokens, 120)
+    for first, length in ((0, 8), (115, 30), (292, 8), (3, 290)):
         check(tokens[first : first + length], tokens, split)
     check(random.integers(0, 2, 40), tokens, split)
 
