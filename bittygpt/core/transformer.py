@@ -71,8 +71,7 @@ class TransformerLM(nn.Module):
     ) -> Tensor:
         """ids (B, T) int64 -> logits (B, T, V): row t scores the token after position t, and has seen 0..t alone.
 
-        With targets: the loss in nats, float32, as `cross_entropy` makes it of the logits. Raises ValueError where T
-        is greater than the context length, or where `cross_entropy` would for the targets.
+        With targets: the loss in nats, float32, as `cross_entropy` makes it. Raises ValueError for too large a T.
         """
         if ids_BT.shape[1] > self.config.context_length:
             raise ValueError(f"{ids_BT.shape[1]} tokens in a context of {self.config.context_length}")
