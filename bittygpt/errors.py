@@ -1,6 +1,7 @@
 """Every way in which bittygpt can refuse or stop: one base class, one class per cause, one exit code each.
 
-A message says what is wrong, where, and what to do about it. `cli.py` prints it and nothing else.
+A message says what is wrong, where, and what to do about it. `__main__.py` prints it, and ends with
+the class's exit code (75 after Ctrl-C: `InterruptedRunError`).
 """
 
 

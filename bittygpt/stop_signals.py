@@ -1,4 +1,7 @@
-"""How Ctrl-C, SIGTERM and a closed terminal end a program: at once, or in the training loop after the step in hand."""
+"""How Ctrl-C, SIGTERM and a closed terminal end a program: at once, or in the training loop after the step in hand.
+
+The exit code is that of `errors.InterruptedRunError`; `__main__.py` ends with it.
+"""
 
 import os
 import signal

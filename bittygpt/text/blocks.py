@@ -41,8 +41,10 @@ def read_source(source: Source, begin: Position, options: ReadOptions, spool: Pa
         with open_text(source.path, source.name, begin.offset) as text:
             if source.kind == "jsonl":
                 yield from _lines(source, text, begin)
-            else:
+            elif source.kind == "txt":
                 yield from _txt(source, text, begin, options.separator.encode(), spool)
+            else:
+                raise ValueError(f"no reader for the format {source.kind}")
 
 
 def _builtin(source: Source, begin: Position) -> Iterator[Block]:

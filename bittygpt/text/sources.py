@@ -17,6 +17,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how far (bytes or merges), and of how much (0: not known)."""
 
 BUILTIN = "builtin:stories"
+# the formats; blocks.py reads each in blocks, documents.py takes the documents out of a block
 KINDS: tuple[Literal["txt", "jsonl", "parquet"], ...] = ("txt", "jsonl", "parquet")
 SUFFIXES = tuple(f".{kind}{packed}" for packed in ("", *COMPRESSED) for kind in KINDS)
 BYTES_PER_STORY = 820  # about

@@ -1,4 +1,4 @@
-"""Checkpoints: complete or absent, checked by hash, nothing pickled.
+"""Writes and reads a checkpoint: complete or absent, with a hash of every file, nothing pickled.
 
 A checkpoint is a folder `step-00001000` with everything that `sample`, `export` and a resumed run need. It is written
 under another name and moved into place as a whole; `manifest.json` holds the hash of every file.

@@ -1,4 +1,4 @@
-"""The folder of a run's checkpoints: which are good, which is the best, which one `--ckpt` means, which may go."""
+"""A run's checkpoints: which are damaged (by their hashes), the newest good one, the best one, which may be removed."""
 
 import json
 import os

@@ -14,7 +14,9 @@ def learning_rate(step: int, optim: OptimSection, total_steps: int) -> float:
     schedule = (step, optim.lr, optim.min_lr, optim.warmup_steps, total_steps)
     if optim.schedule == "wsd":
         return wsd_schedule(*schedule, decay_fraction=optim.decay_fraction)
-    return cosine_schedule(*schedule)
+    if optim.schedule == "cosine":
+        return cosine_schedule(*schedule)
+    raise ValueError(f"optim.schedule {optim.schedule} has no formula here")
 
 
 def learning_rate_of_progress(
@@ -34,6 +36,9 @@ def learning_rate_of_progress(
     down = optim.lr
     if optim.schedule == "wsd":
         down = wsd_decay(progress, optim.lr, optim.min_lr, optim.decay_fraction)
-    elif optim.schedule == "cosine" and warmth == 1:
-        down = cosine_decay((progress - warm_at) / max(1e-9, 1 - warm_at), optim.lr, optim.min_lr)
+    elif optim.schedule == "cosine":
+        if warmth == 1:
+            down = cosine_decay((progress - warm_at) / max(1e-9, 1 - warm_at), optim.lr, optim.min_lr)
+    elif optim.schedule != "constant":
+        raise ValueError(f"optim.schedule {optim.schedule} has no formula here")
     return min(optim.lr * warmth, down), warmth == 1
