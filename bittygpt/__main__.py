@@ -1,4 +1,4 @@
-"""`bittygpt`, `python -m bittygpt`, `torchrun … -m bittygpt`: exit codes (75 after Ctrl-C), and how errors are printed."""
+"""`bittygpt`, `python -m bittygpt`, `torchrun … -m bittygpt`: exit codes (75 after Ctrl-C) and how errors are shown."""
 
 import atexit
 import gc
