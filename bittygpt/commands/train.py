@@ -181,8 +181,8 @@ def _conclude(run: RunFolder, as_json: bool) -> None:
         bits = "" if evals[-1]["val_bpb"] is None else f" ({evals[-1]['val_bpb']:.3f} bits per byte)"
         line += f"; val loss {evals[-1]['val_loss']:.4f}{bits}"
         line += f", best {best['val_loss']:.4f} at step {best['step']:,}"
-        ladders = [event["ladder"] for event in events if event.get("ladder")]  # one for each start
-        baselines = [BaselineLoss(**baseline) for baseline in ladders[-1]] if ladders else []
+        starts = [event["ladder"] for event in events if event.get("ladder")]  # one for each start
+        baselines = [BaselineLoss(**baseline) for baseline in starts[-1]] if starts else []
         if place := compare_with(baselines, evals[-1]["val_loss"]):
             line += f"; {place}"
     result_of_run(line)

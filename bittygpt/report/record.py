@@ -99,7 +99,7 @@ def read_run(folder: Path) -> RunRecord:
     except ConfigError:
         config = None
     history = by_kind.get("trouble", [])
-    ladders = [event["ladder"] for event in history if event.get("ladder")]
+    starts = [event["ladder"] for event in history if event.get("ladder")]
     return RunRecord(
         name=config.run.name if config else folder.resolve().name,
         folder=folder,
@@ -108,9 +108,7 @@ def read_run(folder: Path) -> RunRecord:
         evals=_one_per_step(by_kind.get("eval", []), "val_loss"),
         samples=[event for event in by_kind.get("sample", []) if isinstance(event.get("text"), str)],
         history=history,
-        baselines=[
-            BaselineLoss(str(each["name"]), each["loss"]) for each in (ladders[-1] if ladders else [])
-        ],
+        baselines=[BaselineLoss(str(each["name"]), each["loss"]) for each in (starts[-1] if starts else [])],
         config=config,
         yaml=yaml,
     )

@@ -113,10 +113,10 @@ def _load(command: list[str]) -> ctypes.CDLL:
 def _machine(compiler: str) -> list[str]:
     """What the library depends on besides its source: compiler and processor, as several may share a home."""
     file = Path(compiler).resolve()
-    told = ("model name", "flags", "CPU part", "Features")  # the latter two on ARM
+    fields = ("model name", "flags", "CPU part", "Features")  # the latter two on ARM
     with open("/proc/cpuinfo") as cpuinfo:
-        # of the first core alone: with hundreds of them, to be told of all takes time at every start
-        processor = [line for line in takewhile(str.strip, cpuinfo) if line.startswith(told)]
+        # of the first core alone: with hundreds of them, reading all takes time at every start
+        processor = [line for line in takewhile(str.strip, cpuinfo) if line.startswith(fields)]
     return [str(file), str(file.stat().st_mtime_ns), platform.machine(), *processor]
 
 

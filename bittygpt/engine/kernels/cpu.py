@@ -74,11 +74,11 @@ def run(name: str, precision: torch.dtype, *arguments: Operand | Any) -> Any:
     """
     if _are_off or not runs_eagerly() or (kernels := library(precision)) is None:
         raise DoesNotFit
-    told = [
+    values = [
         (None if x[0] is None else address(*x)) if type(x) is tuple else x  # an operand, or a number
         for x in arguments
     ]
-    return getattr(kernels, name)(*told)
+    return getattr(kernels, name)(*values)
 
 
 def addresses(tensors: Sequence[Tensor], like: Sequence[Tensor]) -> object:
