@@ -13,10 +13,10 @@ from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.prepared import PreparedTokens, read_manifest
 from bittygpt.engine.accelerate import notes_on_changes
+from bittygpt.engine.uninitialized import uninitialized_model
 from bittygpt.errors import DataError
 from bittygpt.tokenizer.tokenizer import END_OF_TEXT, Tokenizer
 from bittygpt.training.devices.device import Device, choose_device
-from bittygpt.training.devices.saved_tensors import uninitialized_model
 
 # Bounds of the small model; numbers of the config below them stay as they are.
 WIDTH, LAYERS, D_FF, VOCABULARY, CONTEXT = 128, 2, 512, 512, 32

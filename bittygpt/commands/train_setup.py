@@ -14,6 +14,7 @@ from bittygpt.data.prepared import PreparedTokens
 from bittygpt.engine.accelerate import notes_on_changes
 from bittygpt.engine.formulas import by_file, unlike
 from bittygpt.engine.kernels import cpu
+from bittygpt.engine.uninitialized import uninitialized_model
 from bittygpt.errors import ConfigError
 from bittygpt.files import remove_leftovers, write_text
 from bittygpt.terminal.console import duration, log
@@ -23,7 +24,6 @@ from bittygpt.training.checkpoints.checkpoint_folder import clean_up, list_check
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.memory import exceeds_memory, memory_explained, out_of_memory
-from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.fine_tuning import freeze_all_but, start_from
 from bittygpt.training.loop import Trainer

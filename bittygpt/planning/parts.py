@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bittygpt.config import OptimSection
 from bittygpt.core import TransformerLM
+from bittygpt.engine.uninitialized import uninitialized_model
 from bittygpt.training.checkpoints.checkpoint import optimizer_tensors
 from bittygpt.training.devices.memory import FLOAT
-from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.optimizers import build_optimizers
 from bittygpt.training.step import update_weights
 

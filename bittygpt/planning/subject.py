@@ -9,10 +9,10 @@ from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.data.batches import Batch, TrainingBatches
 from bittygpt.data.preparation.expected_tokens import ExpectedTokens, first_shard
+from bittygpt.engine.uninitialized import uninitialized_model
 from bittygpt.planning.measure import Measured, measure
 from bittygpt.training.checkpoints.run_folder import RunFolder
 from bittygpt.training.devices.device import Device
-from bittygpt.training.devices.saved_tensors import uninitialized_model
 from bittygpt.training.distributed.ranks import Ranks
 from bittygpt.training.executor import Executor
 from bittygpt.training.fine_tuning import freeze_all_but, start_from

@@ -5,6 +5,7 @@ import torch
 
 from bittygpt.config import RunConfig
 from bittygpt.core import ModelConfig
+from bittygpt.engine.uninitialized import uninitialized_model
 from bittygpt.errors import ConfigError
 from bittygpt.planning.estimate import (
     Hardware,
@@ -17,7 +18,6 @@ from bittygpt.planning.estimate import (
 from bittygpt.training.devices.device import Device
 from bittygpt.training.devices.device_table import DEVICES, data_sheet_of
 from bittygpt.training.devices.memory import estimate_memory
-from bittygpt.training.devices.saved_tensors import uninitialized_model
 
 MODEL = uninitialized_model(ModelConfig(1000, 64, 32, 6, 4, d_ff=64))
 LAYER = 4 * (4 * 32 * 32 + 3 * 32 * 64 + 2 * 32)  # bytes

@@ -22,6 +22,7 @@ from bittygpt.engine.layers.feed_forward import GATED
 from bittygpt.engine.layers.products import LINEAR
 from bittygpt.engine.layers.rmsnorm import RMS_NORM
 from bittygpt.engine.layers.rotary import ROTARY, can_rotate
+from bittygpt.engine.uninitialized import uninitialized_model
 from bittygpt.sampling.decoding.decoder import Decoder
 from bittygpt.sampling.decoding.formula_decoder import FormulaDecoder
 
@@ -54,8 +55,7 @@ def reasons_against_cache(model: TransformerLM) -> Iterator[str]:
         yield "a formula of core was replaced in the running program"
     if not runs_eagerly():
         yield "all modules have a hook, or a mode of PyTorch's watches"
-    with torch.device("meta"):
-        built = dict(TransformerLM(model.config).named_modules())
+    built = dict(uninitialized_model(model.config).named_modules())
     parts = dict(model.named_modules())
     for name in [*parts, *built]:
         if name not in parts or name not in built or not is_as_built(parts[name], built[name]):

@@ -8,16 +8,14 @@ where the formula of attention was changed, and keeps them all, whole sequences 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
-from unittest.mock import patch
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
-from bittygpt.core import ModelConfig, TransformerLM
+from bittygpt.core import ModelConfig
 from bittygpt.engine.accelerate import accelerate
 from bittygpt.engine.layers.attention import SCORES
+from bittygpt.engine.uninitialized import uninitialized_model
 
 FEW_TOKENS = 32
 LARGE = (
@@ -96,26 +94,3 @@ def _weigh(config: ModelConfig, depth: int, sequences: int, precision: str) -> i
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved), cast:
         model.hidden_states(ids)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-
-
-def uninitialized_model(config: ModelConfig, device: str = "meta") -> TransformerLM:
-    """A model of which only the shape is needed: its weights are not drawn; on "meta" they take no memory."""
-    with _WeightsOn(device), patch.object(nn.init, "trunc_normal_", lambda tensor, **_: tensor):
-        model = TransformerLM(config)
-    if device != "meta":
-        for parameter in model.parameters():  # numbers that happened to lie there may be slow to compute with
-            parameter.data.zero_()
-    return model
-
-
-class _WeightsOn(TorchFunctionMode):
-    """Within it new weights are made on a device. What is computed (RoPE's tables) is not: to compute on "meta",
-    PyTorch loads its compiler."""
-
-    def __init__(self, device: str) -> None:
-        super().__init__()
-        self.device = device
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        changes = {"device": self.device} if func in (torch.empty, torch.ones) else {}
-        return func(*args, **{**(kwargs or {}), **changes})

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -142,3 +144,16 @@ def test_other_layers_than_the_config_says_are_not_taken(model):
     more = TransformerLM(dataclasses.replace(PLAIN, num_layers=3))
     more.config = PLAIN
     assert kind_and_reason(more)[0] is FormulaDecoder
+
+
+def test_to_choose_loads_no_compiler():
+    """Which takes more than a second: to compute RoPE's table on the meta device would."""
+    code = (
+        "import sys, torch\n"
+        "from bittygpt.core import ModelConfig, TransformerLM\n"
+        "from bittygpt.sampling.decoding.choose_decoder import decoder_for\n"
+        "decoder_for(TransformerLM(ModelConfig(50, 24, 32, 2, 4)), 1, print)\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

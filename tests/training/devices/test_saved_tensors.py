@@ -7,7 +7,7 @@ import torch
 
 from bittygpt.core import ModelConfig, TransformerLM
 from bittygpt.engine.accelerate import accelerate
-from bittygpt.training.devices.saved_tensors import saved_bytes, uninitialized_model
+from bittygpt.training.devices.saved_tensors import saved_bytes
 
 SHAPES = {
     "plain": {},
@@ -46,23 +46,6 @@ def test_it_is_what_a_deeper_model_saves_of_more_tokens(changes, precision):
     config = shape(**changes)
     model, ids = accelerate(TransformerLM(config)), torch.zeros(5, 24, dtype=torch.int64)
     assert saved_bytes(config, precision).total(3, 5 * 24) == saved_by(model, ids, precision)
-
-
-def test_a_model_without_numbers_has_the_shape_and_takes_no_memory():
-    config = shape(qk_norm=True)
-    paper, real = uninitialized_model(config), TransformerLM(config)
-    assert all(p.is_meta for p in paper.parameters())
-    assert [(n, p.shape) for n, p in paper.named_parameters()] == [
-        (n, p.shape) for n, p in real.named_parameters()
-    ]
-    assert paper.flops_per_token() == real.flops_per_token()
-    torch.manual_seed(0)
-    first = TransformerLM(config).lm_head.weight.clone()
-    torch.manual_seed(0)
-    uninitialized_model(config)
-    assert first.equal(
-        TransformerLM(config).lm_head.weight
-    )  # no random number was drawn, and all is as it was
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
