@@ -2,8 +2,13 @@
 
 import json
 import shutil
+from collections import Counter
 
 import pytest
+
+from bittygpt.commands.sample import novelty as module
+from bittygpt.config import load_config
+from bittygpt.training.checkpoints.checkpoint_folder import find_checkpoint
 
 TEXT = "<|endoftext|>".join(
     f"{number} owls met {name} by the river and asked for {thing}, but nobody there had ever seen any.\n"
@@ -48,6 +53,19 @@ def test_a_model_that_knows_its_text_by_heart_copies_and_it_is_said_what(by_hear
     assert measured["longest_copied_text"] in record["text"]
     of = f"{measured['longest_copied_tokens']} of {len(record['tokens'])} tokens in a row: "
     assert of + repr(measured["longest_copied_text"]) in said
+
+
+def test_a_text_is_measured_once_for_its_record_and_its_line(by_heart, monkeypatch):
+    """Each time all training tokens are read."""
+    monkeypatch.chdir(by_heart.folder)
+    counts = Counter()
+    measure = module.measure_novelty
+    monkeypatch.setattr(module, "measure_novelty", lambda *a: counts.update(["measured"]) or measure(*a))
+    checkpoint = find_checkpoint("runs/tiny", print)
+    meter = module.NoveltyMeter(load_config(checkpoint / "config.yaml", []), checkpoint)
+    ids = meter.tokenizer.encode("Two owls met Mia by the river")
+    assert f"{meter.fields(ids)['longest_copied_tokens']} of {len(ids)} tokens" in meter.line(ids)
+    assert counts == {"measured": 1}
 
 
 def test_wild_sampling_copies_little_and_each_sample_has_its_line(by_heart):
