@@ -75,7 +75,7 @@ class Chart:
     x: Axis
     y: Axis
     lines: list[DrawnLine]
-    baselines: list[tuple[float, BaselineLoss]]
+    baselines: list[tuple[float, str]]
     marks: list[tuple[float, Mark]]
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
@@ -115,7 +115,9 @@ def draw_chart(
     low = 0 if 0 < low < 0.1 * high else low
     x = Axis(low, high) if high > low else Axis(low - 0.5, low + 0.5)
     x_ticks = x.ticks(5) if high > low else [(0.5, label(low))]
-    shown = [baseline for baseline in baselines if y.low <= baseline.loss <= y.high]
+    # by the place among all of them: the same dashes in every chart
+    dashes = [(each, f"baseline p{number % PATTERNS}") for number, each in enumerate(baselines)]
+    shown = [(each, kind) for each, kind in dashes if y.low <= each.loss <= y.high]
     right_ticks = []
     if right is not None:
         scale = Axis(y.low * right[0], y.high * right[0], y.is_log)
@@ -129,7 +131,7 @@ def draw_chart(
         x=x,
         y=y,
         lines=[_draw(line, x, y) for line in series],
-        baselines=[(100 - 100 * y.place(baseline.loss), baseline) for baseline in shown],
+        baselines=[(100 - 100 * y.place(each.loss), kind) for each, kind in shown],
         marks=[(100 * x.place(mark.x), mark) for mark in _apart(marks, x)],
         x_ticks=[(100 * place, text) for place, text in x_ticks],
         y_ticks=[(100 - 100 * place, text) for place, text in y.ticks(most)],
@@ -183,12 +185,9 @@ def _apart(marks: Sequence[Mark], x: Axis) -> list[Mark]:
     return out
 
 
-def _labels(series: Sequence[Series], baselines: Sequence[BaselineLoss], y: Axis) -> list[Label]:
+def _labels(series: Sequence[Series], baselines: Sequence[tuple[BaselineLoss, str]], y: Axis) -> list[Label]:
     """The names on the right, from the lowest line to the highest, apart from each other."""
-    wanted = [
-        (y.place(baseline.loss), f"{baseline.name} {baseline.loss:.2f}", f"baseline p{number % PATTERNS}")
-        for number, baseline in enumerate(baselines)
-    ]
+    wanted = [(y.place(each.loss), f"{each.name} {each.loss:.2f}", kind) for each, kind in baselines]
     for line in series:
         ends = [value for _, value in line.points if math.isfinite(value)]
         if line.label and ends:

@@ -17,13 +17,8 @@ if TYPE_CHECKING:
 LABEL_HEIGHT = 0.05  # of the picture, that two names need
 MOST_DOTS = 60  # a line of more evaluations has no dot at each
 FAR_ABOVE = 1.2  # times the larger of a blind guess and the worst training loss
-DASHES = (
-    (1, 3),
-    (4, 4),
-    (8, 4),
-    (8, 3, 1, 3),
-    (14, 4),
-)  # of the baselines, so that they can be told apart in grey
+# of the baselines, so that they can be told apart in grey
+DASHES = ((1, 3), (4, 4), (8, 4), (8, 3, 1, 3), (14, 4))
 TRAINING, VALIDATION, QUIET = "#0b62b5", "#c2410c", "#59636e"
 
 
@@ -43,9 +38,8 @@ def draw_losses(
     drawn = _worth_drawing(baselines, [event["loss"] for event in steps])
     labels = [(baseline.loss, f"{baseline.name} {baseline.loss:.2f}", QUIET) for baseline in drawn]
     for number, baseline in enumerate(drawn):
-        axes.axhline(
-            baseline.loss, color="#8b949e", linestyle=(0, DASHES[number % len(DASHES)]), linewidth=0.9
-        )
+        dashes = DASHES[number % len(DASHES)]
+        axes.axhline(baseline.loss, color="#8b949e", linestyle=(0, dashes), linewidth=0.9)
     x, y = [event["step"] for event in steps], smoothed([event["loss"] for event in steps])
     axes.plot(x, [event["loss"] for event in steps], color=TRAINING, alpha=0.3, linewidth=0.7)
     axes.plot(x, y, color=TRAINING, linewidth=2, marker="o" if len(steps) == 1 else None, markersize=4.5)

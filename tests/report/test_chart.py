@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from bittygpt.report.axes import Axis
 from bittygpt.report.chart import Mark, Series, draw_chart, thinned
 from bittygpt.terminal.baselines import BaselineLoss
 
@@ -76,6 +77,17 @@ def test_a_label_stands_at_its_own_line_where_there_is_room():
         is_crowded = label.text.startswith(("bigram", "trigram"))
         assert abs(label.place - label.own) == pytest.approx(0, abs=3.2 if is_crowded else 1e-9), label
     assert len({label.kind for label in chart.labels}) == 6, "dashes of their own"
+
+
+def test_a_baseline_has_the_same_dashes_in_every_chart():
+    """Also in one that shows only some of them, such as the closer look at a run's end."""
+    baselines = [BaselineLoss("uniform", 9.0), BaselineLoss("bigram", 3.0)]
+    line = [Series("s", [(0, 2.0), (10, 4.0)])]
+    whole = draw_chart("k", "t", "u", line, baselines=baselines)
+    closer = draw_chart("k", "t", "u", line, baselines=baselines, y=Axis(1.0, 5.0))
+    assert [kind for _, kind in whole.baselines] == ["baseline p0", "baseline p1"]
+    assert [kind for _, kind in closer.baselines] == ["baseline p1"]
+    assert [label.kind for label in closer.labels] == ["baseline p1"]
 
 
 def test_a_second_scale_is_the_first_times_its_factor():
