@@ -1,12 +1,12 @@
 """A plan from a config: what is known of the model, what is measured here, or what is estimated for other devices."""
 
 import sys
-from typing import Any
+from collections.abc import Sequence
 
 from bittygpt.core import TransformerLM
 from bittygpt.planning import plan
 from bittygpt.planning.cpu_load import busy_note
-from bittygpt.planning.estimate import Hardware, check_batch, plan_ranks
+from bittygpt.planning.estimate import Hardware, RankPlan, check_batch, plan_ranks
 from bittygpt.planning.faults import disk_faults, memory_faults, rank_fault
 from bittygpt.planning.measure import Measured, current_memory
 from bittygpt.planning.parts import (
@@ -58,9 +58,19 @@ def plan_here(subject: Subject, device: Device) -> Plan:
     if not device.is_cuda:
         peak += _unmeasured_memory(subject, time)
     return _plan(
-        subject, device, model, memory, checkpoint, time, faults, process=process, peak=peak,
-        available=available, measured=measured, micro_batch_size=size, on=None, ranks=(),
-    )  # fmt: skip
+        subject,
+        device,
+        model,
+        memory,
+        checkpoint,
+        time,
+        faults,
+        process=process,
+        peak=peak,
+        available=available,
+        micro_batch_size=size,
+        measured=measured,
+    )
 
 
 def plan_for(subject: Subject, on: Hardware) -> Plan:
@@ -77,10 +87,21 @@ def plan_for(subject: Subject, on: Hardware) -> Plan:
     subject, time = _plan_time(subject, start, first.time.step, evaluation, checkpoint)
     faults = [] if first.fits else [rank_fault(subject.config, first, ranks[-1], on)]
     return _plan(
-        subject, on.device, model, first.memory, checkpoint, time, faults, process=0, peak=first.total_memory,
-        available=on.device.total_memory(), measured=measured, micro_batch_size=first.micro_batch_size,
-        on=on, ranks=tuple(ranks),
-    )  # fmt: skip
+        subject,
+        on.device,
+        model,
+        first.memory,
+        checkpoint,
+        time,
+        faults,
+        process=0,
+        peak=first.total_memory,
+        available=on.device.total_memory(),
+        micro_batch_size=first.micro_batch_size,
+        measured=measured,
+        on=on,
+        ranks=ranks,
+    )
 
 
 def _plan(
@@ -91,13 +112,19 @@ def _plan(
     checkpoint: int,
     time: TimePlan | None,
     faults: list[str],
-    **rest: Any,
+    *,
+    process: int,
+    peak: int,
+    available: int,
+    micro_batch_size: int,
+    measured: Measured | None,
+    on: Hardware | None = None,
+    ranks: Sequence[RankPlan] = (),
 ) -> Plan:
     """What both kinds of plan have in common."""
     config, tokens, last = subject.config, subject.tokens, plan.last_step(subject.config)
     validates = tokens.val is None or tokens.val > 1
     disk = plan.plan_disk(config, subject.run.checkpoints, subject.step, checkpoint, validates)
-    on, measured = rest["on"], rest["measured"]
     if on is None:  # the disk of devices that are elsewhere is another one
         faults += disk_faults(disk, subject.run.checkpoints, config.train.keep, last - subject.step)
     notes = [tokens.note]
@@ -120,14 +147,20 @@ def _plan(
         epochs=last * config.train.batch_size / tokens.windows if tokens.windows else None,
         tokens_per_step=config.train.batch_size * config.model.context_length,
         batch_size=config.train.batch_size,
-        accumulation=-(-config.train.batch_size // (world_size * rest["micro_batch_size"])),
+        accumulation=-(-config.train.batch_size // (world_size * micro_batch_size)),
         memory=memory,
         start_copy=has_start_copy * FLOAT * model.num_parameters(),
         time=time,
         disk=disk,
         faults=tuple(faults),
         notes=tuple(filter(None, notes)),
-        **rest,
+        process=process,
+        peak=peak,
+        available=available,
+        micro_batch_size=micro_batch_size,
+        measured=measured,
+        on=on,
+        ranks=ranks,
     )
 
 
