@@ -60,9 +60,8 @@ def attention_operands(block: TransformerBlock, x_BTD: Tensor) -> tuple[Any, ...
     if (
         weights is None
         or len(head_norms) == 1
-        or any(
-            [sizes.get(name) is not None for name in ("q_norm", "k_norm", "rope")]
-        )  # no function in their place
+        # a function in a part's place
+        or any([sizes.get(name) is not None for name in ("q_norm", "k_norm", "rope")])
         or not (rope is None or can_rotate(rope, x_BTD.shape[1], sizes.get("head_dim", 0)))
     ):
         return None

@@ -81,9 +81,8 @@ class BudgetProgress:
         if train.sample_every is not None:
             known = self._known.get("samples")
             self.timer.expect("samples", train.sample_every, at_end=True, seconds=broadcast(known or 0.0))
-            if (
-                known is None
-            ):  # how long a text takes, only writing one shows, and the end must leave room for it
+            if known is None:
+                # how long a text takes, only writing one shows, and the end must leave room for it
                 with self.timer.pause("samples"):
                     yield SampleDueReport(step)
         drawing = self._known.get("drawing", DRAWING_SECONDS)
