@@ -61,6 +61,10 @@ def test_every_folder_has_a_page_and_the_first_is_short():
     assert len(READMES[REPOSITORY / "README.md"].splitlines()) <= 250
 
 
+def test_links_are_found():
+    assert len(re.findall(r"\]\(([^)\s]+)\)", TEXT)) > 100
+
+
 @EACH
 def test_no_paragraph_is_long(path):
     for paragraph in prose(READMES[path]):
