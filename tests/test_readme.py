@@ -113,6 +113,15 @@ def test_make_targets_that_are_named_exist():
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
+def test_options_that_are_named_exist():
+    known = {"--help", "--version", "--max-restarts"}  # the last is torchrun's
+    for command in COMMANDS.values():
+        known |= {
+            name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+    assert set(re.findall(r"`(--[a-z][a-z-]*)", TEXT)) <= known
+
+
 @pytest.mark.parametrize("line", command_lines())
 def test_commands_are_understood(line):
     """The verb knows every option, and a config that is named is there and takes the overrides."""
